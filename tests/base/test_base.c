@@ -1,0 +1,739 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Unit tests of common/base. Known answers stand where a standard gives them
+ * (FIPS 180-2, RFC 4231, the CRC-32 check value, the SipHash keying only by property).
+ */
+#include "config.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/base/base.h"
+
+/* ---- buffers and spans ---- */
+
+static void
+test_span(void **state)
+{
+	uint64_t v = 7;
+	char *copy;
+
+	(void)state;
+	assert_true(tf_span_caseeq(TF_SPAN("Content-LENGTH"), "content-length"));
+	assert_false(tf_span_caseeq(TF_SPAN("content-lengt"), "content-length"));
+	assert_false(tf_span_caseeq(TF_SPAN("content-lengtH2"), "content-length"));
+	assert_true(tf_span_caseeq(tf_span(NULL, 0), ""));
+	assert_true(tf_span_is(TF_SPAN("a"), "a"));
+	assert_false(tf_span_is(TF_SPAN("a"), "ab"));
+	copy = tf_span_dup(tf_span("abcdef", 3));
+	assert_string_equal(copy, "abc");
+	free(copy);
+
+	assert_int_equal(tf_span_u64(TF_SPAN("0018"), 18, &v), 0);
+	assert_int_equal(v, 18);
+	assert_int_equal(tf_span_u64(TF_SPAN("18446744073709551615"), UINT64_MAX, &v), 0);
+	assert_true(v == UINT64_MAX);
+	assert_int_equal(tf_span_u64(TF_SPAN("18446744073709551616"), UINT64_MAX, &v), TF_E_RANGE);
+	assert_int_equal(tf_span_u64(TF_SPAN("99999999999999999999999"), UINT64_MAX, &v), TF_E_RANGE);
+	assert_int_equal(tf_span_u64(TF_SPAN("19"), 18, &v), TF_E_RANGE);
+	assert_int_equal(tf_span_u64(TF_SPAN("+3"), 18, &v), TF_E_INVAL);
+	assert_int_equal(tf_span_u64(TF_SPAN(" 3"), 18, &v), TF_E_INVAL);
+	assert_int_equal(tf_span_u64(TF_SPAN("3x"), 18, &v), TF_E_INVAL);
+	assert_int_equal(tf_span_u64(TF_SPAN(""), 18, &v), TF_E_INVAL);
+	assert_true(v == UINT64_MAX);
+}
+
+static void
+test_buf(void **state)
+{
+	struct tf_buf b = { 0 };
+	char big[5000];
+
+	(void)state;
+	memset(big, 'x', sizeof big - 1);
+	big[sizeof big - 1] = '\0';
+	assert_int_equal(tf_buf_append(&b, NULL, 0), 0);
+	assert_int_equal(tf_buf_addstr(&b, "head "), 0);
+	assert_int_equal(tf_buf_addc(&b, '|'), 0);
+	assert_int_equal(tf_buf_addspan(&b, TF_SPAN("span")), 0);
+	assert_int_equal(tf_buf_printf(&b, "%d%s", 42, big), 0);
+	assert_int_equal(b.n, 5 + 1 + 4 + 2 + sizeof big - 1);
+	assert_string_equal(tf_buf_cstr(&b) + 12, big);
+	assert_memory_equal(b.p, "head |span42x", 13);
+	tf_buf_shift(&b, 5);
+	assert_memory_equal(b.p, "|span42x", 8);
+	tf_buf_shift(&b, b.n);
+	assert_int_equal(b.n, 0);
+	assert_string_equal(tf_buf_cstr(&b), "");
+	assert_int_equal(tf_buf_append(&b, big, 10), 0);
+	assert_int_equal(tf_buf_reserve(&b, SIZE_MAX - 5), TF_E_NOMEM);
+	assert_int_equal(tf_buf_reserve(&b, SIZE_MAX / 2), TF_E_NOMEM);
+	assert_int_equal(b.n, 10);
+	tf_buf_reset(&b);
+	assert_int_equal(b.n, 0);
+	assert_non_null(b.p);
+	tf_buf_free(&b);
+	assert_null(b.p);
+}
+
+/* A text whose length meets the free room exactly must not lose its last byte to the NUL. */
+static void
+test_buf_printf_edges(void **state)
+{
+	(void)state;
+	for (int n = 0; n < 300; n++) {
+		struct tf_buf b = { 0 };
+
+		assert_int_equal(tf_buf_addstr(&b, "ab"), 0);
+		assert_int_equal(tf_buf_printf(&b, "%0*d", n, 0), 0);
+		assert_int_equal(b.n, 2 + (n ? n : 1));
+		assert_int_equal(b.p[b.n - 1], '0');
+		tf_buf_free(&b);
+	}
+}
+
+static void
+test_list(void **state)
+{
+	struct tf_list l;
+	struct tf_node a = { 0 }, b = { 0 }, c = { 0 }, *e, *tmp;
+	int seen = 0;
+
+	(void)state;
+	tf_list_init(&l);
+	assert_null(tf_list_pop(&l));
+	tf_list_append(&l, &b);
+	tf_list_append(&l, &c);
+	tf_list_prepend(&l, &a);
+	assert_ptr_equal(tf_list_first(&l), &a);
+	TF_LIST_EACH(&l, e, tmp) {
+		seen++;
+		if (e == &b)
+			tf_list_remove(&l, e);
+	}
+	assert_int_equal(seen, 3);
+	assert_int_equal(l.n, 2);
+	assert_false(tf_node_linked(&b));
+	assert_ptr_equal(tf_list_pop(&l), &a);
+	assert_ptr_equal(tf_list_pop(&l), &c);
+	assert_null(tf_list_pop(&l));
+}
+
+/* ---- map ---- */
+
+struct item {
+	char key[16];
+	int in;
+};
+
+static void
+test_map(void **state)
+{
+	enum { N = 3000 };
+	struct item *items = calloc(N, sizeof *items);
+	struct tf_map m = { 0 };
+	size_t pos = 0, count = 0;
+	struct item *it;
+
+	(void)state;
+	assert_null(tf_map_get(&m, TF_SPAN("none")));
+	assert_null(tf_map_del(&m, TF_SPAN("none")));
+	srand(1);
+	for (int i = 0; i < N; i++)
+		snprintf(items[i].key, sizeof items[i].key, "key %d", i);
+	for (int round = 0; round < 100000; round++) {
+		int i = rand() % N;
+		struct tf_span key = tf_cspan(items[i].key);
+
+		assert_ptr_equal(tf_map_get(&m, key), items[i].in ? &items[i] : NULL);
+		if (rand() % 2) {
+			assert_int_equal(tf_map_put(&m, key, &items[i]), items[i].in ? TF_E_EXIST : 0);
+			items[i].in = 1;
+		} else {
+			assert_ptr_equal(tf_map_del(&m, key), items[i].in ? &items[i] : NULL);
+			items[i].in = 0;
+		}
+	}
+	for (int i = 0; i < N; i++)
+		count += items[i].in != 0;
+	assert_int_equal(m.n, count);
+	assert_true(m.cap <= 8192);
+	while ((it = tf_map_next(&m, &pos)) != NULL) {
+		assert_int_equal(it->in, 1);
+		assert_ptr_equal(tf_map_del(&m, tf_cspan(it->key)), it);
+		it->in = 0;
+		count--;
+	}
+	assert_int_equal(count, 0);
+	assert_int_equal(m.n, 0);
+	tf_map_free(&m);
+	free(items);
+}
+
+/* The same few keys put and deleted for ever: deleted slots may neither fill the table nor grow it. */
+static void
+test_map_churn(void **state)
+{
+	struct tf_map m = { 0 };
+	struct item it = { .key = "a" };
+
+	(void)state;
+	for (int i = 0; i < 10000; i++) {
+		snprintf(it.key, sizeof it.key, "%d", i);
+		assert_int_equal(tf_map_put(&m, tf_cspan(it.key), &it), 0);
+		assert_null(tf_map_get(&m, TF_SPAN("absent")));
+		assert_ptr_equal(tf_map_del(&m, tf_cspan(it.key)), &it);
+	}
+	assert_int_equal(m.cap, 16);
+	tf_map_free(&m);
+}
+
+static void
+test_hash(void **state)
+{
+	char text[40];
+	uint64_t last = 0;
+
+	(void)state;
+	memset(text, 'q', sizeof text);
+	for (size_t n = 0; n < sizeof text; n++) {
+		uint64_t h = tf_hash(tf_span(text, n), 1);
+
+		assert_true(h != last);
+		assert_true(h != tf_hash(tf_span(text, n), 2));
+		last = h;
+	}
+}
+
+/* ---- clock ---- */
+
+static void
+test_clock(void **state)
+{
+	char path[] = "/tmp/tf-clock-XXXXXX";
+	int fd = mkstemp(path);
+	int64_t shift = INT64_C(86400000000000), wall;
+	uint64_t mono = tf_mono_ns();
+
+	(void)state;
+	assert_true(tf_mono_ns() >= mono);
+	assert_true(llabs(tf_wall_s() - (int64_t)time(NULL)) <= 1);
+	wall = tf_wall_s();
+	tf_clock_shift(3600 * INT64_C(1000000000));
+	assert_true(tf_mono_ms() >= mono / 1000000 + 3600000);
+	assert_true(tf_wall_s() - wall >= 3600 && tf_wall_s() - wall <= 3602);
+	tf_clock_shift(-3600 * INT64_C(1000000000));
+	assert_true(tf_wall_s() - wall <= 2);
+
+	assert_true(fd >= 0);
+	setenv("TF_CLOCK_FILE", path, 1);
+	assert_int_equal(tf_clock_init(), TF_E_IO); /* empty */
+	setenv("TF_CLOCK_FILE", "/nonexistent/clock", 1);
+	assert_int_equal(tf_clock_init(), TF_E_IO);
+	setenv("TF_CLOCK_FILE", path, 1);
+	assert_int_equal(pwrite(fd, &shift, sizeof shift, 0), sizeof shift);
+	assert_int_equal(tf_clock_init(), 0);
+	assert_true(tf_wall_s() - wall >= 86400 && tf_wall_s() - wall <= 86402);
+	shift = 0;
+	assert_int_equal(pwrite(fd, &shift, sizeof shift, 0), sizeof shift);
+	assert_true(tf_wall_s() - wall <= 2);
+	close(fd);
+	unlink(path);
+	unsetenv("TF_CLOCK_FILE");
+}
+
+static void
+test_months(void **state)
+{
+	(void)state;
+	/* 2024-02-29T12:00:00Z, 2023-12-31T23:59:59Z, 1970-01-01 */
+	assert_int_equal(tf_month_start(1709208000), 1706745600);
+	assert_int_equal(tf_month_next(1709208000), 1709251200);
+	assert_int_equal(tf_month_start(1704067199), 1701388800);
+	assert_int_equal(tf_month_next(1704067199), 1704067200);
+	assert_int_equal(tf_month_start(1704067200), 1704067200);
+	assert_int_equal(tf_month_start(0), 0);
+	assert_int_equal(tf_month_next(0), 31 * 86400);
+}
+
+/* ---- ids and randomness ---- */
+
+static void
+test_id(void **state)
+{
+	struct tf_id a = tf_id_new(), b = tf_id_new(), back;
+	char text[TF_ID_TEXT + 1], other[TF_ID_TEXT + 1];
+	uint64_t ms = 0;
+
+	(void)state;
+	assert_false(tf_id_eq(a, b));
+	for (int i = 0; i < 6; i++)
+		ms = ms << 8 | a.b[i];
+	assert_true(llabs((long long)(ms / 1000) - (long long)time(NULL)) <= 2);
+	for (int i = 0; i < 1000; i++) {
+		tf_random(a.b, sizeof a.b);
+		tf_random(b.b, sizeof b.b);
+		tf_id_text(a, text);
+		tf_id_text(b, other);
+		assert_int_equal(strlen(text), TF_ID_TEXT);
+		assert_true((strcmp(text, other) < 0) == (memcmp(a.b, b.b, 16) < 0));
+		assert_int_equal(tf_id_parse(tf_cspan(text), &back), 0);
+		assert_true(tf_id_eq(a, back));
+	}
+	memset(a.b, 0xff, sizeof a.b);
+	tf_id_text(a, text);
+	assert_string_equal(text, "7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
+	assert_int_equal(tf_id_parse(TF_SPAN("7zzzzzzzzzzzzzzzzzzzzzzzzz"), &back), 0);
+	assert_int_equal(tf_id_parse(TF_SPAN("8ZZZZZZZZZZZZZZZZZZZZZZZZZ"), &back), TF_E_INVAL);
+	assert_int_equal(tf_id_parse(TF_SPAN("7ZZZZZZZZZZZZZZZZZZZZZZZZU"), &back), TF_E_INVAL);
+	assert_int_equal(tf_id_parse(TF_SPAN("7ZZZZZZZZZZZZZZZZZZZZZZZZ"), &back), TF_E_INVAL);
+	assert_int_equal(tf_id_parse(TF_SPAN("7ZZZZZZZZZZZZZZZZZZZZZZZZZZ"), &back), TF_E_INVAL);
+	assert_int_equal(tf_id_parse(tf_span("7ZZZ\0ZZZZZZZZZZZZZZZZZZZZZ", 26), &back), TF_E_INVAL);
+}
+
+static void
+test_random_fork(void **state)
+{
+	uint64_t mine, theirs;
+	int fds[2], status;
+	pid_t pid;
+
+	(void)state;
+	tf_random_u64(); /* the pool is full now */
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	if (pid == 0) {
+		theirs = tf_random_u64();
+		_exit(write(fds[1], &theirs, sizeof theirs) != sizeof theirs);
+	}
+	assert_true(pid > 0);
+	mine = tf_random_u64();
+	assert_int_equal(read(fds[0], &theirs, sizeof theirs), sizeof theirs);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(mine != theirs);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* ---- hashes ---- */
+
+static void
+hex_is(const uint8_t *bin, size_t n, const char *want)
+{
+	char text[2 * 64 + 1];
+
+	tf_hex(bin, n, text);
+	assert_string_equal(text, want);
+}
+
+static void
+test_sha256(void **state)
+{
+	uint8_t out[TF_SHA256], key[131];
+
+	(void)state;
+	tf_sha256("", 0, out);
+	hex_is(out, 32, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+	tf_sha256("abc", 3, out);
+	hex_is(out, 32, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	/* RFC 4231, cases 2 and 6 */
+	tf_hmac_sha256(TF_SPAN("Jefe"), "what do ya want for nothing?", 28, out);
+	hex_is(out, 32, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	memset(key, 0xaa, sizeof key);
+	tf_hmac_sha256(tf_span(key, sizeof key), "Test Using Larger Than Block-Size Key - Hash Key First",
+	    54, out);
+	hex_is(out, 32, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
+static void *
+hash_thread(void *arg)
+{
+	uint8_t out[TF_SHA256];
+
+	for (int i = 0; i < 200; i++)
+		tf_sha256("abc", 3, out);
+	memcpy(arg, out, sizeof out);
+	return NULL;
+}
+
+static void
+test_sha256_threads(void **state)
+{
+	uint8_t out[4][TF_SHA256];
+	pthread_t t[4];
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, hash_thread, out[i]), 0);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(pthread_join(t[i], NULL), 0);
+		hex_is(out[i], 4, "ba7816bf");
+	}
+}
+
+static void
+test_small_crypt(void **state)
+{
+	uint8_t b[4];
+	char text[9];
+
+	(void)state;
+	assert_int_equal(tf_crc32(0, "123456789", 9), 0xcbf43926);
+	assert_int_equal(tf_crc32(tf_crc32(0, "1234", 4), "56789", 5), 0xcbf43926);
+	assert_true(tf_ct_equal("abc", "abc", 3));
+	assert_false(tf_ct_equal("abc", "abd", 3));
+	assert_int_equal(tf_unhex(TF_SPAN("00fFA510"), b, 4), 0);
+	tf_hex(b, 4, text);
+	assert_string_equal(text, "00ffa510");
+	assert_int_equal(tf_unhex(TF_SPAN("00ffa51"), b, 4), TF_E_INVAL);
+	assert_int_equal(tf_unhex(TF_SPAN("00ffa5"), b, 4), TF_E_INVAL);
+	assert_int_equal(tf_unhex(TF_SPAN("00ffa51g"), b, 4), TF_E_INVAL);
+	tf_wipe(b, sizeof b);
+	assert_int_equal(b[0] | b[1] | b[2] | b[3], 0);
+}
+
+/* ---- keys ---- */
+
+static void
+test_apikey(void **state)
+{
+	static const char *const env[] = { "prod", "stag", "dev" };
+	char key[TF_APIKEY_MAX + 2], again[64];
+
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		struct tf_span s;
+
+		assert_int_equal(tf_apikey_mint("tf", env[i % 3], key, sizeof key), 0);
+		s = tf_cspan(key);
+		assert_int_equal(s.n, 3 + strlen(env[i % 3]) + 1 + 36);
+		assert_int_equal(tf_apikey_check(s), TF_APIKEY_MINTED);
+		/* one wrong character anywhere behind the prefix is refused */
+		key[8 + i % 34] = key[8 + i % 34] == 'a' ? 'b' : 'a';
+		assert_int_equal(tf_apikey_check(s), TF_APIKEY_BAD);
+	}
+	assert_int_equal(tf_apikey_mint("sk-oais", NULL, key, sizeof key), 0);
+	assert_int_equal(strncmp(key, "sk-oais-", 8), 0);
+	assert_int_equal(tf_apikey_check(tf_cspan(key)), TF_APIKEY_MINTED);
+	assert_int_equal(tf_apikey_mint("sk-oais", NULL, again, sizeof again), 0);
+	assert_string_not_equal(key, again);
+
+	assert_int_equal(tf_apikey_mint("tf", "test", key, sizeof key), TF_E_INVAL);
+	assert_int_equal(tf_apikey_mint("tf", NULL, key, sizeof key), TF_E_INVAL);
+	assert_int_equal(tf_apikey_mint("tf", "production", key, sizeof key), TF_E_INVAL);
+	assert_int_equal(tf_apikey_mint("sk", "prod", key, sizeof key), TF_E_INVAL);
+	assert_int_equal(tf_apikey_mint("tf", "prod", key, 44), TF_E_INVAL);
+	assert_int_equal(tf_apikey_mint("tf", "prod", key, 45), 0);
+}
+
+static void
+test_apikey_other(void **state)
+{
+	char key[TF_APIKEY_MAX + 1];
+
+	(void)state;
+	memset(key, 'k', sizeof key);
+	assert_int_equal(tf_apikey_check(tf_span(key, 0)), TF_APIKEY_BAD);
+	assert_int_equal(tf_apikey_check(tf_span(key, TF_APIKEY_MIN - 1)), TF_APIKEY_BAD);
+	assert_int_equal(tf_apikey_check(tf_span(key, TF_APIKEY_MIN)), TF_APIKEY_IMPORTED);
+	assert_int_equal(tf_apikey_check(tf_span(key, TF_APIKEY_MAX)), TF_APIKEY_IMPORTED);
+	assert_int_equal(tf_apikey_check(tf_span(key, TF_APIKEY_MAX + 1)), TF_APIKEY_BAD);
+	assert_int_equal(tf_apikey_check(TF_SPAN("tf-prod-abcdefghijklmnopqrstuvwxyz0123456")), TF_APIKEY_IMPORTED);
+	for (int c = 0; c < 256; c++) {
+		key[5] = (char)c;
+		assert_int_equal(tf_apikey_check(tf_span(key, 30)),
+		    c > ' ' && c <= '~' ? TF_APIKEY_IMPORTED : TF_APIKEY_BAD);
+	}
+}
+
+/* ---- errors ---- */
+
+static void
+test_err(void **state)
+{
+	(void)state;
+	for (int e = TF_E_FIRST + 1; e < TF_E_COUNT; e++) {
+		const struct tf_err_row *row = tf_err_row(e);
+
+		assert_int_equal(row->err, e);
+		assert_true(row->http >= 400 && row->http < 600);
+		assert_ptr_equal(tf_err_by_code(row->code), row);
+		assert_string_equal(tf_err_text(e), row->code);
+		assert_true(strlen(row->sentence) > 10);
+		assert_non_null(row->openai_type);
+		assert_non_null(row->anthropic_type);
+		if (row->http == 429 || row->http == 503)
+			assert_true(row->retry == TF_RETRY_AFTER || row->level == TF_INFO);
+	}
+	assert_int_equal(tf_err_row(TF_E_MODEL_NOT_FOUND)->http, 404);
+	assert_int_equal(tf_err_row(0)->err, TF_E_SERVER_ERROR);
+	assert_int_equal(tf_err_row(TF_E_NOMEM)->err, TF_E_SERVER_ERROR);
+	assert_int_equal(tf_err_row(TF_E_COUNT)->err, TF_E_SERVER_ERROR);
+	assert_null(tf_err_by_code("no_such_code"));
+	assert_string_equal(tf_err_text(0), "ok");
+	for (int e = TF_E_NOMEM; e >= TF_E_STATE; e--)
+		assert_string_not_equal(tf_err_text(e), tf_err_text(-99));
+}
+
+/* ---- log ---- */
+
+static char logged[16384];
+
+/* Runs fn with stderr in a file and leaves what it wrote in logged. */
+static void
+capture(void (*fn)(void), int journal)
+{
+	char path[] = "/tmp/tf-log-XXXXXX", stream[64];
+	int fd = mkstemp(path), saved = dup(STDERR_FILENO);
+	struct stat st;
+	ssize_t n;
+
+	assert_true(fd >= 0 && saved >= 0);
+	unlink(path);
+	assert_int_equal(fstat(fd, &st), 0);
+	snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev,
+	    (unsigned long long)st.st_ino + (journal == 2));
+	if (journal)
+		setenv("JOURNAL_STREAM", stream, 1);
+	dup2(fd, STDERR_FILENO);
+	fn();
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	unsetenv("JOURNAL_STREAM");
+	n = pread(fd, logged, sizeof logged - 1, 0);
+	assert_true(n >= 0);
+	logged[n] = '\0';
+	close(fd);
+}
+
+static struct tf_id log_rid;
+
+static void
+log_text(void)
+{
+	tf_log_init("gatewayd", TF_INFO, false);
+	tf_log(TF_INFO, "http", &log_rid, "request done status=%d path=%s", 200, tf_log_q(TF_SPAN("/a b\n\"")));
+	tf_log(TF_DEBUG, "http", NULL, "unseen");
+	tf_log(TF_ERROR, "wire", NULL, "line\nbreak \xff \xc3\xa9");
+}
+
+static void
+test_log_text(void **state)
+{
+	char want[256], id[TF_ID_TEXT + 1];
+
+	(void)state;
+	log_rid = tf_id_new();
+	tf_id_text(log_rid, id);
+	capture(log_text, 0);
+	/* 2024-01-02T03:04:05.678Z */
+	assert_int_equal(logged[4], '-');
+	assert_int_equal(logged[10], 'T');
+	assert_int_equal(logged[19], '.');
+	assert_int_equal(logged[23], 'Z');
+	snprintf(want, sizeof want, " info gatewayd http rid=%s request done status=200 path=\"/a b\\x0a\\\"\"\n", id);
+	assert_memory_equal(logged + 24, want, strlen(want));
+	assert_null(strstr(logged, "unseen"));
+	assert_non_null(strstr(logged, " error gatewayd wire line?break ? \xc3\xa9\n"));
+}
+
+static void
+test_log_journal(void **state)
+{
+	(void)state;
+	capture(log_text, 1);
+	assert_memory_equal(logged, "<6>info gatewayd http rid=", 26);
+	assert_non_null(strstr(logged, "\n<3>error gatewayd wire line?break"));
+	capture(log_text, 2); /* another stream than ours */
+	assert_int_equal(logged[23], 'Z');
+}
+
+static void
+log_json(void)
+{
+	char big[9000];
+
+	memset(big, '"', sizeof big - 1);
+	big[sizeof big - 1] = '\0';
+	tf_log_init("routerd", TF_WARN, true);
+	tf_log(TF_WARN, "queue", &log_rid, "full name=%s back\\slash\ttab", tf_log_q(TF_SPAN("a\"b")));
+	tf_log(TF_WARN, "queue", NULL, "%s", big);
+}
+
+static void
+test_log_json(void **state)
+{
+	const char *second;
+
+	(void)state;
+	capture(log_json, 0);
+	assert_memory_equal(logged, "{\"ts\":\"20", 9);
+	assert_non_null(strstr(logged, "\",\"level\":\"warn\",\"daemon\":\"routerd\",\"sub\":\"queue\",\"rid\":\""));
+	assert_non_null(strstr(logged, "\"msg\":\"full name=\\\"a\\\\\\\"b\\\" back\\\\slash?tab\"}\n"));
+	second = strchr(logged, '\n') + 1;
+	assert_null(strstr(second, "\"rid\""));
+	assert_non_null(strstr(second, "\\\"...\"}\n"));
+	assert_int_equal(logged[strlen(logged) - 1], '\n');
+}
+
+static void
+test_log_filter(void **state)
+{
+	enum tf_level level;
+
+	(void)state;
+	tf_log_level(TF_WARN);
+	assert_true(tf_log_on(TF_WARN, "a"));
+	assert_false(tf_log_on(TF_INFO, "a"));
+	tf_log_tokens("http,dispatch");
+	assert_true(tf_log_on(TF_DEBUG, "dispatch"));
+	assert_true(tf_log_on(TF_DEBUG, "http"));
+	assert_false(tf_log_on(TF_DEBUG, "disp"));
+	assert_false(tf_log_on(TF_DEBUG, "dispatcher"));
+	tf_log_tokens("");
+	assert_false(tf_log_on(TF_DEBUG, "http"));
+	assert_int_equal(tf_level_parse("debug", &level), 0);
+	assert_int_equal(level, TF_DEBUG);
+	assert_int_equal(tf_level_parse("Debug", &level), TF_E_INVAL);
+}
+
+static void
+test_log_quote(void **state)
+{
+	char big[2000];
+	const char *first = tf_log_q(TF_SPAN("first")), *q;
+
+	(void)state;
+	for (int i = 0; i < 7; i++)
+		tf_log_q(TF_SPAN("other"));
+	assert_string_equal(first, "\"first\"");
+	memset(big, 1, sizeof big);
+	q = tf_log_q(tf_span(big, sizeof big));
+	assert_true(strlen(q) < 512);
+	assert_string_equal(q + strlen(q) - 4, "...\"");
+	assert_string_equal(tf_log_q(tf_span("\x1b[0m\xc2\x9b\xed\xa0\x80", 9)),
+	    "\"\\x1b[0m\\xc2\\x9b\\xed\\xa0\\x80\"");
+}
+
+/* ---- metrics ---- */
+
+static void
+test_metric(void **state)
+{
+	static const char *const a[] = { "chat", "200" }, *const b[] = { "q\"\\\n", "500" };
+	struct tf_buf out = { 0 };
+	const char *text;
+
+	(void)state;
+	tf_metric_add(TF_M_GW_RETRIES, 2);
+	tf_metric_add(TF_M_GW_RETRIES, 3);
+	tf_metric_set(TF_M_GW_CONNECTIONS, 9);
+	tf_metric_set(TF_M_GW_CONNECTIONS, 7);
+	tf_metric_add_l(TF_M_GW_REQUESTS, 1, a);
+	tf_metric_add_l(TF_M_GW_REQUESTS, 4, a);
+	tf_metric_add_l(TF_M_GW_REQUESTS, 1, b);
+	assert_int_equal(tf_metric_get(TF_M_GW_RETRIES), 5);
+	assert_int_equal(tf_metric_get(TF_M_GW_REQUESTS), 6);
+	tf_metric_observe(TF_M_GW_TTFT_SECONDS, 500000);
+	tf_metric_observe(TF_M_GW_TTFT_SECONDS, 500001);
+	tf_metric_observe(TF_M_GW_TTFT_SECONDS, UINT64_C(601000000000));
+	assert_int_equal(tf_metric_get(TF_M_GW_TTFT_SECONDS), 3);
+	assert_int_equal(tf_metric_render(&out, "gatewayd"), 0);
+	text = tf_buf_cstr(&out);
+	assert_non_null(strstr(text, "# TYPE tf_gateway_retries_total counter\ntf_gateway_retries_total 5\n"));
+	assert_non_null(strstr(text, "# TYPE tf_gateway_connections gauge\ntf_gateway_connections 7\n"));
+	assert_non_null(strstr(text, "tf_gateway_requests_total{route=\"chat\",status=\"200\"} 5\n"));
+	assert_non_null(strstr(text, "tf_gateway_requests_total{route=\"q\\\"\\\\\\n\",status=\"500\"} 1\n"));
+	assert_non_null(strstr(text, "tf_gateway_first_byte_seconds_bucket{le=\"0.0005\"} 1\n"));
+	assert_non_null(strstr(text, "tf_gateway_first_byte_seconds_bucket{le=\"0.001\"} 2\n"));
+	assert_non_null(strstr(text, "tf_gateway_first_byte_seconds_bucket{le=\"600\"} 2\n"));
+	assert_non_null(strstr(text, "tf_gateway_first_byte_seconds_bucket{le=\"+Inf\"} 3\n"));
+	assert_non_null(strstr(text, "tf_gateway_first_byte_seconds_sum 601.001000001\n"
+	                             "tf_gateway_first_byte_seconds_count 3\n"));
+	assert_non_null(strstr(text, "tf_gateway_request_seconds_count 0\n"));
+	assert_non_null(strstr(text, "tf_log_lines_total"));
+	assert_null(strstr(text, "tf_router"));
+	tf_buf_reset(&out);
+	assert_int_equal(tf_metric_render(&out, NULL), 0);
+	assert_non_null(strstr(tf_buf_cstr(&out), "tf_router_queued 0\n"));
+	tf_buf_free(&out);
+}
+
+static void *
+count_thread(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < 20000; i++) {
+		char text[16];
+		const char *v[] = { text };
+
+		snprintf(text, sizeof text, "c%d", i % 700);
+		tf_metric_add_l(TF_M_RT_REJECTED, 1, v);
+		tf_metric_observe(TF_M_BL_COMMIT_SECONDS, 10);
+	}
+	return NULL;
+}
+
+/* More label values than are kept, from several threads: nothing is lost, the surplus is "other". */
+static void
+test_metric_threads(void **state)
+{
+	struct tf_buf out = { 0 };
+	pthread_t t[4];
+	size_t lines = 0;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, count_thread, NULL), 0);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_join(t[i], NULL), 0);
+	assert_int_equal(tf_metric_get(TF_M_RT_REJECTED), 80000);
+	assert_int_equal(tf_metric_get(TF_M_BL_COMMIT_SECONDS), 80000);
+	assert_int_equal(tf_metric_render(&out, "routerd"), 0);
+	for (const char *p = tf_buf_cstr(&out); (p = strstr(p, "tf_router_rejected_total{")) != NULL; p++)
+		lines++;
+	assert_int_equal(lines, 513);
+	assert_non_null(strstr(out.p, "tf_router_rejected_total{code=\"other\"} "));
+	tf_buf_free(&out);
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_span),
+		cmocka_unit_test(test_buf),
+		cmocka_unit_test(test_buf_printf_edges),
+		cmocka_unit_test(test_list),
+		cmocka_unit_test(test_map),
+		cmocka_unit_test(test_map_churn),
+		cmocka_unit_test(test_hash),
+		cmocka_unit_test(test_clock),
+		cmocka_unit_test(test_months),
+		cmocka_unit_test(test_id),
+		cmocka_unit_test(test_random_fork),
+		cmocka_unit_test(test_sha256),
+		cmocka_unit_test(test_sha256_threads),
+		cmocka_unit_test(test_small_crypt),
+		cmocka_unit_test(test_apikey),
+		cmocka_unit_test(test_apikey_other),
+		cmocka_unit_test(test_err),
+		cmocka_unit_test(test_log_text),
+		cmocka_unit_test(test_log_journal),
+		cmocka_unit_test(test_log_json),
+		cmocka_unit_test(test_log_filter),
+		cmocka_unit_test(test_log_quote),
+		cmocka_unit_test(test_metric),
+		cmocka_unit_test(test_metric_threads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
