@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * common/dialect: the APIs that clients and runtimes speak. gatewayd uses the upper half: the scan
+ * of a request (validation and the facts it needs), error envelopes, pings. workerd uses dl_xlate:
+ * one object per attempt that turns the client's request into the runtime's and the runtime's
+ * answer into the client's, untouched where the two agree. Buffers in, buffers out: knows nothing
+ * of sockets, HTTP, messages or money. Never keeps what it is given beyond what is said here.
+ */
+#ifndef TF_DIALECT_H
+#define TF_DIALECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/base.h"
+#include "common/json/json.h"
+
+/* ---- tables -------------------------------------------------------------------------------- */
+
+/* Version of the tables in this folder, for READY.dialects. Raised when a dialect is added. */
+#define DL_TABLE_VERSION 1
+
+enum dl_family { DL_FAMILY_OPENAI, DL_FAMILY_ANTHROPIC };
+
+enum dl_dialect {
+	DL_NONE = 0,
+#define DIALECT(sym, number, name, family, path, ops) DL_##sym = number,
+#include "common/dialect/dialect.def"
+#undef DIALECT
+	DL_DIALECT_END
+};
+
+/* Once per process, before anything else here; from one thread. 0 or TF_E_NOMEM. */
+int dl_init(void) TF_MUSTCHECK;
+void dl_fini(void);
+
+/* DL_NONE when there is none of that name. */
+enum dl_dialect dl_dialect_by_name(struct tf_span name);
+const char *dl_dialect_name(enum dl_dialect d); /* "openai_chat"; "" for DL_NONE */
+const char *dl_dialect_path(enum dl_dialect d); /* "/chat/completions": append to the base URL, which ends in /v1 */
+enum dl_family dl_dialect_family(enum dl_dialect d);
+
+/* Needs of a request, capabilities of a model: DL_NEED_* bits (need.def). */
+enum {
+#define NEED(sym, bit, how, capability, param, sentence) DL_NEED_##sym = 1u << (bit),
+#include "common/dialect/need.def"
+#undef NEED
+};
+/* Bits that a capability name of the catalogue satisfies; 0 for a name without meaning here. */
+uint32_t dl_need_by_capability(struct tf_span name);
+/* Bits that every model satisfies. Union of all bits of its capabilities and this = what a model can. */
+uint32_t dl_need_always(void);
+
+/* Quirks of a runtime: DL_Q_* bits (quirk.def). */
+enum {
+#define QUIRK(sym, bit, name, help) DL_Q_##sym = 1u << (bit),
+#include "common/dialect/quirk.def"
+#undef QUIRK
+};
+/* Quirks that a runtime-kind starts with. TF_E_NOENT. */
+int dl_quirk_kind(struct tf_span kind, uint32_t *quirks) TF_MUSTCHECK;
+/* Applies one word of `quirks =`: "name" sets, "-name" clears. TF_E_NOENT for an unknown name. */
+int dl_quirk_apply(struct tf_span word, uint32_t *quirks) TF_MUSTCHECK;
+const char *dl_quirk_name(unsigned bit); /* NULL beyond the last */
+
+/* ---- faults and errors --------------------------------------------------------------------- */
+
+#define DL_PARAM_MAX 96
+#define DL_MESSAGE_MAX 512
+
+/* A refusal as a value. err 0: none. Texts are terminated, clean UTF-8, fit for the caller. */
+struct dl_fault {
+	int err;                    /* positive code of err.def */
+	bool retryable;             /* the runtime's fault: another attempt, elsewhere, may do */
+	uint32_t retry_after_s;     /* as the runtime said; 0: it did not */
+	char param[DL_PARAM_MAX];   /* "" : none */
+	char message[DL_MESSAGE_MAX]; /* "" : the row's sentence */
+};
+/* Sets *f (all of it). fmt NULL: the row's sentence. */
+void dl_fault_set(struct dl_fault *f, int err, const char *param, const char *fmt, ...) TF_PRINTF(4, 5);
+
+struct dl_error {
+	int err;                 /* positive code of err.def; anything else reads as SERVER_ERROR */
+	struct tf_span message;  /* empty: the row's sentence */
+	struct tf_span param;    /* empty: null */
+	struct tf_span extra;    /* further members of the error object, JSON text: "resets_at":17 ; may be empty */
+	const struct tf_id *rid; /* Anthropic envelopes carry it; may be NULL */
+};
+/* Appends the error body of a family. 0 or TF_E_NOMEM. */
+int dl_error_json(enum dl_family family, const struct dl_error *e, struct tf_buf *out);
+/* Appends the same as an event of a stream that has begun; nothing must follow it. */
+int dl_error_event(enum dl_dialect surface, const struct dl_error *e, struct tf_buf *out);
+/* The bytes that keep a silent stream of this surface alive; may go wherever facts.boundary says. */
+struct tf_span dl_ping(enum dl_dialect surface);
+
+/* ---- the gateway's scan of a request ------------------------------------------------------- */
+
+#define DL_MODEL_MAX 256   /* longest model name, bytes */
+#define DL_MEMBERS_MAX 32  /* members of the body to take away, at most */
+#define DL_PREFIX_MAX 32   /* prefix hashes kept */
+#define DL_BODY_MAX 0x7fffffffu
+#define DL_OUTPUT_MAX 0x7fffffffu /* largest output cap accepted, tokens */
+
+struct dl_range { /* bytes of the body; end 0: absent */
+	uint32_t start, end;
+};
+
+enum dl_why {
+	DL_WHY_DENIED = 1, /* never passed on: would reach into the runtime */
+	DL_WHY_HOSTED,     /* only hosted providers know it: without effect elsewhere */
+	DL_WHY_EMPTY,      /* says nothing (an empty list) but some runtimes refuse it */
+};
+struct dl_member {
+	enum dl_why why;
+	struct dl_range at; /* from the name's quote to behind the value */
+};
+
+enum {
+	DL_HEAD_LEGACY = 1,    /* functions or function_call: must be rewritten */
+	DL_HEAD_DEVELOPER = 2, /* a message has the role developer */
+	DL_HEAD_REASONING = 4, /* a message carries earlier reasoning */
+	DL_HEAD_METADATA = 8,  /* metadata is to be echoed */
+};
+
+/* What the gateway found. Plain data: may be copied. */
+struct dl_head {
+	enum dl_dialect surface;
+	uint32_t body_len;
+	uint16_t model_len;
+	char model[DL_MODEL_MAX + 1]; /* as the client wrote it, escapes undone, terminated */
+	bool stream;                  /* the client wants events */
+	bool include_usage;           /* and a usage chunk */
+	uint32_t flags;               /* DL_HEAD_* */
+	uint32_t needs;               /* DL_NEED_* */
+	uint32_t n;                   /* answers wanted, 1..128 */
+	uint64_t max_output;          /* tokens per answer, reasoning included; 0: not said */
+	uint64_t prompt_bytes;        /* upper bound of the prompt's tokens, without template overhead and media */
+	uint32_t messages, tools;     /* how many */
+	uint32_t images, audios, files;
+	uint64_t affinity;            /* hash of the client's cache key; 0: none given */
+
+	struct dl_range root;           /* the object itself */
+	struct dl_range model_at;       /* values */
+	struct dl_range stream_at;
+	struct dl_range max_completion_at, max_tokens_at;
+	struct dl_range options;        /* stream_options, the whole member */
+	uint32_t nmember;
+	struct dl_member member[DL_MEMBERS_MAX];
+};
+
+/*
+ * For DISPATCH.head. Encode appends; 0 or TF_E_NOMEM. Decode takes bytes from a peer: every range
+ * is checked against body_len and the surface against the table. TF_E_INVAL.
+ */
+int dl_head_encode(const struct dl_head *h, struct tf_buf *out) TF_MUSTCHECK;
+int dl_head_decode(struct tf_span bytes, uint64_t body_len, struct dl_head *h) TF_MUSTCHECK;
+
+struct dl_scan_chat { /* what the scan of a chat body remembers; its own */
+	uint32_t message;
+	uint8_t role;
+	bool content, content_null, calls, call_id;
+	uint32_t system_only;
+	bool logprobs_off, logprobs_seen, top_logprobs;
+	bool tools_seen, choice_named, messages_seen;
+	uint64_t max_completion, max_tokens;
+	size_t message_start;
+	uint64_t chain;
+	uint32_t toolnames;
+};
+
+/*
+ * One pass over a body as it arrives. On any refusal `fault` says which. After dl_scan_end() gave 0
+ * `head` and `prefix` are complete. No allocation; about 3 KB.
+ */
+struct dl_scan {
+	struct js_scan js;
+	struct dl_head head;
+	struct dl_fault fault;
+	uint64_t prefix[DL_PREFIX_MAX]; /* hashes of growing prefixes: tools and messages 1..k */
+	uint32_t nprefix;
+	const char *text;               /* of the feed in progress */
+	const struct dl_field *fields;
+	struct dl_scan_chat chat;
+};
+/* depth and nodes: limits of the JSON text; 0 keeps the defaults of common/json. */
+void dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_t nodes);
+/*
+ * text[0..len): the body so far, from its first byte (it may have moved). 0, or TF_E_INVAL when
+ * the request is refused (fault is set; sticky).
+ */
+int dl_scan_feed(struct dl_scan *s, const char *text, size_t len) TF_MUSTCHECK;
+int dl_scan_end(struct dl_scan *s, const char *text, size_t len) TF_MUSTCHECK;
+/* Is something needed that a model cannot? Then *f (400) and TF_E_INVAL. model is for the message. */
+int dl_need_check(uint32_t needs, uint32_t can, struct tf_span model, struct dl_fault *f) TF_MUSTCHECK;
+
+/* ---- one attempt, for workerd -------------------------------------------------------------- */
+
+/* Disjoint. Totals of the OpenAI dialect: prompt + cache_read + cache_write, completion + reasoning. */
+struct dl_usage {
+	uint64_t prompt, cache_read, cache_write; /* input tokens */
+	uint64_t completion, reasoning;           /* output tokens */
+};
+static inline uint64_t
+dl_usage_in(const struct dl_usage *u)
+{
+	return u->prompt + u->cache_read + u->cache_write;
+}
+static inline uint64_t
+dl_usage_out(const struct dl_usage *u)
+{
+	return u->completion + u->reasoning;
+}
+
+/* What is known of the answer so far; all but `tail` is cumulative. */
+struct dl_facts {
+	bool content;     /* some answer (text, reasoning, a call) is among the bytes given out */
+	bool boundary;    /* the bytes given out end between two events: a ping may follow */
+	bool finished;    /* the runtime gave a finish reason for every answer that it began */
+	bool complete;    /* all is there and given out: nothing more will come */
+	bool estimated;   /* usage is counted here, not by the runtime */
+	size_t tail;      /* offset in `out` after this call of the first byte of the answer's end (finish
+			   * reason and on); SIZE_MAX: none of it was given in this call */
+	const char *finish; /* "stop", "length", "tool_calls", "content_filter"; of the first answer; NULL: none yet. Static */
+	uint64_t out_tokens; /* so far, all answers */
+	struct dl_usage usage; /* the runtime's numbers, or the estimate, valid at any time */
+	uint32_t skipped; /* malformed events of the runtime that were left out */
+	struct dl_fault fault; /* err > 0: the attempt failed; nothing more will be given out */
+};
+
+struct dl_xlate_conf {
+	enum dl_dialect surface; /* the client's */
+	enum dl_dialect runtime;
+	uint32_t quirks;         /* DL_Q_* */
+	bool joined;             /* stream and join, whatever the client's mode (a budget bounds the output) */
+	bool canonical;          /* never RAW: everything through decode and encode (tests) */
+	struct tf_span asked;    /* model as the client wrote it: echoed. Copied */
+	struct tf_span model;    /* the runtime's name for it. Copied */
+	uint64_t max_output;     /* DISPATCH.max_output: tokens per answer to enforce; 0: none */
+	struct tf_id rid;        /* ids that have to be made derive from it */
+};
+
+struct dl_xlate;
+
+/* Copies all of conf and of head. Returns new, NULL without memory. */
+struct dl_xlate *dl_xlate_new(const struct dl_xlate_conf *conf, const struct dl_head *head);
+void dl_xlate_free(struct dl_xlate **x);
+/*
+ * Appends the body for the runtime. Borrows body for the call. 0; TF_E_INVAL: refused, dl_xlate_facts()
+ * has the fault; TF_E_NOMEM. Call again for a resend.
+ */
+int dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out) TF_MUSTCHECK;
+/* Does the runtime get asked for events? ("Accept: text/event-stream", longer first timeout) */
+bool dl_xlate_streams(const struct dl_xlate *x);
+/* Content type of the answer to the client. Static. */
+const char *dl_xlate_content_type(const struct dl_xlate *x);
+/* Request fields without effect at this runtime, comma separated, for EVENT.dropped; "" none. Borrowed. */
+struct tf_span dl_xlate_dropped(const struct dl_xlate *x);
+/*
+ * The head of the runtime's answer: status, content type ("" unknown), Retry-After in seconds (0 none).
+ * Also forgets an earlier answer of which nothing was given out, so that a request can be sent again.
+ */
+void dl_xlate_head(struct dl_xlate *x, int status, struct tf_span content_type, uint32_t retry_after_s);
+/*
+ * Bytes of the runtime's answer, cut anywhere; appends what the client gets, whole events only. 0 or
+ * TF_E_NOMEM. A failed answer is a value: facts.fault. Then further bytes are ignored.
+ */
+int dl_xlate_feed(struct dl_xlate *x, const char *p, size_t n, struct tf_buf *out) TF_MUSTCHECK;
+/* The runtime's answer ended well (its framing was complete). Sets facts.complete or facts.fault. */
+int dl_xlate_end(struct dl_xlate *x, struct tf_buf *out) TF_MUSTCHECK;
+/* The connection to the runtime broke, or timed out: err is UPSTREAM_ERROR, UPSTREAM_TIMEOUT, ...
+ * No bytes come of it; a complete answer stays complete. */
+void dl_xlate_broken(struct dl_xlate *x, int err);
+/* Borrowed, current after each call. */
+const struct dl_facts *dl_xlate_facts(const struct dl_xlate *x);
+
+#endif
