@@ -43,6 +43,7 @@ struct ev_zctx;
 #define WIRE_MESSAGE_MAX (8u << 20)      /* a ZeroMQ message; larger ones are never read */
 #define WIRE_NAME_MAX 100                /* instance name: letters, digits, . _ - */
 #define WIRE_SECRET 16                   /* bytes of DISPATCH.secret */
+#define WIRE_BACKLOG_MAX (64u << 20)     /* bytes queued for a peer; beyond, it is dropped */
 
 enum wire_verb {
 #define M(num, NAME, suffix, dir, help) WIRE_##NAME = num,
@@ -276,8 +277,8 @@ struct wire_peer *wire_dial_peer(const struct wire_dial *dial);
 const char *wire_dial_endpoint(const struct wire_dial *dial);
 /* Why there is no session, for status pages; "" when there is one. Static or owned by the dial. */
 const char *wire_dial_trouble(const struct wire_dial *dial);
-/* Peers in session, by position: *pos starts at 0, NULL at the end. No peer may go meanwhile. */
-struct wire_peer *wire_hub_next(const struct wire_hub *hub, size_t *pos);
+/* The peer in session that follows after (NULL: the first), NULL at the end; none may go meanwhile. */
+struct wire_peer *wire_hub_next(const struct wire_hub *hub, const struct wire_peer *after);
 size_t wire_hub_count(const struct wire_hub *hub);
 /* By instance name; NULL when it is not in session. */
 struct wire_peer *wire_hub_find(const struct wire_hub *hub, struct tf_span name);
@@ -308,6 +309,8 @@ WIRE_MESSAGES(M)
 int wire_forward(struct wire_peer *p, struct tf_span raw, unsigned patch, uint64_t v);
 /* Bytes queued here that ZeroMQ has not taken yet. */
 size_t wire_backlog(const struct wire_peer *p);
+/* How long nothing was heard from it, rounded up to half a heartbeat interval. */
+uint64_t wire_silent_ms(const struct wire_peer *p);
 /* Ends the session because the peer broke the protocol: counted, logged, down, RESYNC. */
 void wire_drop(struct wire_peer *p, const char *why);
 /* Is a drop of this peer pending or done? */
