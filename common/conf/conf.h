@@ -122,6 +122,13 @@ const struct conf_model *conf_find_model(const struct conf *conf, struct tf_span
 const struct conf_plan *conf_find_plan(const struct conf *conf, struct tf_span name);
 const struct conf_worker *conf_find_worker(const struct conf *conf, struct tf_span name);
 
+/*
+ * The i-th entry of worker->models: its catalogue row, and in theirs (may be NULL) the model's
+ * name at the runtime. Never NULL for a loaded conf. Borrowed.
+ */
+const struct conf_model *conf_worker_model(const struct conf *conf, const struct conf_worker *worker, size_t i,
+    struct tf_span *theirs);
+
 /* ---- showing ------------------------------------------------------------------------------ */
 
 struct conf_row {

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names to sections: the look-up tables built once per load and the look-ups over
+ * them. A request pays one hash for an exact id or alias; only a name that neither is
+ * pays for patterns and folding.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "common/conf/inside.h"
+
+bool
+cf_instance_name_ok(struct tf_span name)
+{
+	if (name.n == 0 || name.n > CF_NAME_MAX || strchr("._-", name.p[0]) != NULL)
+		return false;
+	for (size_t i = 0; i < name.n; i++)
+		if (!((name.p[i] >= 'a' && name.p[i] <= 'z') || (name.p[i] >= 'A' && name.p[i] <= 'Z') ||
+		        (name.p[i] >= '0' && name.p[i] <= '9') || name.p[i] == '.' || name.p[i] == '_' || name.p[i] == '-'))
+			return false;
+	return true;
+}
+
+bool
+cf_model_name_ok(struct tf_span name)
+{
+	if (name.n == 0 || name.n > CF_MODEL_MAX)
+		return false;
+	for (size_t i = 0; i < name.n; i++)
+		if (name.p[i] <= ' ' || name.p[i] >= 0x7f || strchr(",=\"]*", name.p[i]) != NULL)
+			return false;
+	return true;
+}
+
+static struct tf_span
+fold(struct tf_span name, char *out)
+{
+	for (size_t i = 0; i < name.n; i++)
+		out[i] = name.p[i] >= 'A' && name.p[i] <= 'Z' ? (char)(name.p[i] + 32) : name.p[i];
+	return tf_span(out, name.n);
+}
+
+/* ---- building ----------------------------------------------------------------------------- */
+
+static struct cf_name *
+put(struct cf_load *l, struct tf_map *map, struct tf_span key, const struct conf_model *model)
+{
+	struct cf_name *n = cf_alloc(l, sizeof *n);
+	char *copy = cf_dup(l, key);
+
+	if (n == NULL || copy == NULL)
+		return NULL;
+	n->key = tf_span(copy, key.n);
+	n->model = model;
+	if (tf_map_put(map, n->key, n) != 0) {
+		l->nomem = true;
+		return NULL;
+	}
+	return n;
+}
+
+/* An exact name and its folded form; false when another model has the exact one. */
+static bool
+add_name(struct cf_load *l, struct tf_span name, const struct conf_model *model)
+{
+	char low[CF_MODEL_MAX];
+	struct tf_span folded = fold(name, low);
+	struct cf_name *old = tf_map_get(&l->index->models, name);
+
+	if (old != NULL)
+		return old->model == model;
+	put(l, &l->index->models, name, model);
+	old = tf_map_get(&l->index->folded, folded);
+	if (old == NULL)
+		put(l, &l->index->folded, folded, model);
+	else if (old->model != model)
+		old->model = NULL;
+	return true;
+}
+
+static void
+add_alias(struct cf_load *l, const struct cf_inst *i, const char *alias)
+{
+	const struct conf_model *model = i->values;
+	struct tf_span s = tf_cspan(alias);
+	bool pattern = s.n > 0 && s.p[s.n - 1] == '*';
+
+	if (pattern)
+		s.n--;
+	if (!(pattern && s.n == 0) && !cf_model_name_ok(s)) {
+		cf_error_at(l, i, CF_model_aliases, "\"%.60s\" is not a name: printable ASCII without space , = \" ], a * only at its end",
+		    alias);
+		return;
+	}
+	if (!pattern) {
+		if (!add_name(l, s, model))
+			cf_error_at(l, i, CF_model_aliases, "\"%s\" names another model already", alias);
+		return;
+	}
+	for (size_t k = 0; k < l->index->npatterns; k++) {
+		if (tf_span_eq(l->index->patterns[k].prefix, s)) {
+			cf_error_at(l, i, CF_model_aliases, "\"%s\" names another model already", alias);
+			return;
+		}
+	}
+	l->index->patterns[l->index->npatterns++] = (struct cf_pattern){ s, model };
+}
+
+static int
+longer_first(const void *a, const void *b)
+{
+	const struct cf_pattern *x = a, *y = b;
+
+	return x->prefix.n < y->prefix.n ? 1 : x->prefix.n > y->prefix.n ? -1 : 0;
+}
+
+void
+cf_index_models(struct cf_load *l)
+{
+	size_t aliases = 0;
+
+	for (const struct cf_inst *i = l->index->first; i != NULL; i = i->next)
+		if (i->section == CF_model)
+			aliases += ((const struct conf_model *)i->values)->aliases.n;
+	l->index->patterns = cf_alloc(l, (aliases + 1) * sizeof *l->index->patterns);
+	if (l->index->patterns == NULL)
+		return;
+	/* every id before any alias, so that the alias is the one at fault */
+	for (const struct cf_inst *i = l->index->first; i != NULL; i = i->next)
+		if (i->section == CF_model)
+			add_name(l, tf_cspan(i->name), i->values);
+	for (const struct cf_inst *i = l->index->first; i != NULL; i = i->next) {
+		const struct conf_list *v = i->section == CF_model ? &((const struct conf_model *)i->values)->aliases : NULL;
+
+		for (size_t k = 0; v != NULL && k < v->n && !l->nomem; k++)
+			add_alias(l, i, v->v[k]);
+	}
+	qsort(l->index->patterns, l->index->npatterns, sizeof *l->index->patterns, longer_first);
+}
+
+/* ---- looking up --------------------------------------------------------------------------- */
+
+const struct conf_model *
+conf_find_model(const struct conf *conf, struct tf_span name)
+{
+	const struct conf_index *x = conf->index;
+	const struct cf_name *n = tf_map_get(&x->models, name);
+	char low[CF_MODEL_MAX];
+
+	if (n != NULL)
+		return n->model;
+	if (name.n == 0 || name.n > CF_MODEL_MAX)
+		return NULL;
+	for (size_t i = 0; i < x->npatterns; i++) {
+		const struct cf_pattern *p = &x->patterns[i];
+
+		if (p->prefix.n <= name.n && memcmp(p->prefix.p, name.p, p->prefix.n) == 0)
+			return p->model;
+	}
+	n = tf_map_get(&x->folded, fold(name, low));
+	return n != NULL ? n->model : NULL;
+}
+
+const struct conf_plan *
+conf_find_plan(const struct conf *conf, struct tf_span name)
+{
+	return tf_map_get(&conf->index->plans, name);
+}
+
+const struct conf_worker *
+conf_find_worker(const struct conf *conf, struct tf_span name)
+{
+	return tf_map_get(&conf->index->workers, name);
+}
+
+const struct conf_model *
+conf_worker_model(const struct conf *conf, const struct conf_worker *worker, size_t i, struct tf_span *theirs)
+{
+	struct tf_span entry = tf_cspan(worker->models.v[i]), id = entry;
+	const char *eq = memchr(entry.p, '=', entry.n);
+	const struct cf_name *n;
+
+	if (eq != NULL) {
+		id.n = (size_t)(eq - entry.p);
+		entry = tf_span(eq + 1, entry.n - id.n - 1);
+	}
+	if (theirs != NULL)
+		*theirs = entry;
+	n = tf_map_get(&conf->index->models, id);
+	/* ids only: an alias is what clients say */
+	return n != NULL && n->model != NULL && tf_span_is(id, n->model->name) ? n->model : NULL;
+}
