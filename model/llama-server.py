@@ -10,6 +10,7 @@ wheel as "llama-server"; it must not import anything but that wheel and the
 standard library.  Exit status: 0 after SIGTERM or SIGINT, 1 when the model
 cannot be loaded or the address not bound, 2 on a wrong option.
 """
+
 import argparse
 import os
 import signal
@@ -23,8 +24,11 @@ def options(argv):
     ap = argparse.ArgumentParser(prog="llama-server", allow_abbrev=False)
     ap.add_argument("--model", required=True, metavar="FILE")
     ap.add_argument("--alias", default="", metavar="ID")
-    ap.add_argument("--host", default="127.0.0.1",
-                    help="an address, or the path of a UNIX socket (ends in .sock)")
+    ap.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="an address, or the path of a UNIX socket (ends in .sock)",
+    )
     ap.add_argument("--port", type=int, default=8080)
     ap.add_argument("--ctx-size", type=int, default=0, help="tokens, over all slots")
     ap.add_argument("--parallel", type=int, default=1, help="slots")
@@ -37,6 +41,7 @@ def options(argv):
     ap.add_argument("--version", action="store_true")
     if "--version" in argv:
         import xllamacpp
+
         print(xllamacpp.__version__)
         sys.exit(0)
     opt = ap.parse_args(argv)
@@ -62,8 +67,9 @@ def parameters(xl, opt):
     p.endpoint_metrics = opt.metrics
     p.embedding = opt.embeddings
     if opt.pooling:
-        p.pooling_type = getattr(xl.llama_pooling_type,
-                                 "LLAMA_POOLING_TYPE_" + opt.pooling.upper())
+        p.pooling_type = getattr(
+            xl.llama_pooling_type, "LLAMA_POOLING_TYPE_" + opt.pooling.upper()
+        )
     if opt.threads > 0:
         p.cpuparams.n_threads = opt.threads
         p.cpuparams_batch.n_threads = opt.threads
@@ -77,12 +83,13 @@ def main(argv):
     signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     import xllamacpp as xl
+
     if not os.path.isfile(opt.model):
         print("llama-server: no such model file: %s" % opt.model, file=sys.stderr)
         return 1
     try:
         server = xl.Server(parameters(xl, opt))
-    except Exception as e:                      # the wheel raises bare exceptions
+    except Exception as e:  # the wheel raises bare exceptions
         print("llama-server: %s" % e, file=sys.stderr)
         return 1
     print("llama-server: listening on %s" % server.listening_address, file=sys.stderr, flush=True)
