@@ -194,7 +194,8 @@ struct js_edits {
 
 /*
  * Edits name spans of a text that the scanner accepted; in any order. An edit inside a range
- * that another one deletes or replaces has no effect; the later of two equal ones wins.
+ * that another one deletes or replaces has no effect. Of two edits of one range a deletion wins,
+ * else the later one.
  * Errors are sticky and come back from the splice, so calls need no check each.
  */
 void js_edits_init(struct js_edits *e, struct js_edit *v, size_t max);
@@ -281,8 +282,10 @@ void js_w_keyn(struct js_w *w, struct tf_span name);
 /* Escapes; bytes that are not UTF-8 become U+FFFD. */
 void js_w_str(struct js_w *w, struct tf_span s);
 void js_w_cstr(struct js_w *w, const char *s); /* NULL writes null */
-/* Valid JSON text of one value, as it is. */
+/* Valid JSON text of one value, as it is: with its line breaks, which an SSE data line cannot hold. */
 void js_w_raw(struct js_w *w, struct tf_span text);
+/* The same without the white space between tokens. */
+void js_w_compact(struct js_w *w, struct tf_span text);
 void js_w_i64(struct js_w *w, int64_t v);
 void js_w_u64(struct js_w *w, uint64_t v);
 void js_w_double(struct js_w *w, double v); /* shortest that reads back the same; not finite: TF_E_RANGE */

@@ -66,7 +66,10 @@ js_edit_insert_last(struct js_edits *e, size_t end, struct tf_span text)
 		edit_add(e, JS_INSERT_LAST, end - 1, end - 1, text);
 }
 
-/* By place; a range before those inside it, the later of equal ranges first, insertions in order. */
+/*
+ * By place; a range before those inside it; of equal ranges deletions first, then the later
+ * one; insertions in order.
+ */
 static int
 edit_cmp(const void *va, const void *vb)
 {
@@ -79,8 +82,8 @@ edit_cmp(const void *va, const void *vb)
 		return ia ? -1 : 1;
 	if (a->end != b->end)
 		return a->end > b->end ? -1 : 1;
-	if (ia && a->kind != b->kind)
-		return a->kind < b->kind ? -1 : 1;
+	if (a->kind != b->kind) /* of an equal range: JS_DELETE or JS_REPLACE */
+		return (a->kind < b->kind) == ia ? -1 : 1;
 	return (a->seq < b->seq ? -1 : 1) * (ia ? 1 : -1);
 }
 

@@ -247,6 +247,24 @@ js_w_raw(struct js_w *w, struct tf_span text)
 		put(w, text.p, text.n);
 }
 
+void
+js_w_compact(struct js_w *w, struct tf_span text)
+{
+	const uint8_t *p = (const uint8_t *)text.p, *end = p + text.n, *from;
+
+	if (p == end)
+		fail(w, TF_E_STATE);
+	if (!begin_value(w))
+		return;
+	while ((p = from = js_skip_space(p, end)) < end) {
+		while (p != NULL && p < end && !js_is_space(*p))
+			p = *p == '"' ? js_string_end(p, end) : p + 1;
+		if (p == NULL) /* a string without end: not valid, but not lost */
+			p = end;
+		put(w, from, (size_t)(p - from));
+	}
+}
+
 /* Decimal digits of v, written backwards from end; returns the first. */
 static char *
 put_digits(uint64_t v, char *end)

@@ -70,6 +70,12 @@ test_structure(void **state)
 	start();
 	js_w_null(&w);
 	finish("null");
+	start();
+	js_w_array(&w);
+	js_w_compact(&w, TF_SPAN(" { \"a b\\\" \" :\n[ 1 ,\t2 ] , \"c\":\r\n null }\n"));
+	js_w_compact(&w, TF_SPAN("7"));
+	js_w_array_end(&w);
+	finish("[{\"a b\\\" \":[1,2],\"c\":null},7]");
 }
 
 static void
