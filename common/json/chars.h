@@ -56,8 +56,9 @@ js_odd_mask(const uint8_t *p)
 {
 	__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
 	__m128i low = _mm_cmplt_epi8(_mm_xor_si128(v, _mm_set1_epi8(2)), _mm_set1_epi8(0x21));
+	__m128i esc = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
 
-	return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, esc));
 }
 #endif
 

@@ -163,8 +163,8 @@ js_at(struct tf_span text, const char *path, struct tf_span *value)
 			uint64_t index;
 
 			n = strcspn(++path, "]");
-			if (tf_span_u64(tf_span(path, n), UINT32_MAX, &index) < 0 || path[n] != ']' ||
-			    !element_n(at, index, &at))
+			if (tf_span_u64(tf_span(path, n), UINT32_MAX, &index) < 0 ||
+			    path[n] != ']' || !element_n(at, index, &at))
 				return false;
 			path += n + 1;
 		} else {

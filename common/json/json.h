@@ -76,11 +76,11 @@ struct js_hit {
 	enum js_type type;
 	bool begin;    /* a container's beginning; end, text, count are not known yet */
 	bool escaped;  /* the string holds at least one escape */
-	size_t key;    /* offset of the member name's opening quote; JS_NOKEY for elements and the root */
+	size_t key;    /* offset of the member name's opening quote; JS_NOKEY when it has none */
 	size_t keyend; /* behind its closing quote */
 	size_t start;  /* the value's text is [start, end) */
 	size_t end;
-	size_t text;    /* raw bytes between the quotes of all strings in it (values), less JS_NO_TEXT ones */
+	size_t text;    /* raw bytes between the quotes of its strings, less JS_NO_TEXT ones */
 	size_t names;   /* the same of all member names in it */
 	uint32_t count; /* members or elements of a container */
 	uint32_t index[JS_PATH_INDEX]; /* the elements that "[*]" stood for, outermost first */
@@ -145,7 +145,10 @@ void js_scan_limits(struct js_scan *s, unsigned depth, uint32_t nodes);
 int js_scan_feed(struct js_scan *s, const char *text, size_t len) TF_MUSTCHECK;
 /* The same, and nothing follows: a document that is not complete is malformed. */
 int js_scan_end(struct js_scan *s, const char *text, size_t len) TF_MUSTCHECK;
-/* True once the value is complete (only white space may follow). Numbers at the top: after js_scan_end. */
+/*
+ * True once the value is complete (only white space may follow). Numbers at the top: after
+ * js_scan_end.
+ */
 bool js_scan_done(const struct js_scan *s);
 /* Validation alone, default limits. 0, TF_E_INVAL, TF_E_FULL. */
 int js_valid(struct tf_span text) TF_MUSTCHECK;
@@ -208,10 +211,14 @@ void js_edit_insert_first(struct js_edits *e, size_t open, struct tf_span text);
 /* As last entry of the container that ends at end (hit.end). */
 void js_edit_insert_last(struct js_edits *e, size_t end, struct tf_span text);
 
-/* Called with each piece of the result, in order; pieces borrow from text and edits. Non-zero stops. */
+/* Called with each piece of the result in order; it borrows from text or edits. Non-zero stops. */
 typedef int js_piece_fn(void *arg, struct tf_span piece);
-/* Sorts the edits. 0, TF_E_FULL, TF_E_INVAL (edits overlap or do not fit the text), or the callback's code. */
-int js_splice_each(struct tf_span text, struct js_edits *e, js_piece_fn *fn, void *arg) TF_MUSTCHECK;
+/*
+ * Sorts the edits. 0, TF_E_FULL, TF_E_INVAL (edits overlap or do not fit the text), or the
+ * callback's code.
+ */
+int js_splice_each(struct tf_span text, struct js_edits *e, js_piece_fn *fn,
+    void *arg) TF_MUSTCHECK;
 /* Appends the result to out; nothing is appended on failure. Also TF_E_NOMEM. */
 int js_splice(struct tf_span text, struct js_edits *e, struct tf_buf *out) TF_MUSTCHECK;
 
@@ -262,10 +269,10 @@ bool js_at(struct tf_span text, const char *path, struct tf_span *value);
 
 #define JS_W_DEPTH 256 /* deepest nesting it writes */
 
-/* Streams JSON into a buffer, commas set by itself. The first error sticks: js_w_done returns it. */
+/* Streams JSON into a buffer and sets the commas. The first error sticks: see js_w_done. */
 struct js_w {
 	struct tf_buf *out; /* borrowed */
-	int err;            /* TF_E_NOMEM, TF_E_RANGE, or TF_E_STATE for calls in an impossible order */
+	int err;            /* TF_E_NOMEM, TF_E_RANGE, TF_E_STATE (calls in an impossible order) */
 	uint16_t depth;
 	bool some;     /* the open container has an entry */
 	bool afterkey; /* a member's value comes next */
@@ -282,16 +289,17 @@ void js_w_keyn(struct js_w *w, struct tf_span name);
 /* Escapes; bytes that are not UTF-8 become U+FFFD. */
 void js_w_str(struct js_w *w, struct tf_span s);
 void js_w_cstr(struct js_w *w, const char *s); /* NULL writes null */
-/* Valid JSON text of one value, as it is: with its line breaks, which an SSE data line cannot hold. */
+/* Valid JSON text of one value, as it is: also its line breaks, which an SSE line cannot hold. */
 void js_w_raw(struct js_w *w, struct tf_span text);
 /* The same without the white space between tokens. */
 void js_w_compact(struct js_w *w, struct tf_span text);
 void js_w_i64(struct js_w *w, int64_t v);
 void js_w_u64(struct js_w *w, uint64_t v);
-void js_w_double(struct js_w *w, double v); /* shortest that reads back the same; not finite: TF_E_RANGE */
+/* shortest that reads back the same; not finite: TF_E_RANGE */
+void js_w_double(struct js_w *w, double v);
 void js_w_bool(struct js_w *w, bool v);
 void js_w_null(struct js_w *w);
-/* 1500000 -> "0.0015" (a string, as money is written) or 0.0015 (a number). Exact, zeros at the end cut. */
+/* 1500000 -> "0.0015" (a string, as money is written) or 0.0015 (a number). Exact, shortest. */
 void js_w_nano(struct js_w *w, int64_t nano);
 void js_w_nano_number(struct js_w *w, int64_t nano);
 /* 0, or the sticky error; TF_E_STATE when a container is still open. */
@@ -308,7 +316,7 @@ void js_w_kbool(struct js_w *w, const char *name, bool v);
 void js_w_knull(struct js_w *w, const char *name);
 void js_w_kraw(struct js_w *w, const char *name, struct tf_span text);
 
-/* ---- trees (json-c), cold paths only ----------------------------------------------------------- */
+/* ---- trees (json-c), cold paths only --------------------------------------------------------- */
 
 /*
  * Returns new in *out (js_tree_free). The scanner accepts the text first, with the default
@@ -316,7 +324,8 @@ void js_w_kraw(struct js_w *w, const char *name, struct tf_span text);
  * integers outside int64, numbers outside double. fault, at (may be NULL): what and where.
  * TF_E_INVAL, TF_E_FULL, TF_E_RANGE, TF_E_NOMEM.
  */
-int js_tree_parse(struct tf_span text, struct json_object **out, enum js_fault *fault, size_t *at) TF_MUSTCHECK;
+int js_tree_parse(struct tf_span text, struct json_object **out, enum js_fault *fault,
+    size_t *at) TF_MUSTCHECK;
 void js_tree_free(struct json_object **t);
 /* By path, "a.b[2].c"; "" is t itself. NULL when missing. Borrowed. */
 struct json_object *js_tree_at(struct json_object *t, const char *path);
@@ -326,6 +335,7 @@ struct tf_span js_tree_str(struct json_object *t, const char *path, struct tf_sp
 int64_t js_tree_i64(struct json_object *t, const char *path, int64_t other);
 double js_tree_double(struct json_object *t, const char *path, double other);
 bool js_tree_bool(struct json_object *t, const char *path, bool other);
-size_t js_tree_count(struct json_object *t, const char *path); /* members or elements, 0 for scalars */
+/* members or elements, 0 for scalars */
+size_t js_tree_count(struct json_object *t, const char *path);
 
 #endif

@@ -229,11 +229,13 @@ parse_decimal(struct tf_span text, struct decimal *out)
 	out->n = out->exp = 0;
 	out->negative = *p == '-';
 	p += out->negative;
-	for (from = p; p < end && (js_is_digit((uint8_t)*p) || (*p == '.' && !point && p > from)); p++) {
-		if (*p == '.') {
+	for (from = p; p < end; p++) {
+		if (*p == '.' && !point && p > from) {
 			point = true;
 			continue;
 		}
+		if (!js_is_digit((uint8_t)*p))
+			break;
 		if (out->n > 0 || *p != '0')
 			out->d[out->n++] = *p;
 		out->exp -= point;
@@ -324,7 +326,8 @@ js_get_double(struct tf_span text, double *out)
 	memcpy(copy, text.p, text.n);
 	copy[text.n] = '\0';
 	point = memchr(copy, '.', text.n);
-	if (point != NULL) /* strtod reads the locale's sign; one byte in every locale Debian ships */
+	/* strtod reads the locale's sign, one byte in the locales that Debian ships */
+	if (point != NULL)
 		*point = *localeconv()->decimal_point;
 	v = strtod(copy, NULL);
 	if (!isfinite(v))

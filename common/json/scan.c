@@ -217,7 +217,7 @@ begin_element(struct js_scan *s)
 	s->key = s->keyend = JS_NOKEY;
 }
 
-/* Undoes the escapes of a valid member name; 0 when it is too long for anybody to have asked for it. */
+/* Undoes the escapes of a valid member name; 0 when it is longer than any in a path. */
 static size_t
 plain_name(const uint8_t *raw, size_t n, char out[static JS_NAME_MAX * 6])
 {
@@ -543,7 +543,7 @@ step_string(struct js_scan *s, const uint8_t *base, const uint8_t **pp, const ui
 	return r < 0 ? r : s->iskey ? S_COLON : S_AFTER;
 }
 
-/* One step in state st at *pp, no white space unless inside a string. The next state or an error. */
+/* One step in state st at *pp, past white space. The next state or an error. */
 static inline int
 step(struct js_scan *s, int st, const uint8_t *base, const uint8_t **pp, const uint8_t *end)
 {

@@ -94,8 +94,9 @@ struct splice {
 	const uint8_t *text;
 	size_t len;
 	size_t pos;     /* everything before it is out or gone */
-	size_t emptied; /* closing bracket of the container whose last entry a run took; SIZE_MAX */
-	size_t filled;  /* closing bracket of the otherwise empty container that got an insertion; SIZE_MAX */
+	/* closing brackets, or SIZE_MAX: */
+	size_t emptied; /* of the container whose last entry a run took */
+	size_t filled;  /* of the otherwise empty container that got an insertion */
 	js_piece_fn *fn;
 	void *arg;
 };

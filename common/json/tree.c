@@ -107,7 +107,8 @@ js_tree_parse(struct tf_span text, struct json_object **out, enum js_fault *faul
 	errat = s.errat;
 	if (r == 0) {
 		s.fault = check_tokens(text, &errat);
-		r = s.fault == JS_F_NONE ? 0 : s.fault == JS_F_NUMBER_RANGE ? TF_E_RANGE : TF_E_INVAL;
+		if (s.fault != JS_F_NONE)
+			r = s.fault == JS_F_NUMBER_RANGE ? TF_E_RANGE : TF_E_INVAL;
 	}
 	if (fault != NULL)
 		*fault = s.fault;
@@ -202,7 +203,9 @@ js_tree_i64(struct json_object *t, const char *path, int64_t other)
 		return other;
 	/* 16.0 is a whole number too, as in js_get_i64 */
 	d = json_object_get_double(o);
-	return d >= -9007199254740992.0 && d <= 9007199254740992.0 && d == (double)(int64_t)d ? (int64_t)d : other;
+	if (d < -9007199254740992.0 || d > 9007199254740992.0 || d != (double)(int64_t)d)
+		return other;
+	return (int64_t)d;
 }
 
 double
@@ -211,7 +214,9 @@ js_tree_double(struct json_object *t, const char *path, double other)
 	struct json_object *o = js_tree_at(t, path);
 	enum json_type type = json_object_get_type(o);
 
-	return type == json_type_double || type == json_type_int ? json_object_get_double(o) : other;
+	if (type != json_type_double && type != json_type_int)
+		return other;
+	return json_object_get_double(o);
 }
 
 bool

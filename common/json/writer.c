@@ -19,7 +19,7 @@
 
 /* ---- strings ------------------------------------------------------------------------------ */
 
-/* Bytes of a malformed sequence at p that one U+FFFD stands for: the part that could have begun one. */
+/* Bytes at p that one U+FFFD stands for: those that could have begun a sequence. */
 static size_t
 malformed_len(const uint8_t *p, const uint8_t *end)
 {

@@ -14,9 +14,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static const struct js_path paths[] = {
-	{ "", 1, JS_AT_START }, { "model", 2, JS_UNIQUE }, { "messages", 3, JS_UNIQUE | JS_AT_START },
+	{ "", 1, JS_AT_START }, { "model", 2, JS_UNIQUE },
+	{ "messages", 3, JS_UNIQUE | JS_AT_START },
 	{ "messages[*].content[*].type", 4, 0 }, { "messages[*]", 5, 0 }, { "usage.*", 6, 0 },
-	{ "o.include_usage", 7, JS_UNIQUE }, { "a[*][*]", 8, 0 }, { "a.b.c", 9, JS_NO_TEXT }, { "*", 10, 0 },
+	{ "o.include_usage", 7, JS_UNIQUE }, { "a[*][*]", 8, 0 }, { "a.b.c", 9, JS_NO_TEXT },
+	{ "*", 10, 0 },
 	{ "[*].x", 11, 0 },
 };
 
@@ -26,10 +28,10 @@ struct result {
 	uint64_t hash; /* of all hits */
 };
 
-#define MUST(cond)                                                                                                     \
-	do {                                                                                                           \
-		if (!(cond))                                                                                           \
-			abort();                                                                                       \
+#define MUST(cond) \
+	do { \
+		if (!(cond)) \
+			abort(); \
 	} while (0)
 
 static uint64_t
@@ -42,7 +44,8 @@ static int
 on_hit(void *arg, const struct js_hit *h)
 {
 	uint64_t *hash = arg, v[] = {
-		h->id, h->type, h->begin, h->escaped, h->key, h->keyend, h->start, h->end, h->text, h->names, h->count,
+		h->id, h->type, h->begin, h->escaped, h->key, h->keyend, h->start, h->end, h->text,
+		h->names, h->count,
 	};
 
 	MUST(h->start <= h->end);
@@ -52,7 +55,8 @@ on_hit(void *arg, const struct js_hit *h)
 }
 
 static void
-scan(const struct js_interest *in, struct tf_span doc, size_t first, size_t step, struct result *out)
+scan(const struct js_interest *in, struct tf_span doc, size_t first, size_t step,
+    struct result *out)
 {
 	out->hash = 7;
 	out->r = 0;

@@ -15,10 +15,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 #define PLAN 16
 enum { DELETE = 1, REPLACE = 2, FIRST = 4, LAST = 8, TWICE = 16 };
 
-#define MUST(cond)                                                                                                     \
-	do {                                                                                                           \
-		if (!(cond))                                                                                           \
-			abort();                                                                                       \
+#define MUST(cond) \
+	do { \
+		if (!(cond)) \
+			abort(); \
 	} while (0)
 
 struct fuzz {
@@ -88,7 +88,7 @@ want_insertions(struct fuzz *f, struct tf_span container, unsigned d, bool *some
 	}
 }
 
-/* The value as it should be, without white space. plain: no decisions, only the white space goes. */
+/* The value as it should be, without white space. plain: without decisions. */
 static void
 rewrite(struct fuzz *f, struct tf_span text, bool plain)
 {

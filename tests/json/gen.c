@@ -46,9 +46,11 @@ void
 gen_string(struct gen *g)
 {
 	static const char *const pieces[] = {
-		"a", "model", "the quick brown fox jumps over it", " ", "\\\"", "\\\\", "\\/", "\\b\\f",
+		"a", "model", "the quick brown fox jumps over it", " ", "\\\"", "\\\\", "\\/",
+		"\\b\\f",
 		"\\n", "\\r\\t", "\\u0041", "\\u00e9", "\\u20AC", "\\ud83d\\ude00", "\xc3\xa9",
-		"\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xf4\x8f\xbf\xbf",
+		"\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\x9f\xbf", "\xee\x80\x80",
+		"\xf4\x8f\xbf\xbf",
 		"{}[]:,", "\x7f", "'", "0123456789abcdef0123456789abcdef", "\\u001f", "null",
 	};
 	unsigned n = gen_below(g, 6);

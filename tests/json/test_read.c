@@ -18,8 +18,10 @@ test_types(void **state)
 		const char *text;
 		enum js_type type;
 	} rows[] = {
-		{ "", JS_NONE }, { "x", JS_NONE }, { "{}", JS_OBJECT }, { "[]", JS_ARRAY }, { "\"\"", JS_STRING },
-		{ "true", JS_BOOL }, { "false", JS_BOOL }, { "null", JS_NULL }, { "-1", JS_NUMBER }, { "9", JS_NUMBER },
+		{ "", JS_NONE }, { "x", JS_NONE }, { "{}", JS_OBJECT }, { "[]", JS_ARRAY },
+		{ "\"\"", JS_STRING },
+		{ "true", JS_BOOL }, { "false", JS_BOOL }, { "null", JS_NULL }, { "-1", JS_NUMBER },
+		{ "9", JS_NUMBER },
 	};
 
 	(void)state;
@@ -38,9 +40,11 @@ test_strings(void **state)
 		const char *text, *want;
 	} rows[] = {
 		{ "\"\"", "" }, { "\"abc\"", "abc" }, { "\"a\\\"b\\\\c\\/d\"", "a\"b\\c/d" },
-		{ "\"\\b\\f\\n\\r\\t\"", "\b\f\n\r\t" }, { "\"\\u0041\\u00e9\\u20ac\"", "A\xc3\xa9\xe2\x82\xac" },
+		{ "\"\\b\\f\\n\\r\\t\"", "\b\f\n\r\t" },
+		{ "\"\\u0041\\u00e9\\u20ac\"", "A\xc3\xa9\xe2\x82\xac" },
 		{ "\"\\ud83d\\uDE00!\"", "\xf0\x9f\x98\x80!" }, { "\"x\\u007f\"", "x\x7f" },
-		{ "\"\xc3\xa9\\n\"", "\xc3\xa9\n" }, { "\"\\ud7ff\\ue000\\uffff\"", "\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf" },
+		{ "\"\xc3\xa9\\n\"", "\xc3\xa9\n" },
+		{ "\"\\ud7ff\\ue000\\uffff\"", "\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf" },
 		{ "\"\\udbff\\udfff\"", "\xf4\x8f\xbf\xbf" },
 	};
 	struct tf_buf scratch = { NULL, 0, 0 };
@@ -75,8 +79,10 @@ static void
 test_not_valid(void **state)
 {
 	static const char *const wrong[] = {
-		"", "\"", "x", "\"\\\"", "\"\\u\"", "\"\\u12\"", "\"\\ud800\"", "\"\\ud800\\u\"", "\"\\q\"",
-		"\"\\ud800\\u0041\"", "\"\\udc00\"", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":\"", "[1,[2", "{]", "[}", "{1}",
+		"", "\"", "x", "\"\\\"", "\"\\u\"", "\"\\u12\"", "\"\\ud800\"", "\"\\ud800\\u\"",
+		"\"\\q\"",
+		"\"\\ud800\\u0041\"", "\"\\udc00\"", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":\"",
+		"[1,[2", "{]", "[}", "{1}",
 	};
 	struct tf_buf scratch = { NULL, 0, 0 };
 
@@ -110,10 +116,13 @@ test_integers(void **state)
 		int64_t i;
 		uint64_t u;
 	} rows[] = {
-		{ "0", 0, 0, 0, 0 }, { "-0", 0, 0, 0, 0 }, { "42", 0, 0, 42, 42 }, { "-1", 0, TF_E_RANGE, -1, 0 },
+		{ "0", 0, 0, 0, 0 }, { "-0", 0, 0, 0, 0 }, { "42", 0, 0, 42, 42 },
+		{ "-1", 0, TF_E_RANGE, -1, 0 },
 		{ "16.0", 0, 0, 16, 16 }, { "1e3", 0, 0, 1000, 1000 }, { "1.5e1", 0, 0, 15, 15 },
-		{ "1500e-2", 0, 0, 15, 15 }, { "0.0e99", 0, 0, 0, 0 }, { "0e99999999999", 0, 0, 0, 0 },
-		{ "1000000000000000000000e-20", 0, 0, 10, 10 }, { "0.00000000000000000000001e23", 0, 0, 1, 1 },
+		{ "1500e-2", 0, 0, 15, 15 }, { "0.0e99", 0, 0, 0, 0 },
+		{ "0e99999999999", 0, 0, 0, 0 },
+		{ "1000000000000000000000e-20", 0, 0, 10, 10 },
+		{ "0.00000000000000000000001e23", 0, 0, 1, 1 },
 		{ "9223372036854775807", 0, 0, INT64_MAX, INT64_MAX },
 		{ "-9223372036854775808", 0, TF_E_RANGE, INT64_MIN, 0 },
 		{ "9223372036854775808", TF_E_RANGE, 0, 0, 9223372036854775808ull },
@@ -121,8 +130,10 @@ test_integers(void **state)
 		{ "18446744073709551615", TF_E_RANGE, 0, 0, UINT64_MAX },
 		{ "18446744073709551616", TF_E_RANGE, TF_E_RANGE, 0, 0 },
 		{ "99999999999999999999", TF_E_RANGE, TF_E_RANGE, 0, 0 },
-		{ "1e20", TF_E_RANGE, TF_E_RANGE, 0, 0 }, { "1e19", TF_E_RANGE, 0, 0, 10000000000000000000ull },
-		{ "1e999999999999", TF_E_RANGE, TF_E_RANGE, 0, 0 }, { "1e-999999999999", TF_E_RANGE, TF_E_RANGE, 0, 0 },
+		{ "1e20", TF_E_RANGE, TF_E_RANGE, 0, 0 },
+		{ "1e19", TF_E_RANGE, 0, 0, 10000000000000000000ull },
+		{ "1e999999999999", TF_E_RANGE, TF_E_RANGE, 0, 0 },
+		{ "1e-999999999999", TF_E_RANGE, TF_E_RANGE, 0, 0 },
 		{ "1.5", TF_E_RANGE, TF_E_RANGE, 0, 0 }, { "1e-1", TF_E_RANGE, TF_E_RANGE, 0, 0 },
 		{ "true", TF_E_INVAL, TF_E_INVAL, 0, 0 }, { "\"1\"", TF_E_INVAL, TF_E_INVAL, 0, 0 },
 		{ "", TF_E_INVAL, TF_E_INVAL, 0, 0 }, { "-", TF_E_INVAL, TF_E_INVAL, 0, 0 },
@@ -173,7 +184,8 @@ test_doubles(void **state)
 static void
 test_paths(void **state)
 {
-	struct tf_span doc = TF_SPAN(" {\"a\":{\"b\":[10, {\"c\":\"x\"} ,[] ]},\"d\":1,\"d\":2,\"\\u0065\":{}}");
+	struct tf_span doc = TF_SPAN(" {\"a\":{\"b\":[10, {\"c\":\"x\"} ,[] ]},"
+				     "\"d\":1,\"d\":2,\"\\u0065\":{}}");
 	struct tf_span v;
 
 	(void)state;
@@ -244,7 +256,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_types), cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_not_valid), cmocka_unit_test(test_integers),
-		cmocka_unit_test(test_doubles), cmocka_unit_test(test_paths), cmocka_unit_test(test_walk),
+		cmocka_unit_test(test_doubles), cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_walk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,9 +18,12 @@
 #define LONG40 "0123456789012345678901234567890123456789"
 
 static const char *const good[] = {
-	"{}", "[]", "0", "-0", "\"\"", "null", "true", "false", " [ ] ", "\t\r\n{ }\n", "-1", "10", "1.0",
-	"0.5", "-0.0", "1e1", "1E+1", "1e-1", "0e0", "123456789012345678901234567890", "1.5E300", "1e999",
-	"[1]", "[1,2]", "[ 1 , 2 ]", "[[],[[]]]", "{\"\":0}", "{\"a\":{\"b\":[]}}", "{\"a\":1,\"a\":2}",
+	"{}", "[]", "0", "-0", "\"\"", "null", "true", "false", " [ ] ", "\t\r\n{ }\n", "-1", "10",
+	"1.0",
+	"0.5", "-0.0", "1e1", "1E+1", "1e-1", "0e0", "123456789012345678901234567890", "1.5E300",
+	"1e999",
+	"[1]", "[1,2]", "[ 1 , 2 ]", "[[],[[]]]", "{\"\":0}", "{\"a\":{\"b\":[]}}",
+	"{\"a\":1,\"a\":2}",
 	"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\u0000\"", "\"\\uABcd\"", "\"\\ud800\\udc00\"",
 	"\"\\uDBFF\\uDFFF\"", "\"\x7f\"", "\"\xc2\x80\"", "\"\xdf\xbf\"", "\"\xe0\xa0\x80\"",
 	"\"\xed\x9f\xbf\"", "\"\xee\x80\x80\"", "\"\xef\xbf\xbf\"", "\"\xf0\x90\x80\x80\"",
@@ -177,7 +180,8 @@ write_hit(void *arg, const struct js_hit *h)
  * that size, so that a sanitizer sees a byte read too far.
  */
 static void
-scan(struct tf_span text, size_t first, size_t step, const struct js_interest *in, struct result *out)
+scan(struct tf_span text, size_t first, size_t step, const struct js_interest *in,
+    struct result *out)
 {
 	struct js_scan s;
 
@@ -214,8 +218,9 @@ static bool
 same(const struct result *a, const struct result *b)
 {
 	return a->r == b->r && a->fault == b->fault && a->errat == b->errat &&
-	       (a->r != 0 || (a->nodes == b->nodes && a->text == b->text && a->names == b->names)) &&
-	       a->hits.n == b->hits.n && (a->hits.n == 0 || memcmp(a->hits.p, b->hits.p, a->hits.n) == 0);
+	       (a->r != 0 ||
+		   (a->nodes == b->nodes && a->text == b->text && a->names == b->names)) &&
+	       tf_span_eq(tf_buf_span(&a->hits), tf_buf_span(&b->hits));
 }
 
 static struct js_interest *
@@ -238,8 +243,8 @@ check_splits(struct tf_span text, const struct js_interest *in, struct result *w
 		/* the last round feeds byte by byte */
 		scan(text, cut <= text.n ? cut : 0, cut <= text.n ? 0 : 1, in, &r);
 		if (!same(whole, &r))
-			fail_msg("cut at %zu: fault %d at %zu, whole %d at %zu: %.*s", cut, r.fault, r.errat,
-			    whole->fault, whole->errat, (int)text.n, text.p);
+			fail_msg("cut at %zu: fault %d at %zu, whole %d at %zu: %.*s", cut, r.fault,
+			    r.errat, whole->fault, whole->errat, (int)text.n, text.p);
 		tf_buf_free(&r.hits);
 	}
 }
@@ -255,7 +260,8 @@ test_accept(void **state)
 
 		check_splits(tf_cspan(good[i]), in, &r);
 		if (r.r != 0)
-			fail_msg("refused at %zu (%s): %s", r.errat, js_fault_text(r.fault), good[i]);
+			fail_msg("refused at %zu (%s): %s", r.errat, js_fault_text(r.fault),
+			    good[i]);
 		assert_int_equal(js_valid(tf_cspan(good[i])), 0);
 		tf_buf_free(&r.hits);
 	}
@@ -274,8 +280,8 @@ test_refuse(void **state)
 
 		check_splits(tf_cspan(bad[i].text), in, &r);
 		if (r.r != TF_E_INVAL || r.fault != bad[i].fault || r.errat != bad[i].at)
-			fail_msg("%s: got fault %d at %zu, want %d at %zu", bad[i].text, r.fault, r.errat,
-			    bad[i].fault, bad[i].at);
+			fail_msg("%s: got fault %d at %zu, want %d at %zu", bad[i].text, r.fault,
+			    r.errat, bad[i].fault, bad[i].at);
 		tf_buf_free(&r.hits);
 	}
 	/* a NUL is no white space and ends nothing */
@@ -373,7 +379,8 @@ static void
 test_hits(void **state)
 {
 	(void)state;
-	expect_hits("{\"model\":\"m\"}", "+1@0;2 \"model\"=\"m\" t1 c0;1 ={\"model\":\"m\"} t1 c1;");
+	expect_hits("{\"model\":\"m\"}",
+	    "+1@0;2 \"model\"=\"m\" t1 c0;1 ={\"model\":\"m\"} t1 c1;");
 	/* escapes in names */
 	expect_hits("{\"mod\\u0065l\":1}",
 	    "+1@0;2 \"mod\\u0065l\"=1 t0 c0;1 ={\"mod\\u0065l\":1} t0 c1;");
@@ -390,17 +397,21 @@ test_hits(void **state)
 	expect_hits("[]", "+1@0;1 =[] t0 c0;");
 	expect_hits(" 7 ", "1 =7 t0 c0;");
 	/* text that does not count */
-	expect_hits("{\"image\":{\"url\":\"12345\",\"parts\":[\"12\",{\"k\":\"3\"}],\"alt\":\"ab\"}}",
+	expect_hits("{\"image\":{\"url\":\"12345\",\"parts\":[\"12\",{\"k\":\"3\"}],"
+		    "\"alt\":\"ab\"}}",
 	    "+1@0;10 \"url\"=\"12345\" t5 c0;12 \"parts\"=[\"12\",{\"k\":\"3\"}] t0 c2;"
-	    "11 \"image\"={\"url\":\"12345\",\"parts\":[\"12\",{\"k\":\"3\"}],\"alt\":\"ab\"} t2 c3;"
-	    "1 ={\"image\":{\"url\":\"12345\",\"parts\":[\"12\",{\"k\":\"3\"}],\"alt\":\"ab\"}} t2 c1;");
+	    "11 \"image\"={\"url\":\"12345\",\"parts\":[\"12\",{\"k\":\"3\"}],"
+	    "\"alt\":\"ab\"} t2 c3;"
+	    "1 ={\"image\":{\"url\":\"12345\",\"parts\":[\"12\",{\"k\":\"3\"}],"
+	    "\"alt\":\"ab\"}} t2 c1;");
 }
 
 static void
 test_indices(void **state)
 {
 	static const char text[] =
-	    "{\"messages\":[{\"content\":\"hi\"},{\"role\":\"user\",\"content\":[{\"type\":\"text\"},[],"
+	    "{\"messages\":[{\"content\":\"hi\"},{\"role\":\"user\","
+	    "\"content\":[{\"type\":\"text\"},[],"
 	    "{\"type\":7}]}],\"grid\":[[1],[],[2,3]]}";
 	struct js_interest *in = compiled();
 	struct js_hit v[32];
@@ -423,7 +434,8 @@ test_indices(void **state)
 		} else if (v[i].id == 5 && v[i].type == JS_ARRAY) {
 			assert_int_equal(v[i].count, 3);
 			assert_int_equal(v[i].index[0], 1);
-			assert_true(js_str_eq(tf_span(text + v[i].key, v[i].keyend - v[i].key), "content"));
+			assert_true(js_str_eq(tf_span(text + v[i].key, v[i].keyend - v[i].key),
+			    "content"));
 		}
 	}
 	assert_int_equal(types, 2);
@@ -464,7 +476,8 @@ static void
 test_messages(void **state)
 {
 	(void)state;
-	message("{\"model\":\"a\",\"model\":\"b\"}", TF_E_INVAL, "duplicate field \"model\" at line 1, column 14");
+	message("{\"model\":\"a\",\"model\":\"b\"}", TF_E_INVAL,
+	    "duplicate field \"model\" at line 1, column 14");
 	message("{\"model\":\"a\",\n \"mod\\u0065l\":\"b\"}", TF_E_INVAL,
 	    "duplicate field \"mod\\u0065l\" at line 2, column 2");
 	message("{\"stream_options\":{\"include_usage\":true},\"stream_options\":{}}", TF_E_INVAL,
@@ -472,11 +485,13 @@ test_messages(void **state)
 	message("{\"stream_options\":{\"include_usage\":true,\"include_usage\":true}}", TF_E_INVAL,
 	    "duplicate field \"stream_options.include_usage\" at line 1, column 41");
 	message("{\"messages\":[{},\n{\"content\":\"a\tb\"}]}", TF_E_INVAL,
-	    "invalid JSON at line 2, column 14 (messages[1].content): unescaped control character in a string");
+	    "invalid JSON at line 2, column 14 (messages[1].content): "
+	    "unescaped control character in a string");
 	message("{\"a\":[1,2", TF_E_INVAL,
 	    "invalid JSON at line 1, column 10 (a[1]): the text ends before the value is complete");
 	message("", TF_E_INVAL, "invalid JSON at line 1, column 1: there is no JSON value");
-	message("{\"a\":{\"b\":1},\"c\":NaN}", TF_E_INVAL, "invalid JSON at line 1, column 18 (c): expected a value");
+	message("{\"a\":{\"b\":1},\"c\":NaN}", TF_E_INVAL,
+	    "invalid JSON at line 1, column 18 (c): expected a value");
 	/* what is not UNIQUE may come twice */
 	assert_int_equal(js_valid(TF_SPAN("{\"usage\":1,\"usage\":2}")), 0);
 }

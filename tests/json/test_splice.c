@@ -99,8 +99,8 @@ check_plan(struct tf_span text, size_t n, const struct entry *v, struct plan p)
 	assert_int_equal(js_splice(text, &e, &b), 0);
 	out = tf_buf_span(&b);
 	if (js_valid(out) != 0)
-		fail_msg("drop %x change %x +%u +%u: %.*s became %.*s", p.drop, p.change, p.first, p.last,
-		    (int)text.n, text.p, (int)out.n, out.p);
+		fail_msg("drop %x change %x +%u +%u: %.*s became %.*s", p.drop, p.change, p.first,
+		    p.last, (int)text.n, text.p, (int)out.n, out.p);
 	js_iter_init(&it, out);
 	for (unsigned i = 0; i < p.first; i++) {
 		assert_true(js_iter_next(&it, &got[0].key, &got[0].value));
@@ -110,7 +110,8 @@ check_plan(struct tf_span text, size_t n, const struct entry *v, struct plan p)
 		if (p.drop >> k & 1)
 			continue;
 		assert_true(js_iter_next(&it, &got[0].key, &got[0].value));
-		expect_entry(out, got, v[k].key, p.change >> k & 1 ? TF_SPAN("\"changed\"") : v[k].value);
+		expect_entry(out, got, v[k].key,
+		    p.change >> k & 1 ? TF_SPAN("\"changed\"") : v[k].value);
 		count++;
 	}
 	for (unsigned i = 0; i < p.last; i++) {
@@ -145,7 +146,8 @@ test_subsets(void **state)
 		done++;
 		for (unsigned drop = 0; drop < 1u << n; drop++) {
 			for (unsigned ends = 0; ends < 9; ends++) {
-				struct plan p = { drop, gen_below(&g, 1u << n), ends % 3, ends / 3 };
+				unsigned change = gen_below(&g, 1u << n);
+				struct plan p = { drop, change, ends % 3, ends / 3 };
 
 				check_plan(text, n, v, p);
 			}
@@ -197,17 +199,22 @@ test_cases(void **state)
 	static const struct edit_case cases[] = {
 		{ "{}", "{}", { { 0 } } },
 		{ "{ }", "{\"a\":1 }", { { 'f', "{", "\"a\":1" } } },
-		{ "{ }", "{\"b\":2,\"a\":1 }", { { 'l', "{ }", "\"a\":1" }, { 'f', "{", "\"b\":2" } } },
+		{ "{ }", "{\"b\":2,\"a\":1 }", { { 'l', "{ }", "\"a\":1" },
+		{ 'f', "{", "\"b\":2" } } },
 		{ "{\"a\":1, \"b\":2}", "{\"a\":1}", { { 'd', "\"b\":2", 0 } } },
 		{ "{\"a\":1, \"b\":2}", "{\"b\":2}", { { 'd', "\"a\":1", 0 } } },
 		{ "{\"a\":1, \"b\":2}", "{}", { { 'd', "\"a\":1", 0 }, { 'd', "\"b\":2", 0 } } },
-		{ "{\"a\":1, \"b\":2 ,\"c\":3}", "{\"c\":3}", { { 'd', "\"b\":2", 0 }, { 'd', "\"a\":1", 0 } } },
+		{ "{\"a\":1, \"b\":2 ,\"c\":3}", "{\"c\":3}", { { 'd', "\"b\":2", 0 },
+		{ 'd', "\"a\":1", 0 } } },
 		{ "{\"a\":1 , \"b\":2 }", "{\"a\":1  }", { { 'd', "\"b\":2", 0 } } },
 		/* inside what goes away: no effect; the later of two equals wins */
 		{ "{\"a\":{\"x\":1}}", "{}", { { 'r', "1", "2" }, { 'd', "\"a\":{\"x\":1}", 0 } } },
-		{ "{\"a\":{\"x\":1}}", "{\"a\":0}", { { 'r', "{\"x\":1}", "0" }, { 'd', "\"x\":1", 0 } } },
-		{ "{\"a\":{\"x\":1}}", "{\"a\":0}", { { 'r', "{\"x\":1}", "0" }, { 'f', "{\"x", "\"y\":1" } } },
-		{ "{\"a\":{\"x\":1}}", "{\"a\":0}", { { 'l', "{\"x\":1}", "\"y\":1" }, { 'r', "{\"x\":1}", "0" } } },
+		{ "{\"a\":{\"x\":1}}", "{\"a\":0}", { { 'r', "{\"x\":1}", "0" },
+		{ 'd', "\"x\":1", 0 } } },
+		{ "{\"a\":{\"x\":1}}", "{\"a\":0}", { { 'r', "{\"x\":1}", "0" },
+		{ 'f', "{\"x", "\"y\":1" } } },
+		{ "{\"a\":{\"x\":1}}", "{\"a\":0}", { { 'l', "{\"x\":1}", "\"y\":1" },
+		{ 'r', "{\"x\":1}", "0" } } },
 		{ "{\"a\":1}", "{\"a\":3}", { { 'r', "1", "2" }, { 'r', "1", "3" } } },
 		{ "{\"a\":1}", "{}", { { 'd', "\"a\":1", 0 }, { 'd', "\"a\":1", 0 } } },
 		/* a deletion wins over a replacement of the same element, in either order */
@@ -266,11 +273,13 @@ test_errors(void **state)
 		enum js_edit_kind kind;
 		size_t start, end, start2, end2;
 	} wrong[] = {
-		{ JS_REPLACE, 3, 2, 0, 0 }, { JS_REPLACE, 0, 100, 0, 0 }, { JS_REPLACE, 1, 6, 5, 9 },
+		{ JS_REPLACE, 3, 2, 0, 0 }, { JS_REPLACE, 0, 100, 0, 0 },
+		{ JS_REPLACE, 1, 6, 5, 9 },
 		{ JS_DELETE, 0, 13, 0, 0 }, { JS_DELETE, 5, 6, 0, 0 }, { JS_DELETE, 1, 4, 0, 0 },
-		{ JS_INSERT_FIRST, 3, 3, 0, 0 }, { JS_INSERT_LAST, 4, 4, 0, 0 }, { JS_INSERT_FIRST, 0, 0, 0, 0 },
+		{ JS_INSERT_FIRST, 3, 3, 0, 0 }, { JS_INSERT_LAST, 4, 4, 0, 0 },
+		{ JS_INSERT_FIRST, 0, 0, 0, 0 },
 	};
-	struct tf_span text = TF_SPAN("{\"a\":1,\"b\":2}");
+	struct tf_span text = TF_SPAN("{\"a\":1,\"b\":2}"), nine = TF_SPAN("9");
 	struct js_edit ev[2];
 	struct tf_buf b = { NULL, 0, 0 };
 	struct js_edits e;
@@ -280,8 +289,8 @@ test_errors(void **state)
 	assert_int_equal(tf_buf_append(&b, "kept", 4), 0);
 	for (size_t i = 0; i < TF_LEN(wrong); i++) {
 		js_edits_init(&e, ev, TF_LEN(ev));
-		ev[0] = (struct js_edit){ wrong[i].kind, 0, wrong[i].start, wrong[i].end, { "9", 1 } };
-		ev[1] = (struct js_edit){ wrong[i].kind, 1, wrong[i].start2, wrong[i].end2, { "9", 1 } };
+		ev[0] = (struct js_edit){ wrong[i].kind, 0, wrong[i].start, wrong[i].end, nine };
+		ev[1] = (struct js_edit){ wrong[i].kind, 1, wrong[i].start2, wrong[i].end2, nine };
 		e.n = wrong[i].end2 > 0 ? 2 : 1;
 		if (js_splice(text, &e, &b) != TF_E_INVAL)
 			fail_msg("case %zu was taken", i);

@@ -65,7 +65,8 @@ test_structure(void **state)
 	js_w_keyn(&w, TF_SPAN("q\"\n"));
 	js_w_cstr(&w, "s");
 	js_w_object_end(&w);
-	finish("{\"a\":\"x\",\"b\":[-9223372036854775808,18446744073709551615,{},[],{\"r\": 1}],\"c\":true,"
+	finish("{\"a\":\"x\",\"b\":[-9223372036854775808,18446744073709551615,{},[],{\"r\": 1}],"
+	       "\"c\":true,"
 	       "\"d\":false,\"e\":null,\"f\":null,\"g\":-5,\"h\":0,\"i\":[],\"q\\\"\\n\":\"s\"}");
 	start();
 	js_w_null(&w);
@@ -84,13 +85,17 @@ test_strings(void **state)
 	static const struct {
 		const char *in, *want;
 	} rows[] = {
-		{ "", "\"\"" }, { "a/b", "\"a/b\"" }, { "\"\\", "\"\\\"\\\\\"" }, { "\b\f\n\r\t", "\"\\b\\f\\n\\r\\t\"" },
-		{ "\x01\x1f\x7f", "\"\\u0001\\u001f\x7f\"" }, { "\xc3\xa9\xf0\x9f\x98\x80", "\"\xc3\xa9\xf0\x9f\x98\x80\"" },
+		{ "", "\"\"" }, { "a/b", "\"a/b\"" }, { "\"\\", "\"\\\"\\\\\"" },
+		{ "\b\f\n\r\t", "\"\\b\\f\\n\\r\\t\"" },
+		{ "\x01\x1f\x7f", "\"\\u0001\\u001f\x7f\"" },
+		{ "\xc3\xa9\xf0\x9f\x98\x80", "\"\xc3\xa9\xf0\x9f\x98\x80\"" },
 		/* one U+FFFD for each part that could have begun a sequence */
 		{ "a\xff" "b", "\"a\xef\xbf\xbd" "b\"" }, { "\xe2\x82", "\"\xef\xbf\xbd\"" },
 		{ "\xe2\x82x", "\"\xef\xbf\xbdx\"" }, { "\xf0\x9f\x98", "\"\xef\xbf\xbd\"" },
-		{ "\xc0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\"" }, { "\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" },
-		{ "\xc3\xc3\xa9", "\"\xef\xbf\xbd\xc3\xa9\"" }, { "\xf4\x90\x80\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" },
+		{ "\xc0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\"" },
+		{ "\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" },
+		{ "\xc3\xc3\xa9", "\"\xef\xbf\xbd\xc3\xa9\"" },
+		{ "\xf4\x90\x80\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" },
 	};
 
 	(void)state;
@@ -148,12 +153,15 @@ test_numbers(void **state)
 		int64_t nano;
 		const char *want;
 	} rows[] = {
-		{ 0, "0" }, { 1, "0.000000001" }, { 1500000, "0.0015" }, { 1000000000, "1" }, { -1, "-0.000000001" },
-		{ -2500000000, "-2.5" }, { 10000000000, "10" }, { 123456789012345678, "123456789.012345678" },
+		{ 0, "0" }, { 1, "0.000000001" }, { 1500000, "0.0015" }, { 1000000000, "1" },
+		{ -1, "-0.000000001" },
+		{ -2500000000, "-2.5" }, { 10000000000, "10" },
+		{ 123456789012345678, "123456789.012345678" },
 		{ INT64_MAX, "9223372036.854775807" }, { INT64_MIN, "-9223372036.854775808" },
 	};
 	static const double doubles[] = {
-		0, -0.0, 1, 0.1, -2.5, 1e21, 1e-7, 0.7, 1.0 / 3, DBL_MAX, DBL_MIN, 4.9406564584124654e-324, 123456789.125,
+		0, -0.0, 1, 0.1, -2.5, 1e21, 1e-7, 0.7, 1.0 / 3, DBL_MAX, DBL_MIN,
+		4.9406564584124654e-324, 123456789.125,
 	};
 
 	(void)state;
