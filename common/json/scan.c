@@ -4,7 +4,7 @@
  * reports values of interest. Fields cost only where the trie of paths has children:
  * below, containers are a counter and one bit each. Called by whoever receives a body or
  * an event; must not know what any field means. The hot path of the gateway: measure
- * (bench/) before changing.
+ * (tests/json/bench_json) before changing.
  */
 #include "config.h"
 
