@@ -121,7 +121,8 @@ tf_ct_equal(const void *a, const void *b, size_t n)
 void
 tf_wipe(void *p, size_t n)
 {
-	explicit_bzero(p, n);
+	if (n > 0) /* an empty buffer has no memory to point at */
+		explicit_bzero(p, n);
 }
 
 void

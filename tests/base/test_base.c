@@ -397,6 +397,7 @@ test_small_crypt(void **state)
 	assert_int_equal(tf_unhex(TF_SPAN("00ffa5"), b, 4), TF_E_INVAL);
 	assert_int_equal(tf_unhex(TF_SPAN("00ffa51g"), b, 4), TF_E_INVAL);
 	tf_wipe(b, sizeof b);
+	tf_wipe(NULL, 0);
 	assert_int_equal(b[0] | b[1] | b[2] | b[3], 0);
 }
 
