@@ -60,7 +60,10 @@ struct ctl_cmd {
 	size_t nargs;
 };
 
-/* Arguments, checked against the row. Borrowed until the request ends. */
+/*
+ * Arguments, checked against the row: a member of another type, an unknown one or a missing
+ * required one never gets here. Texts hold no NUL, are terminated, and stay until the request ends.
+ */
 bool ctl_has(const struct ctl_req *req, const char *name);
 struct tf_span ctl_str(const struct ctl_req *req, const char *name); /* .p is NULL when absent */
 int64_t ctl_int(const struct ctl_req *req, const char *name, int64_t other);
@@ -68,7 +71,8 @@ bool ctl_bool(const struct ctl_req *req, const char *name, bool other);
 size_t ctl_list_n(const struct ctl_req *req, const char *name);
 struct tf_span ctl_list(const struct ctl_req *req, const char *name, size_t i);
 
-/* A row: members go into the writer that ctl_row gives; ctl_row_end sends it. One at a time. */
+/* A row: members go into the writer that ctl_row gives; ctl_row_end sends it. One at a time. An answer that
+ * outgrows CTL_ANSWER_MAX or the memory ends in an error instead. */
 struct js_w *ctl_row(struct ctl_req *req);
 void ctl_row_end(struct ctl_req *req);
 /* Exactly one of the two ends the request. */
@@ -78,6 +82,7 @@ void ctl_fail(struct ctl_req *req, enum ctl_err err, const char *fmt, ...) TF_PR
 /* ---- the server --------------------------------------------------------------------------- */
 
 struct conf;
+struct conf_row;
 struct ev_loop;
 struct ctl;
 
@@ -85,6 +90,7 @@ struct ctl_options {
 	const char *run_dir; /* existing directory */
 	const char *name;    /* instance name: RUN_DIR/NAME.ctl */
 	const char *daemon;  /* "gatewayd": whose metrics, and in the version row */
+	const char *wire;    /* versions of the wire spoken, for the version row: "1.0"; NULL: none */
 	const struct conf *(*conf)(void *arg); /* current configuration; NULL: no "config show" */
 	void *arg;           /* given to conf and to every command */
 	const struct ctl_cmd *cmds; /* static; besides: commands, config show, log, metrics, ping, version */
@@ -95,8 +101,13 @@ struct ctl_options {
  * the running one keeps its socket. TF_E_IO, TF_E_NOMEM, TF_E_INVAL (path too long). Copies opt.
  */
 int ctl_open(struct ev_loop *loop, const struct ctl_options *opt, struct ctl **out) TF_MUSTCHECK;
-/* Closes everything and unlinks the socket. Requests still open stay valid and answer nobody. */
+/*
+ * Closes everything and unlinks the socket. Requests still open stay valid and answer nobody;
+ * whoever holds one still ends it. NULL is fine.
+ */
 void ctl_close(struct ctl **ctl);
+/* Writes the members of a "config show" row: section, key, value, source, applies. */
+void ctl_write_option(struct js_w *w, const struct conf_row *row);
 
 /* ---- the client --------------------------------------------------------------------------- */
 

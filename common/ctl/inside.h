@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of common/ctl share and nobody else includes. */
+#ifndef TF_CTL_INSIDE_H
+#define TF_CTL_INSIDE_H
+
+#include "common/ctl/ctl.h"
+#include "common/event/event.h"
+
+#define CTL_ARGS_MAX 16 /* arguments of one command */
+
+struct ctl_conn;
+
+struct ctl {
+	struct ev_loop *loop;
+	struct ctl_options opt; /* texts are ours */
+	char *path;
+	int fd, lock;
+	struct ev_fd accept;
+	struct tf_list conns;
+	uint64_t since_ms; /* monotonic */
+	bool has_group;
+	unsigned group; /* gid of group tokenfactory */
+};
+
+/* States of a connection are what it waits for; see conn_step. */
+struct ctl_conn {
+	struct tf_node node; /* in ctl->conns */
+	struct ctl *ctl;
+	struct ev_fd fd;
+	struct ev_timer idle;
+	struct tf_buf in, out;
+	size_t sent;         /* of out */
+	struct ctl_req *req; /* the one being answered; NULL: reads the next */
+	bool read, admin;    /* what the peer may do */
+	bool last;           /* closes when out is sent */
+	bool eof;            /* the peer will ask no more */
+};
+
+struct ctl_req {
+	struct ctl_conn *conn; /* NULL: the client has left */
+	const struct ctl *ctl; /* NULL: the server is closed */
+	const struct ctl_cmd *cmd;
+	struct json_object *args;
+	struct tf_span value[CTL_ARGS_MAX]; /* strings, by position in cmd->args */
+	uint32_t given;                     /* bit per position */
+	struct js_w w;
+	struct tf_buf row;
+	uint64_t rows;
+	bool overflow;
+};
+
+/* conn.c, for request.c: the answer's bytes, and the end of the request. */
+void ctl_conn_put(struct ctl_conn *c, struct tf_span line);
+void ctl_conn_answered(struct ctl_conn *c);
+size_t ctl_conn_waiting(const struct ctl_conn *c); /* bytes not sent yet */
+
+/* request.c: a whole line; answers, or leaves conn->req set. */
+void ctl_dispatch(struct ctl_conn *c, struct tf_span line);
+/* Frees what nobody needs when the connection goes: the request stays with its command. */
+void ctl_req_orphan(struct ctl_req *req);
+
+/* builtin.c: the commands of every daemon. Their arg is struct ctl. */
+extern const struct ctl_cmd ctl_builtin[];
+extern const size_t ctl_nbuiltin;
+
+#endif

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * keyctl status: every daemon that has a control socket or is expected to. Each answers
+ * "version", and "status" with rows of its own choice; a row's "kind" says which table it
+ * belongs to, and the members of the first row of a kind are that table's columns. So a
+ * daemon that learns to say more needs no new keyctl.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+
+#include "keyctl/kc.h"
+
+#define DAEMONS_MAX 512
+#define COLS_MAX 24
+
+struct one {
+	char name[CTL_NAME_MAX + 1];
+	int state; /* enum ctl_err of its "version" */
+	char why[512];
+	struct kc_rows version, rows;
+};
+struct all {
+	struct one *v;
+	size_t n;
+};
+
+/* ---- who ---------------------------------------------------------------------------------- */
+
+static void
+add(struct all *a, struct tf_span name)
+{
+	if (a->n == DAEMONS_MAX || name.n == 0 || name.n > CTL_NAME_MAX)
+		return;
+	for (size_t i = 0; i < a->n; i++)
+		if (tf_span_is(name, a->v[i].name))
+			return;
+	memcpy(a->v[a->n++].name, name.p, name.n);
+}
+
+static int
+is_socket(const struct dirent *e)
+{
+	size_t n = strlen(e->d_name);
+
+	return n > 4 && strcmp(e->d_name + n - 4, ".ctl") == 0;
+}
+
+/* Expected ones first, those of the file when it is at hand; then whatever has a socket. */
+static int
+list_daemons(struct kc *k, struct all *a)
+{
+	const char *dir = kc_run_dir(k);
+	struct dirent **names = NULL;
+	int n;
+
+	if (dir == NULL)
+		return CTL_FAILED;
+	add(a, k->conf != NULL ? tf_cspan(k->conf->gatewayd.name) : TF_SPAN("gatewayd"));
+	add(a, k->conf != NULL ? tf_cspan(k->conf->routerd.name) : TF_SPAN("routerd"));
+	add(a, TF_SPAN("billingd"));
+	for (size_t i = 0; k->conf != NULL && i < k->conf->worker_n; i++)
+		add(a, tf_cspan(k->conf->worker[i].name));
+	n = scandir(dir, &names, is_socket, alphasort);
+	for (int i = 0; i < n; i++) {
+		add(a, tf_span(names[i]->d_name, strlen(names[i]->d_name) - 4));
+		free(names[i]);
+	}
+	free(names);
+	return 0;
+}
+
+static void
+ask_one(struct kc *k, struct one *d)
+{
+	char message[512];
+
+	d->state = kc_ask(k, d->name, "version", &d->version, d->why, sizeof d->why);
+	if (d->state == CTL_OK && d->version.n != 1) {
+		d->state = CTL_FAILED;
+		snprintf(d->why, sizeof d->why, "a strange answer");
+	}
+	/* a daemon without a status of its own is fine */
+	if (d->state == CTL_OK && kc_ask(k, d->name, "status", &d->rows, message, sizeof message) != CTL_OK)
+		kc_rows_free(&d->rows);
+}
+
+/* ---- tables ------------------------------------------------------------------------------- */
+
+struct cells {
+	char **v;
+	size_t n, cap, ncols;
+	bool nums[COLS_MAX];
+	bool failed;
+};
+
+static void
+put(struct cells *t, enum kc_form form, struct tf_span value)
+{
+	struct tf_buf b = { 0 };
+	char **v = t->v;
+
+	if (t->n == t->cap) {
+		v = reallocarray(t->v, t->cap + 64, sizeof *v);
+		if (v != NULL) {
+			t->v = v;
+			t->cap += 64;
+		}
+	}
+	kc_cell(&b, form, value);
+	if (v == NULL || tf_buf_cstr(&b) == NULL) {
+		tf_buf_free(&b);
+		t->failed = true;
+		return;
+	}
+	t->v[t->n++] = b.p;
+}
+
+static void
+put_text(struct cells *t, const char *text)
+{
+	struct tf_buf b = { 0 };
+
+	if (js_quote(&b, tf_cspan(text)) == 0)
+		put(t, KC_AS_TEXT, tf_buf_span(&b));
+	else
+		t->failed = true;
+	tf_buf_free(&b);
+}
+
+static void
+print(FILE *out, struct cells *t)
+{
+	if (!t->failed && t->ncols > 0)
+		kc_grid(out, t->v, t->n / t->ncols, t->ncols, t->nums);
+	for (size_t i = 0; i < t->n; i++)
+		free(t->v[i]);
+	free(t->v);
+}
+
+static void
+daemon_table(struct kc *k, const struct all *a)
+{
+	static const char *const heads[] = { "NAME", "DAEMON", "STATE", "VERSION", "WIRE", "PID", "UPTIME" };
+	static const char *const members[] = { "version", "wire", "pid", "uptime" };
+	struct cells t = { .ncols = TF_LEN(heads), .nums = { [5] = true, [6] = true } };
+
+	for (size_t c = 0; c < TF_LEN(heads); c++)
+		put_text(&t, heads[c]);
+	for (size_t i = 0; i < a->n; i++) {
+		struct tf_span row = a->v[i].state == CTL_OK ? tf_cspan(a->v[i].version.v[0]) : TF_SPAN("{}"), v = { 0 };
+
+		put_text(&t, a->v[i].name);
+		js_member(row, "daemon", &v);
+		put(&t, KC_AS_TEXT, v);
+		put_text(&t, a->v[i].state == CTL_OK ? "up" : ctl_err_code((enum ctl_err)a->v[i].state));
+		for (size_t c = 0; c < TF_LEN(members); c++) {
+			v = tf_span(NULL, 0);
+			js_member(row, members[c], &v);
+			put(&t, KC_AS_TEXT, v);
+		}
+	}
+	print(k->out, &t);
+}
+
+/* The kind of a row as JSON text; empty when it has none. */
+static struct tf_span
+kind_of(const char *row)
+{
+	struct tf_span v = { 0 };
+
+	js_member(tf_cspan(row), "kind", &v);
+	return v;
+}
+
+/* Headings: the members of the first row but "kind", upper case, blanks for '_'. */
+static void
+take_columns(struct cells *t, struct tf_span *cols, const char *row)
+{
+	struct tf_span key, value;
+	struct js_iter it;
+	char head[64];
+
+	js_iter_init(&it, tf_cspan(row));
+	while (js_iter_next(&it, &key, &value) && t->ncols < COLS_MAX) {
+		size_t n = 0;
+
+		if (js_str_eq(key, "kind"))
+			continue;
+		for (size_t i = 1; i + 1 < key.n && n + 1 < sizeof head; i++)
+			head[n++] = key.p[i] == '_' ? ' ' : key.p[i] >= 'a' && key.p[i] <= 'z' ? (char)(key.p[i] - 32) : key.p[i];
+		head[n] = '\0';
+		put_text(t, head);
+		t->nums[t->ncols] = js_type(value) == JS_NUMBER;
+		cols[t->ncols++] = key;
+	}
+}
+
+/* Every row of that kind, of all daemons. */
+static void
+kind_table(struct kc *k, const struct all *a, struct tf_span kind)
+{
+	struct tf_span cols[COLS_MAX], name, v;
+	struct tf_buf title = { 0 }, scratch = { 0 };
+	struct cells t = { 0 };
+
+	for (size_t i = 0; i < a->n; i++) {
+		for (size_t r = 0; r < a->v[i].rows.n; r++) {
+			const char *row = a->v[i].rows.v[r];
+
+			if (!tf_span_eq(kind_of(row), kind))
+				continue;
+			if (t.ncols == 0)
+				take_columns(&t, cols, row);
+			for (size_t c = 0; c < t.ncols; c++) {
+				v = tf_span(NULL, 0);
+				tf_buf_reset(&scratch);
+				if (js_str(cols[c], &scratch, &name) == 0 && tf_buf_reserve(&scratch, name.n + 1) == 0) {
+					struct tf_buf key = { 0 };
+
+					tf_buf_addspan(&key, name);
+					if (tf_buf_cstr(&key) != NULL)
+						js_member(tf_cspan(row), key.p, &v);
+					tf_buf_free(&key);
+				}
+				put(&t, KC_AS_TEXT, v);
+			}
+		}
+	}
+	kc_cell(&title, KC_AS_TEXT, kind);
+	fprintf(k->out, "\n%s\n", tf_buf_cstr(&title) != NULL ? title.p : "");
+	print(k->out, &t);
+	tf_buf_free(&title);
+	tf_buf_free(&scratch);
+}
+
+/* Is this row, of daemon i, the first of its kind? */
+static bool
+first_of_kind(const struct all *a, size_t i, size_t r)
+{
+	struct tf_span kind = kind_of(a->v[i].rows.v[r]);
+
+	for (size_t j = 0; j <= i; j++)
+		for (size_t s = 0; s < (j == i ? r : a->v[j].rows.n); s++)
+			if (tf_span_eq(kind_of(a->v[j].rows.v[s]), kind))
+				return false;
+	return true;
+}
+
+static void
+show_tables(struct kc *k, const struct all *a)
+{
+	daemon_table(k, a);
+	for (size_t i = 0; i < a->n; i++)
+		for (size_t r = 0; r < a->v[i].rows.n; r++)
+			if (first_of_kind(a, i, r))
+				kind_table(k, a, kind_of(a->v[i].rows.v[r]));
+	for (size_t i = 0; i < a->n; i++)
+		if (a->v[i].state != CTL_OK)
+			fprintf(k->err, "keyctl: %s\n", a->v[i].why);
+}
+
+/* ---- JSON --------------------------------------------------------------------------------- */
+
+static void
+show_json(struct kc *k, const struct all *a)
+{
+	struct tf_buf b = { 0 };
+	struct js_w w;
+
+	js_w_init(&w, &b);
+	js_w_array(&w);
+	for (size_t i = 0; i < a->n; i++) {
+		const struct one *d = &a->v[i];
+
+		js_w_object(&w);
+		js_w_kcstr(&w, "name", d->name);
+		js_w_kbool(&w, "up", d->state == CTL_OK);
+		if (d->state == CTL_OK)
+			js_w_kraw(&w, "version", tf_cspan(d->version.v[0]));
+		else
+			js_w_kcstr(&w, "error", d->why);
+		js_w_key(&w, "rows");
+		js_w_array(&w);
+		for (size_t r = 0; r < d->rows.n; r++)
+			js_w_raw(&w, tf_cspan(d->rows.v[r]));
+		js_w_array_end(&w);
+		js_w_object_end(&w);
+	}
+	js_w_array_end(&w);
+	if (js_w_done(&w) == 0 && tf_buf_cstr(&b) != NULL)
+		fprintf(k->out, "%s\n", b.p);
+	tf_buf_free(&b);
+}
+
+int
+kc_status(struct kc *k)
+{
+	struct all a = { calloc(DAEMONS_MAX, sizeof *a.v), 0 };
+	int r = a.v != NULL ? list_daemons(k, &a) : kc_fail(k, CTL_FAILED, "out of memory");
+
+	for (size_t i = 0; i < a.n && r == 0; i++)
+		ask_one(k, &a.v[i]);
+	if (r == 0 && k->json)
+		show_json(k, &a);
+	else if (r == 0)
+		show_tables(k, &a);
+	for (size_t i = 0; i < a.n; i++) {
+		if (r == 0 && a.v[i].state != CTL_OK)
+			r = a.v[i].state;
+		kc_rows_free(&a.v[i].version);
+		kc_rows_free(&a.v[i].rows);
+	}
+	free(a.v);
+	return r;
+}
