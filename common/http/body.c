@@ -169,3 +169,10 @@ http_body_eof(const struct http_body *b)
 {
 	return b->state == S_END || b->mode == HTTP_BODY_CLOSE;
 }
+
+void
+http_body_finish(struct http_body *b)
+{
+	b->left = 0;
+	b->state = S_END;
+}

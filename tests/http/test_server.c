@@ -1,0 +1,673 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server over real sockets: the framing table on fresh and on kept connections, early answers,
+ * deadlines, clients that leave, pipelining, slow readers, TLS.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <openssl/ssl.h>
+
+#include "tests/http/fixture.h"
+
+#define HOST "Host: x\r\n"
+#define GOOD "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello"
+
+static struct fix fix;
+
+static struct http_server_conf
+quick_conf(void)
+{
+	struct http_server_conf c;
+
+	http_server_conf_default(&c);
+	c.idle_ms = 3000;
+	c.head_ms = 400;
+	c.body_ms = 400;
+	c.body_rate = 1024 * 1024;
+	c.write_ms = 400;
+	c.linger_ms = 1000;
+	return c;
+}
+
+static int
+start(void **state)
+{
+	struct http_server_conf c = quick_conf();
+
+	(void)state;
+	fix_start(&fix, &c, NULL);
+	return 0;
+}
+
+static int
+finish(void **state)
+{
+	(void)state;
+	fix_stop(&fix);
+	return 0;
+}
+
+static void
+expect_body(int fd, int status, const char *text)
+{
+	struct tf_buf body = { 0 };
+
+	assert_int_equal(hear(fd, &body), status);
+	if (text != NULL && !tf_span_is(tf_buf_span(&body), text))
+		print_error("got %.*s\n", (int)body.n, body.p != NULL ? body.p : "");
+	if (text != NULL)
+		assert_true(tf_span_is(tf_buf_span(&body), text));
+	tf_buf_free(&body);
+}
+
+static void
+test_keep_alive(void **state)
+{
+	int fd = dial(fix.port);
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		say(fd, GOOD);
+		expect_body(fd, 200, "hello");
+		say(fd, "GET /echo HTTP/1.1\r\n" HOST "\r\n");
+		expect_body(fd, 200, "");
+		say(fd, "HEAD /echo HTTP/1.1\r\n" HOST "\r\n");
+		assert_int_equal(hear_any(fd, NULL, true), 200);
+		say(fd, "BREW /echo HTTP/1.1\r\n" HOST "\r\n");
+		expect_body(fd, 405, "what?");
+		say(fd, "\r\nGET /length HTTP/1.1\r\n" HOST "\r\n");
+		expect_body(fd, 200, "full");
+		say(fd, "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
+		    "3;a=b\r\nabc\r\n2\r\nde\r\n0\r\nT: x\r\n\r\n");
+		expect_body(fd, 200, "abcde");
+	}
+	close(fd);
+}
+
+static const struct {
+	const char *text;
+	int status;
+} table[] = {
+	{ "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400 },
+	{ "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+	  "3\r\nabc\r\n0\r\n\r\n", 400 },
+	{ "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\nGET / HTTP/1.1\r\n", 400 },
+	{ "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400 },
+	{ "POST /echo HTTP/1.1\r\n" HOST "Content-Length: +3\r\n\r\nabc", 400 },
+	{ "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",
+	  400 },
+	{ "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n+3\r\nabc\r\n0\r\n\r\n",
+	  400 },
+	{ "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n 3\r\nabc\r\n0\r\n\r\n",
+	  400 },
+	{ "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+	  400 },
+	{ "GET /echo HTTP/1.1\nHost: x\n\n", 400 },
+	{ "GET /echo HTTP/1.1\r\n" HOST "a: b\n\r\n", 400 },
+	{ "GET /echo HTTP/1.1\r\n" HOST "a: b\r\n c\r\n\r\n", 400 },
+	{ "GET /echo HTTP/1.1\r\n" HOST "a: b\rc\r\n\r\n", 400 },
+	{ "GET /echo HTTP/1.1\r\n" HOST "a b: c\r\n\r\n", 400 },
+	{ "GET /echo HTTP/1.1\r\n\r\n", 400 },
+	{ "GET /echo HTTP/1.1\r\n" HOST HOST "\r\n", 400 },
+	{ "GET /ec ho HTTP/1.1\r\n" HOST "\r\n", 400 },
+	{ "GET /echo HTTP/1.2\r\n" HOST "\r\n", 505 },
+	{ "POST /tiny HTTP/1.1\r\n" HOST "Content-Length: 11\r\n\r\n", 413 },
+	{ "POST /tiny HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n",
+	  413 },
+};
+
+/* Refused as stated, told how, and closed; whatever follows is not taken for a request. */
+static void
+test_framing_table(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2 * TF_LEN(table); i++) {
+		int fd = dial(fix.port);
+
+		if (i >= TF_LEN(table)) {
+			say(fd, GOOD);
+			expect_body(fd, 200, "hello");
+		}
+		say(fd, table[i % TF_LEN(table)].text);
+		expect_body(fd, table[i % TF_LEN(table)].status, NULL);
+		assert_true(at_eof(fd));
+		close(fd);
+	}
+	assert_int_equal(atomic_load(&fix.refusals), 2 * TF_LEN(table));
+}
+
+static void
+test_nul_and_big_head(void **state)
+{
+	static const char nul[] = "GET /echo HTTP/1.1\r\n" HOST "a: b\0c\r\n\r\n";
+	char *big = calloc(1, 20000);
+
+	(void)state;
+	memset(big, 'a', 19999);
+	for (int kept = 0; kept < 2; kept++) {
+		int a = dial(fix.port), b = dial(fix.port);
+
+		if (kept) {
+			say(a, GOOD);
+			say(b, GOOD);
+			expect_body(a, 200, "hello");
+			expect_body(b, 200, "hello");
+		}
+		say_n(a, nul, sizeof(nul) - 1);
+		expect_body(a, 400, "BAD_VALUE");
+		assert_true(at_eof(a));
+		say(b, "GET /echo HTTP/1.1\r\n" HOST "a: ");
+		say_n(b, big, 19999);
+		expect_body(b, 431, "HEAD_TOO_BIG");
+		assert_true(at_eof(b));
+		close(a);
+		close(b);
+	}
+	free(big);
+}
+
+static void
+test_every_split(void **state)
+{
+	static const char text[] = "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
+	    "3\r\nabc\r\n0\r\n\r\n" GOOD;
+	size_t n = sizeof(text) - 1;
+	int fd = dial(fix.port);
+
+	(void)state;
+	for (size_t cut = 1; cut < n; cut++) {
+		say_n(fd, text, cut);
+		usleep(300);
+		say_n(fd, text + cut, n - cut);
+		expect_body(fd, 200, "abc");
+		expect_body(fd, 200, "hello");
+	}
+	close(fd);
+}
+
+static void
+test_pipelining(void **state)
+{
+	struct tf_buf many = { 0 };
+	int fd = dial(fix.port);
+
+	(void)state;
+	for (int i = 0; i < 200; i++)
+		tf_buf_addstr(&many, GOOD "GET /length HTTP/1.1\r\n" HOST "\r\n");
+	say_n(fd, many.p, many.n);
+	for (int i = 0; i < 200; i++) {
+		expect_body(fd, 200, "hello");
+		expect_body(fd, 200, "full");
+	}
+	tf_buf_free(&many);
+	close(fd);
+}
+
+static void
+test_expect_continue(void **state)
+{
+	int fd = dial(fix.port);
+
+	(void)state;
+	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+	assert_int_equal(hear(fd, NULL), 100);
+	say(fd, "hello");
+	expect_body(fd, 200, "hello");
+	say(fd, "POST /early HTTP/1.1\r\n" HOST "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+	expect_body(fd, 401, "who are you?");
+	assert_true(at_eof(fd));
+	close(fd);
+}
+
+/* An upload of 10 MB that nobody wants: its sender still reads why. */
+static void
+test_early_answer_is_read(void **state)
+{
+	size_t n = 10 * 1024 * 1024;
+	char *data = calloc(1, n);
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		int fd = dial(fix.port);
+
+		say(fd, i % 2 ? "POST /early HTTP/1.1\r\n" HOST "Content-Length: 10485760\r\n\r\n" :
+		    "POST /tiny HTTP/1.1\r\n" HOST "Content-Length: 10485760\r\n\r\n");
+		say_n(fd, data, n);
+		expect_body(fd, i % 2 ? 401 : 413, i % 2 ? "who are you?" : "BODY_TOO_BIG");
+		assert_true(at_eof(fd));
+		close(fd);
+	}
+	free(data);
+}
+
+static void
+test_early_answer_keeps_a_read_body(void **state)
+{
+	int fd = dial(fix.port);
+
+	(void)state;
+	say(fd, "POST /early HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello" GOOD);
+	expect_body(fd, 401, "who are you?");
+	expect_body(fd, 200, "hello");
+	close(fd);
+}
+
+static void
+expect_within(uint64_t since, uint64_t least, uint64_t most)
+{
+	uint64_t took = now_ms() - since;
+
+	if (took < least || took > most)
+		print_error("took %lu ms\n", (unsigned long)took);
+	assert_true(took >= least && took <= most);
+}
+
+static void
+test_deadlines(void **state)
+{
+	int head = dial(fix.port), body = dial(fix.port), drip = dial(fix.port);
+	uint64_t t = now_ms();
+
+	(void)state;
+	say(head, "GET /echo HTTP/1.1\r\nHos");
+	say(body, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhe");
+	say(drip, "GET /ec");
+	for (int i = 0; i < 3; i++) {	/* a byte now and then does not help */
+		usleep(100 * 1000);
+		say(drip, "h");
+	}
+	expect_body(head, 408, "SLOW_HEAD");
+	expect_within(t, 350, 900);
+	expect_body(body, 408, "SLOW_BODY");
+	expect_body(drip, 408, "SLOW_HEAD");
+	expect_within(t, 350, 900);
+	assert_true(at_eof(head) && at_eof(body) && at_eof(drip));
+	close(head);
+	close(body);
+	close(drip);
+}
+
+static void
+test_idle_is_closed(void **state)
+{
+	uint64_t t = now_ms();
+	int fd = dial(fix.port);
+
+	(void)state;
+	say(fd, GOOD);
+	expect_body(fd, 200, "hello");
+	assert_true(at_eof(fd));
+	expect_within(t, 2900, 3600);
+	close(fd);
+}
+
+/* The client goes while an answer is pending; how: its socket is closed or reset. */
+static void
+leave(int fd, bool reset)
+{
+	struct linger l = { 1, 0 };
+
+	usleep(50 * 1000);
+	if (reset)
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+	close(fd);
+}
+
+static void
+test_client_leaves(void **state)
+{
+	static const char hold[] = "POST /hold HTTP/1.1\r\n" HOST "Content-Length: 300000\r\n\r\n";
+	static const char never[] = "POST /never HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello";
+	static const char open[] = "GET /open HTTP/1.1\r\n" HOST "\r\n";
+	char *data = calloc(1, 300000);
+	int aborts = 0;
+
+	(void)state;
+	for (int reset = 0; reset < 2; reset++) {
+		for (int how = 0; how < 5; how++) {
+			int fd = dial(fix.port);
+
+			say(fd, how < 2 ? hold : how < 4 ? never : open);
+			if (how == 1)		/* reading is paused, bytes lie unread */
+				say_n(fd, data, 100000);
+			if (how == 3)		/* the same, with pipelined requests */
+				for (int i = 0; i < 1000; i++)
+					say(fd, GOOD);
+			leave(fd, reset);
+			assert_true(fix_wait(&fix.aborts, ++aborts, 1000) >= 0);
+		}
+	}
+	free(data);
+}
+
+static void
+test_half_close_after_answer(void **state)
+{
+	int fd = dial(fix.port);
+
+	(void)state;
+	say(fd, "GET /length HTTP/1.0\r\n\r\n");
+	shutdown(fd, SHUT_WR);
+	expect_body(fd, 200, "full");
+	assert_true(at_eof(fd));
+	close(fd);
+}
+
+static void
+test_deferred(void **state)
+{
+	uint64_t t = now_ms();
+	int fd = dial(fix.port);
+
+	(void)state;
+	say(fd, "POST /defer HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello");
+	expect_body(fd, 200, "hello");
+	expect_within(t, 140, 1000);
+	close(fd);
+}
+
+static void
+test_large_body(void **state)
+{
+	size_t n = 1024 * 1024;
+	char *data = malloc(n);
+	struct tf_buf body = { 0 };
+	int fd = dial(fix.port);
+
+	(void)state;
+	for (size_t i = 0; i < n; i++)
+		data[i] = (char)(i * 7 % 251);
+	say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1048576\r\n\r\n");
+	say_n(fd, data, n);
+	assert_int_equal(hear(fd, &body), 200);
+	assert_int_equal(body.n, n);
+	assert_memory_equal(body.p, data, n);
+	tf_buf_free(&body);
+	free(data);
+	close(fd);
+}
+
+static void
+test_streams(void **state)
+{
+	int fd = dial(fix.port);
+
+	(void)state;
+	say(fd, "GET /drip HTTP/1.1\r\n" HOST "\r\n");
+	expect_body(fd, 200, "data: x\n\ndata: x\n\ndata: x\n\ndata: x\n\ndata: x\n\n");
+	say(fd, "GET /cut HTTP/1.1\r\n" HOST "\r\n");
+	expect_body(fd, -200, "part");
+	close(fd);
+	fd = dial(fix.port);
+	say(fd, "GET /short HTTP/1.1\r\n" HOST "\r\n");
+	expect_body(fd, -200, "part");
+	close(fd);
+	fd = dial(fix.port);
+	say(fd, "GET /drip HTTP/1.0\r\n\r\n");
+	expect_body(fd, 200, "data: x\n\ndata: x\n\ndata: x\n\ndata: x\n\ndata: x\n\n");
+	assert_true(at_eof(fd));
+	close(fd);
+	fd = dial(fix.port);
+	say(fd, "GET /length HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+	expect_body(fd, 200, "full");
+	say(fd, "GET /length HTTP/1.0\r\n\r\n");
+	expect_body(fd, 200, "full");
+	assert_true(at_eof(fd));
+	close(fd);
+}
+
+static void
+test_big_answer_and_slow_reader(void **state)
+{
+	struct tf_buf body = { 0 };
+	char *buf = malloc(1 << 20);
+	size_t got = 0;
+	ssize_t n;
+	int fd = dial(fix.port);
+
+	(void)state;
+	say(fd, "GET /big HTTP/1.0\r\n\r\n");
+	while ((n = recv(fd, buf, 1 << 20, 0)) > 0)
+		got += (size_t)n;
+	assert_true(got > 20u * 1024 * 1024 && got < 20u * 1024 * 1024 + 300);
+	close(fd);
+	fd = dial(fix.port);
+	say(fd, "GET /big HTTP/1.1\r\n" HOST "\r\n");
+	assert_true(fix_wait(&fix.aborts, 1, 3000) >= 300);	/* nobody reads: dropped in time */
+	assert_true(atomic_load(&fix.most_pending) < 512 * 1024);
+	close(fd);
+	tf_buf_free(&body);
+	free(buf);
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* A missing TCP_NODELAY or a head sent apart from its body shows as a step of 40 ms. */
+static void
+test_no_40_ms_step(void **state)
+{
+	double ms[50];
+	int fd = dial(fix.port);
+
+	(void)state;
+	for (int i = 0; i < 50; i++) {
+		uint64_t t = tf_mono_ns();
+
+		say(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n");
+		say(fd, "hello");
+		expect_body(fd, 200, "hello");
+		ms[i] = (double)(tf_mono_ns() - t) / 1e6;
+		assert_false(ms[i] > 35 && ms[i] < 45);
+	}
+	qsort(ms, 50, sizeof(ms[0]), compare);
+	print_message("ping-pong p50 %.3f ms, worst %.3f ms\n", ms[25], ms[49]);
+	assert_true(ms[25] < 35);
+	close(fd);
+}
+
+static void
+read_counters(struct fix *f)
+{
+	atomic_store(&f->conns, http_server_conns(f->server));
+	atomic_store(&f->body_bytes, http_server_body_bytes(f->server));
+}
+
+static void
+test_idle_streams_are_small(void **state)
+{
+	enum { N = 300 };
+	int fds[N];
+	size_t before, each;
+
+	(void)state;
+	say(fds[0] = dial(fix.port), "GET /open HTTP/1.1\r\n" HOST "\r\n");
+	usleep(100 * 1000);
+	before = mallinfo2().uordblks;
+	for (int i = 1; i < N; i++)
+		say(fds[i] = dial(fix.port), "GET /open HTTP/1.1\r\n" HOST "\r\n");
+	usleep(300 * 1000);
+	fix_call(&fix, read_counters);
+	assert_int_equal(atomic_load(&fix.conns), N);
+	assert_int_equal(atomic_load(&fix.body_bytes), 0);
+	each = (mallinfo2().uordblks - before) / (N - 1);
+	print_message("an idle stream takes %zu bytes\n", each);
+	assert_true(each < 6000);
+	for (int i = 0; i < N; i++)
+		close(fds[i]);
+	assert_true(fix_wait(&fix.aborts, N, 2000) >= 0);
+}
+
+static void
+drain(struct fix *f)
+{
+	http_server_drain(f->server);
+}
+
+static void
+test_drain(void **state)
+{
+	int idle = dial(fix.port), busy = dial(fix.port);
+
+	(void)state;
+	say(idle, GOOD);
+	expect_body(idle, 200, "hello");
+	say(busy, "POST /defer HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello");
+	usleep(50 * 1000);
+	fix_call(&fix, drain);
+	assert_true(at_eof(idle));
+	expect_body(busy, 200, "hello");
+	assert_true(at_eof(busy));
+	close(idle);
+	close(busy);
+	assert_true(fix_wait(&fix.closes, 2, 2000) >= 0);
+}
+
+/* ---- TLS ------------------------------------------------------------------------------------ */
+
+static char dir[] = "/tmp/tf-http-XXXXXX";
+
+static struct ssl_ctx_st *
+server_ctx(const char *name)
+{
+	char cert[600], key[600], err[256];
+	struct ssl_ctx_st *ctx;
+
+	make_certs(dir, name);
+	snprintf(cert, sizeof(cert), "%s/chain.pem", dir);
+	snprintf(key, sizeof(key), "%s/key.pem", dir);
+	ctx = http_tls_server_new(cert, key, err, sizeof(err));
+	if (ctx == NULL)
+		print_error("%s\n", err);
+	assert_non_null(ctx);
+	return ctx;
+}
+
+/* One request over TLS; checks who answered. */
+static void
+tls_request(int port, const char *name, const char *request, const char *want)
+{
+	static const unsigned char alpn[] = "\x02h2\x08http/1.1";
+	char ca[600], buf[2048];
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL *ssl = SSL_new(ctx);
+	const unsigned char *proto;
+	unsigned len;
+	size_t got = 0;
+	int fd = dial(port), n;
+
+	snprintf(ca, sizeof(ca), "%s/ca.pem", dir);
+	assert_int_equal(SSL_CTX_load_verify_file(ctx, ca), 1);
+	SSL_free(ssl);
+	ssl = SSL_new(ctx);
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+	SSL_set1_host(ssl, name);
+	SSL_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1);
+	SSL_set_fd(ssl, fd);
+	assert_int_equal(SSL_connect(ssl), 1);
+	SSL_get0_alpn_selected(ssl, &proto, &len);
+	assert_int_equal(len, 8);
+	assert_int_equal(SSL_write(ssl, request, (int)strlen(request)), strlen(request));
+	while (got < sizeof(buf) - 1 && (n = SSL_read(ssl, buf + got, (int)(sizeof(buf) - 1 - got))) > 0)
+		got += (size_t)n;
+	assert_int_equal(SSL_get_error(ssl, n), SSL_ERROR_ZERO_RETURN);
+	buf[got] = '\0';
+	assert_non_null(strstr(buf, want));
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+	close(fd);
+}
+
+static struct ssl_ctx_st *next_ctx;
+
+static void
+reload(struct fix *f)
+{
+	http_server_set_tls(f->server, next_ctx);
+}
+
+static void
+test_tls(void **state)
+{
+	static const char post[] = "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+	    "Content-Length: 5\r\n\r\nhello";
+	struct http_server_conf c = quick_conf();
+	struct ssl_ctx_st *ctx;
+	int fd, aborts;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	ctx = server_ctx("localhost");
+	fix_start(&fix, &c, ctx);
+	http_tls_free(&ctx);
+	tls_request(fix.port, "localhost", post, "\r\n\r\nhello");
+	tls_request(fix.port, "localhost", "GET /drip HTTP/1.0\r\n\r\n", "data: x\n\ndata: x\n\n");
+	tls_request(fix.port, "localhost", "GET / HTTP/1.1\r\n\r\n", "NO_HOST");
+	next_ctx = server_ctx("other.test");
+	fix_call(&fix, reload);
+	http_tls_free(&next_ctx);
+	tls_request(fix.port, "other.test", post, "\r\n\r\nhello");
+	fd = dial(fix.port);
+	say(fd, "GET / HTTP/1.1\r\n\r\n");	/* no TLS at all */
+	while (!at_eof(fd))
+		;
+	close(fd);
+	fd = dial(fix.port);			/* a handshake that never comes */
+	assert_true(at_eof(fd));
+	close(fd);
+	aborts = atomic_load(&fix.aborts);
+	assert_int_equal(aborts, 0);
+	fix_stop(&fix);
+}
+
+static void
+remove_certs(void)
+{
+	static const char *const names[] = { "ca.pem", "chain.pem", "key.pem" };
+	char path[600];
+
+	for (size_t i = 0; i < TF_LEN(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		(void)unlink(path);
+	}
+	(void)rmdir(dir);
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, start, finish)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_keep_alive), T(test_framing_table), T(test_nul_and_big_head),
+		T(test_every_split), T(test_pipelining), T(test_expect_continue),
+		T(test_early_answer_is_read), T(test_early_answer_keeps_a_read_body),
+		T(test_deadlines), T(test_idle_is_closed), T(test_client_leaves),
+		T(test_half_close_after_answer), T(test_deferred), T(test_large_body),
+		T(test_streams), T(test_big_answer_and_slow_reader), T(test_no_40_ms_step),
+		T(test_idle_streams_are_small), T(test_drain), cmocka_unit_test(test_tls),
+	};
+	int rc;
+
+	signal(SIGPIPE, SIG_IGN);
+	rc = cmocka_run_group_tests(tests, NULL, NULL);
+	remove_certs();
+	return rc;
+}
