@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tools themselves, without any daemon: a red test further down is then not their fault."""
+import json
+import threading
+import time
+
+import openai
+import pytest
+
+from factory import Fake, wait_for
+from raw import Closed, Events, Malformed, Raw
+import fake_script
+
+
+@pytest.fixture(scope="module")
+def fake():
+    fake = Fake()
+    yield fake
+    fake.close()
+
+
+def ask(fake, script, stream=True, raw=None, **more):
+    body = json.dumps(
+        {"model": "m", "stream": stream, "messages": [{"role": "user", "content": "fake?" + script}], **more}
+    )
+    raw = raw or Raw(fake.port)
+    raw.send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    return raw, raw.head()
+
+
+def events(fake, script, **more):
+    raw, head = ask(fake, script, **more)
+    found = Events(raw, head)
+    return found, list(found)
+
+
+def test_reference_stream(fake):
+    sse, found = events(fake, "tokens=3&text=emoji", stream_options={"include_usage": True})
+    assert sse.ended == "clean" and found[-1] == "[DONE]"
+    chunks = [json.loads(e) for e in found[:-1]]
+    assert "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks[:-1]) == fake_script.text(3, "emoji")
+    assert chunks[-1]["usage"]["completion_tokens"] == 3
+
+
+@pytest.mark.parametrize("script", ["abort=2", "fin=2"])
+def test_broken_streams(fake, script):
+    sse, found = events(fake, "tokens=4&delay_ms=5&tag=%s&%s" % (script, script))
+    assert sse.ended.startswith("broken") and len(found) == 3
+    wait_for("record", lambda: fake.last(script)["ended"])
+    assert fake.last(script)["outcome"] == ("reset" if "abort" in script else "fin")
+
+
+def test_status_then_success(fake):
+    for status in (503, 503, 200):
+        raw, head = ask(fake, "status=503&times=2&tag=st&retry_after=3")
+        assert head.status == status
+        raw.close()
+
+
+def test_split_bytes(fake):
+    sse, found = events(fake, "tokens=2&split=1")
+    assert sse.ended == "clean" and found[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_notices_the_caller_leaving(fake, stream):
+    raw = Raw(fake.port)
+    if stream:
+        ask(fake, "tokens=1000&delay_ms=10&tag=left", raw=raw)
+    else:
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "fake?tokens=999&delay_ms=9&tag=left"}]})
+        raw.send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        wait_for("call", lambda: fake.running() == 1)
+    raw.close()
+    wait_for("left", lambda: fake.last("left")["outcome"] == "left", 1)
+    fake.forget()
+
+
+def test_drops_reused(fake):
+    raw, head = ask(fake, "tokens=1&drop_reused=1")
+    assert list(Events(raw, head))[-1] == "[DONE]"
+    with pytest.raises(Closed):
+        ask(fake, "tokens=1&drop_reused=1", raw=raw)
+
+
+def test_raw_client_refuses_nonsense(fake):
+    import socket
+
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def answer():
+        conn, _ = server.accept()
+        conn.recv(100)
+        conn.sendall(b"HTTP/1.1 200 OK\r\nBad Field : x\r\n\r\n")
+        conn.close()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    raw = Raw(server.getsockname()[1])
+    raw.send("x")
+    with pytest.raises(Malformed):
+        raw.head()
+    thread.join()
+    server.close()
+
+
+def test_python_sdk_against_the_fake(fake):
+    client = openai.OpenAI(base_url=fake.url, api_key="k", max_retries=0)
+    began = time.monotonic()
+    answer = client.chat.completions.create(model="m?tokens=4", messages=[{"role": "user", "content": "x"}])
+    assert answer.choices[0].message.content == fake_script.text(4) and answer.usage.completion_tokens == 4
+    stream = client.chat.completions.create(
+        model="m?tokens=2&tools=2&interleave=1", messages=[{"role": "user", "content": "x"}], stream=True
+    )
+    assert [c for c in stream][-1].choices[0].finish_reason == "tool_calls"
+    assert time.monotonic() - began < 10
