@@ -41,7 +41,8 @@ kc_parse_span(const char *text, int64_t *out)
 	for (size_t i = 0; i < TF_LEN(units); i++) {
 		if (strcmp(text + digits, units[i].unit) != 0)
 			continue;
-		if (tf_span_u64(tf_span(text, digits), (uint64_t)(CENTURY / units[i].seconds), &v) != 0)
+		if (tf_span_u64(
+			tf_span(text, digits), (uint64_t)(CENTURY / units[i].seconds), &v) != 0)
 			return TF_E_INVAL;
 		*out = (int64_t)v * units[i].seconds;
 		return 0;
@@ -110,7 +111,8 @@ parse_date(const char *p, int64_t *out)
 		tm.tm_hour = digits(&p, 2);
 		tm.tm_min = tm.tm_hour >= 0 && skip(&p, ':') ? digits(&p, 2) : -1;
 		tm.tm_sec = tm.tm_min >= 0 && skip(&p, ':') ? digits(&p, 2) : -1;
-		if (tm.tm_sec < 0 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 59 || !zone(&p, &east) || *p != '\0')
+		if (tm.tm_sec < 0 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 59 ||
+		    !zone(&p, &east) || *p != '\0')
 			return TF_E_INVAL;
 	}
 	tm.tm_year = year - 1900;
@@ -157,7 +159,8 @@ take(struct taking *t, const struct kc_line *row, const char *text)
 	const char **v;
 
 	if (g == NULL || (g->n > 0 && row->what != KC_MANY))
-		return kc_fail(t->k, CTL_USAGE, "%s%s is given twice", row->kind == KC_OPT ? "--" : "", row->name);
+		return kc_fail(t->k, CTL_USAGE, "%s%s is given twice",
+		    row->kind == KC_OPT ? "--" : "", row->name);
 	v = reallocarray(g->v, g->n + 1, sizeof *v);
 	if (v == NULL)
 		return kc_fail(t->k, CTL_FAILED, "out of memory");
@@ -194,7 +197,9 @@ take_option(struct taking *t, const char *word, const char *next, int *used)
 		if (l->kind != KC_OPT || strlen(l->name) != n || memcmp(l->name, name, n) != 0)
 			continue;
 		if (l->what == KC_FLAG)
-			return eq != NULL ? kc_fail(t->k, CTL_USAGE, "--%s takes no value", l->name) : take(t, l, "");
+			return eq != NULL ?
+			    kc_fail(t->k, CTL_USAGE, "--%s takes no value", l->name) :
+			    take(t, l, "");
 		if (eq == NULL && next == NULL)
 			return kc_fail(t->k, CTL_USAGE, "--%s needs a value: %s", l->name, l->meta);
 		*used = eq != NULL ? 1 : 2;
@@ -208,7 +213,8 @@ take_option(struct taking *t, const char *word, const char *next, int *used)
 static int
 bad_value(struct kc *k, const struct kc_line *l, const char *text, const char *want)
 {
-	return kc_fail(k, CTL_USAGE, "%s%s: \"%s\" is not %s", l->kind == KC_OPT ? "--" : "", l->name, text, want);
+	return kc_fail(k, CTL_USAGE, "%s%s: \"%s\" is not %s", l->kind == KC_OPT ? "--" : "",
+	    l->name, text, want);
 }
 
 static bool
@@ -289,8 +295,9 @@ write_args(struct taking *t)
 			if (t->given[i].row == l)
 				g = &t->given[i];
 		if (g == NULL && l->rule == KC_IS_REQ)
-			return kc_fail(k, CTL_USAGE, "%s: %s%s is missing; see keyctl %s --help", k->cmd->name,
-			    l->kind == KC_OPT ? "--" : "", l->kind == KC_OPT ? l->name : l->meta, k->cmd->name);
+			return kc_fail(k, CTL_USAGE, "%s: %s%s is missing; see keyctl %s --help",
+			    k->cmd->name, l->kind == KC_OPT ? "--" : "",
+			    l->kind == KC_OPT ? l->name : l->meta, k->cmd->name);
 		if (g == NULL)
 			continue;
 		if (strcmp(l->name, "daemon") == 0) {

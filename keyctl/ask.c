@@ -73,7 +73,9 @@ kc_load_conf(struct kc *k)
 	return r == 0 ? 0 : CTL_FAILED;
 }
 
-/* --run-dir, then the file of -c, then the environment, then the system's file, then the default. */
+/*
+ * --run-dir, then the file of -c, then the environment, then the system's file, then the default.
+ */
 const char *
 kc_run_dir(struct kc *k)
 {
@@ -89,14 +91,20 @@ kc_run_dir(struct kc *k)
 }
 
 int
-kc_ask(struct kc *k, const char *instance, const char *cmd, struct kc_rows *rows, char *message, size_t size)
+kc_ask(struct kc *k, const char *instance, const char *cmd, struct kc_rows *rows, char *message,
+    size_t size)
 {
 	const char *dir = kc_run_dir(k);
-	struct ctl_call call = { .cmd = cmd, .args = tf_buf_span(&k->args), .timeout_ms = KC_TIMEOUT_MS, .fn = on_row, .arg = rows };
+	struct ctl_call call = { .cmd = cmd,
+		.args = tf_buf_span(&k->args),
+		.timeout_ms = KC_TIMEOUT_MS,
+		.fn = on_row,
+		.arg = rows };
 	char path[256];
 
 	if (dir == NULL) {
-		snprintf(message, size, "the configuration says where the sockets are, and it cannot be used");
+		snprintf(message, size,
+		    "the configuration says where the sockets are, and it cannot be used");
 		return CTL_FAILED;
 	}
 	if (strchr(instance, '/') != NULL || ctl_path(dir, instance, path, sizeof path) != 0) {

@@ -15,7 +15,8 @@ help_args(FILE *out, const struct kc_line *cmd)
 	KC_EACH(cmd, l) {
 		if (l->kind != KC_OPT)
 			continue;
-		fprintf(out, l->rule == KC_IS_REQ ? " --%s%s%s" : " [--%s%s%s]", l->name, l->what == KC_FLAG ? "" : " ", l->meta);
+		fprintf(out, l->rule == KC_IS_REQ ? " --%s%s%s" : " [--%s%s%s]", l->name,
+		    l->what == KC_FLAG ? "" : " ", l->meta);
 		if (l->what == KC_MANY)
 			fputs("...", out);
 	}
@@ -33,19 +34,29 @@ kc_help(FILE *out)
 		help_args(out, c);
 		fprintf(out, "      %s\n", c->help);
 	}
-	fputs("\n"
-	      "  -c, --config FILE     configuration file (" TF_CONF_FILE ")\n"
-	      "      --run-dir DIR     directory of the control sockets; else of -c, else $TOKENFACTORY_RUN_DIR\n"
-	      "      --json            print JSON: an array of rows, or one object\n"
-	      "      --completion bash print a completion script\n"
-	      "  -h, --help            this text; behind a command, that command's\n"
-	      "  -V, --version         print the version\n\n"
-	      "exit status:\n"
-	      "  0  done\n",
+	fputs(
+	    "\n"
+	    "  -c, --config FILE     configuration file (" TF_CONF_FILE ")\n"
+	    "      --run-dir DIR     directory of the control sockets; else of -c, else $TOKENFACTORY_RUN_DIR\n"
+	    "      --json            print JSON: an array of rows, or one object\n"
+	    "      --completion bash print a completion script\n"
+	    "  -h, --help            this text; behind a command, that command's\n"
+	    "  -V, --version         print the version\n\n"
+	    "exit status:\n"
+	    "  0  done\n",
 	    out);
 #define CTL_ERR(sym, number, code, help) fprintf(out, "  %d  %s\n", number, help);
 #include "common/ctl/err.def"
 #undef CTL_ERR
+}
+
+/* Columns left of the 28 for a metavar behind "--name ". */
+static int
+pad(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n < 25 ? (int)(25 - n) : 0;
 }
 
 void
@@ -60,8 +71,7 @@ kc_help_cmd(FILE *out, const struct kc_line *cmd)
 		if (l->kind == KC_POS)
 			fprintf(out, "  %-28s%s\n", l->meta, l->help);
 		if (l->kind == KC_OPT)
-			fprintf(out, "  --%s %-*s%s\n", l->name, (int)(25 - (strlen(l->name) > 24 ? 24 : strlen(l->name))), l->meta,
-			    l->help);
+			fprintf(out, "  --%s %-*s%s\n", l->name, pad(l->name), l->meta, l->help);
 	}
 }
 
@@ -147,20 +157,21 @@ kc_completion(FILE *out)
 {
 	const struct kc_line *c;
 
-	fputs("# SPDX-License-Identifier: Apache-2.0\n"
-	      "# bash completion of keyctl; made by: keyctl --completion bash\n"
-	      "_keyctl()\n"
-	      "{\n"
-	      "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words= opts= i\n"
-	      "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
-	      "\t\tcase ${COMP_WORDS[i]} in\n"
-	      "\t\t-c|--config|--run-dir|--completion) ((i++)) ;;\n"
-	      "\t\t-*) ;;\n"
-	      "\t\t*) words+=${words:+ }${COMP_WORDS[i]} ;;\n"
-	      "\t\tesac\n"
-	      "\tdone\n"
-	      "\tcase $words in\n"
-	      "\t'') opts='",
+	fputs(
+	    "# SPDX-License-Identifier: Apache-2.0\n"
+	    "# bash completion of keyctl; made by: keyctl --completion bash\n"
+	    "_keyctl()\n"
+	    "{\n"
+	    "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words= opts= i\n"
+	    "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
+	    "\t\tcase ${COMP_WORDS[i]} in\n"
+	    "\t\t-c|--config|--run-dir|--completion) ((i++)) ;;\n"
+	    "\t\t-*) ;;\n"
+	    "\t\t*) words+=${words:+ }${COMP_WORDS[i]} ;;\n"
+	    "\t\tesac\n"
+	    "\tdone\n"
+	    "\tcase $words in\n"
+	    "\t'') opts='",
 	    out);
 	complete_words(out, NULL);
 	fputs("--config --run-dir --json --completion --help --version' ;;\n", out);

@@ -21,14 +21,20 @@ kc_fail(struct kc *k, int status, const char *fmt, ...)
 
 /* ---- words -------------------------------------------------------------------------------- */
 
-/* What is left of the line when keyctl's own options are taken out; they may stand anywhere before "--". */
+/*
+ * What is left of the line when keyctl's own options are taken out; they may stand anywhere before
+ * "--".
+ */
 struct line {
 	char **v;
 	int n;
 	bool help, version, completion;
 };
 
-/* --run-dir DIR or --run-dir=DIR: its value, and how many words it took; NULL when word is another option. */
+/*
+ * --run-dir DIR or --run-dir=DIR: its value, and how many words it took; NULL when word is another
+ * option.
+ */
 static const char *
 value_of(const char *word, const char *next, const char *name, int *used)
 {
@@ -59,7 +65,8 @@ own_option(struct kc *k, struct line *l, const char *word, const char *next, int
 		l->help = true;
 	else if (strcmp(word, "-V") == 0 || strcmp(word, "--version") == 0)
 		l->version = true;
-	else if ((v = value_of(word, next, "-c", used)) != NULL || (v = value_of(word, next, "--config", used)) != NULL)
+	else if ((v = value_of(word, next, "-c", used)) != NULL ||
+	    (v = value_of(word, next, "--config", used)) != NULL)
 		k->conf_path = v;
 	else if ((v = value_of(word, next, "--run-dir", used)) != NULL)
 		k->run_dir = v;
@@ -79,7 +86,8 @@ split(struct kc *k, struct line *l, int argc, char **argv)
 	for (int i = 1; i < argc; i += used) {
 		used = 1;
 		words_only |= strcmp(argv[i], "--") == 0;
-		if (words_only || !own_option(k, l, argv[i], i + 1 < argc ? argv[i + 1] : NULL, &used))
+		if (words_only ||
+		    !own_option(k, l, argv[i], i + 1 < argc ? argv[i + 1] : NULL, &used))
 			l->v[l->n++] = argv[i];
 	}
 }
@@ -129,7 +137,10 @@ no_command(struct kc *k, const struct line *l)
 
 /* ---- running ------------------------------------------------------------------------------ */
 
-/* Instance name of the daemon that the command goes to; NULL when the configuration is needed and unusable. */
+/*
+ * Instance name of the daemon that the command goes to; NULL when the configuration is needed and
+ * unusable.
+ */
 static const char *
 instance(struct kc *k)
 {
@@ -157,7 +168,8 @@ ask(struct kc *k)
 	if (r != CTL_OK)
 		return kc_fail(k, r, "%s", message);
 	if (k->cmd->output != KC_ROWS && k->rows.n != 1)
-		return kc_fail(k, CTL_FAILED, "%s answered %zu rows where one was due", name, k->rows.n);
+		return kc_fail(
+		    k, CTL_FAILED, "%s answered %zu rows where one was due", name, k->rows.n);
 	kc_show(k);
 	return CTL_OK;
 }

@@ -231,7 +231,8 @@ kc_show(struct kc *k)
 	if (k->cmd->output == KC_ONE && k->rows.n > 1)
 		k->rows.n = 1;
 	KC_EACH(k->cmd, l)
-		if (l->kind == KC_COL && n < COLS_MAX && (k->rows.n == 0 || column_used(k, l->name)))
+		if (l->kind == KC_COL && n < COLS_MAX &&
+		    (k->rows.n == 0 || column_used(k, l->name)))
 			cols[n++] = l;
 	if (n == 1 && cols[0]->meta[0] == '\0')
 		show_plain(k, cols[0]);

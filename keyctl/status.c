@@ -82,7 +82,8 @@ ask_one(struct kc *k, struct one *d)
 		snprintf(d->why, sizeof d->why, "a strange answer");
 	}
 	/* a daemon without a status of its own is fine */
-	if (d->state == CTL_OK && kc_ask(k, d->name, "status", &d->rows, message, sizeof message) != CTL_OK)
+	if (d->state == CTL_OK &&
+	    kc_ask(k, d->name, "status", &d->rows, message, sizeof message) != CTL_OK)
 		kc_rows_free(&d->rows);
 }
 
@@ -142,19 +143,21 @@ print(FILE *out, struct cells *t)
 static void
 daemon_table(struct kc *k, const struct all *a)
 {
-	static const char *const heads[] = { "NAME", "DAEMON", "STATE", "VERSION", "WIRE", "PID", "UPTIME" };
+	static const char *const heads[] = { "NAME", "DAEMON", "STATE", "VERSION", "WIRE", "PID",
+		"UPTIME" };
 	static const char *const members[] = { "version", "wire", "pid", "uptime" };
 	struct cells t = { .ncols = TF_LEN(heads), .nums = { [5] = true, [6] = true } };
 
 	for (size_t c = 0; c < TF_LEN(heads); c++)
 		put_text(&t, heads[c]);
 	for (size_t i = 0; i < a->n; i++) {
-		struct tf_span row = a->v[i].state == CTL_OK ? tf_cspan(a->v[i].version.v[0]) : TF_SPAN("{}"), v = { 0 };
+		bool up = a->v[i].state == CTL_OK;
+		struct tf_span row = up ? tf_cspan(a->v[i].version.v[0]) : TF_SPAN("{}"), v = { 0 };
 
 		put_text(&t, a->v[i].name);
 		js_member(row, "daemon", &v);
 		put(&t, KC_AS_TEXT, v);
-		put_text(&t, a->v[i].state == CTL_OK ? "up" : ctl_err_code((enum ctl_err)a->v[i].state));
+		put_text(&t, up ? "up" : ctl_err_code((enum ctl_err)a->v[i].state));
 		for (size_t c = 0; c < TF_LEN(members); c++) {
 			v = tf_span(NULL, 0);
 			js_member(row, members[c], &v);
@@ -174,6 +177,14 @@ kind_of(const char *row)
 	return v;
 }
 
+static char
+heading_char(char c)
+{
+	if (c == '_')
+		return ' ';
+	return c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
+}
+
 /* Headings: the members of the first row but "kind", upper case, blanks for '_'. */
 static void
 take_columns(struct cells *t, struct tf_span *cols, const char *row)
@@ -189,7 +200,7 @@ take_columns(struct cells *t, struct tf_span *cols, const char *row)
 		if (js_str_eq(key, "kind"))
 			continue;
 		for (size_t i = 1; i + 1 < key.n && n + 1 < sizeof head; i++)
-			head[n++] = key.p[i] == '_' ? ' ' : key.p[i] >= 'a' && key.p[i] <= 'z' ? (char)(key.p[i] - 32) : key.p[i];
+			head[n++] = heading_char(key.p[i]);
 		head[n] = '\0';
 		put_text(t, head);
 		t->nums[t->ncols] = js_type(value) == JS_NUMBER;
@@ -197,12 +208,35 @@ take_columns(struct cells *t, struct tf_span *cols, const char *row)
 	}
 }
 
+/* One cell per column; key is the column's name as JSON text. */
+static void
+put_members(struct cells *t, const struct tf_span *cols, const char *row)
+{
+	struct tf_buf scratch = { 0 };
+	struct tf_span key, value, name;
+	struct js_iter it;
+
+	for (size_t c = 0; c < t->ncols; c++) {
+		struct tf_span found = { 0 };
+
+		js_iter_init(&it, tf_cspan(row));
+		tf_buf_reset(&scratch);
+		if (js_str(cols[c], &scratch, &name) != 0)
+			t->failed = true;
+		while (!t->failed && js_iter_next(&it, &key, &value))
+			if (js_str_eqn(key, name))
+				found = value;
+		put(t, KC_AS_TEXT, found);
+	}
+	tf_buf_free(&scratch);
+}
+
 /* Every row of that kind, of all daemons. */
 static void
 kind_table(struct kc *k, const struct all *a, struct tf_span kind)
 {
-	struct tf_span cols[COLS_MAX], name, v;
-	struct tf_buf title = { 0 }, scratch = { 0 };
+	struct tf_span cols[COLS_MAX];
+	struct tf_buf title = { 0 };
 	struct cells t = { 0 };
 
 	for (size_t i = 0; i < a->n; i++) {
@@ -213,26 +247,13 @@ kind_table(struct kc *k, const struct all *a, struct tf_span kind)
 				continue;
 			if (t.ncols == 0)
 				take_columns(&t, cols, row);
-			for (size_t c = 0; c < t.ncols; c++) {
-				v = tf_span(NULL, 0);
-				tf_buf_reset(&scratch);
-				if (js_str(cols[c], &scratch, &name) == 0 && tf_buf_reserve(&scratch, name.n + 1) == 0) {
-					struct tf_buf key = { 0 };
-
-					tf_buf_addspan(&key, name);
-					if (tf_buf_cstr(&key) != NULL)
-						js_member(tf_cspan(row), key.p, &v);
-					tf_buf_free(&key);
-				}
-				put(&t, KC_AS_TEXT, v);
-			}
+			put_members(&t, cols, row);
 		}
 	}
 	kc_cell(&title, KC_AS_TEXT, kind);
 	fprintf(k->out, "\n%s\n", tf_buf_cstr(&title) != NULL ? title.p : "");
 	print(k->out, &t);
 	tf_buf_free(&title);
-	tf_buf_free(&scratch);
 }
 
 /* Is this row, of daemon i, the first of its kind? */

@@ -17,12 +17,16 @@
 static const char *
 url_fault(const char *text, bool https, bool path)
 {
-	size_t n = strncmp(text, "http://", 7) == 0 ? 7 : https && strncmp(text, "https://", 8) == 0 ? 8 : 0;
-	const char *host = text + n, *end = host + strcspn(host, "/?#"), *port;
+	const char *host = text, *end, *port;
 	uint64_t number;
 
-	if (n == 0)
+	if (strncmp(text, "http://", 7) == 0)
+		host += 7;
+	else if (https && strncmp(text, "https://", 8) == 0)
+		host += 8;
+	else
 		return https ? "must begin with http:// or https://" : "must begin with http://";
+	end = host + strcspn(host, "/?#");
 	for (const char *p = text; *p != '\0'; p++)
 		if (*p <= ' ' || *p >= 0x7f)
 			return "holds a character that no URL has";
@@ -32,15 +36,19 @@ url_fault(const char *text, bool https, bool path)
 		return "must not have a query or a fragment";
 	if (!path && end[0] != '\0' && strcmp(end, "/") != 0)
 		return "must not have a path";
-	port = host[0] == '[' ? memchr(host, ']', (size_t)(end - host)) : host + strcspn(host, ":/");
+	port =
+	    host[0] == '[' ? memchr(host, ']', (size_t)(end - host)) : host + strcspn(host, ":/");
 	if (port == NULL)
 		return "has a [ without ]";
 	if (host[0] == '[')
 		port++;
 	if (port == host || (host[0] == '[' && port == host + 2))
 		return "has no host";
-	if (port < end && (*port != ':' || tf_span_u64(tf_span(port + 1, (size_t)(end - port) - 1), 65535, &number) != 0 ||
-	        number == 0))
+	if (port == end)
+		return NULL;
+	if (*port != ':' ||
+	    tf_span_u64(tf_span(port + 1, (size_t)(end - port) - 1), 65535, &number) != 0 ||
+	    number == 0)
 		return "has a bad port";
 	return NULL;
 }
@@ -53,7 +61,8 @@ unix_fault(const char *text)
 
 	if (text[5] != '/')
 		return "the path of a UNIX socket must be absolute";
-	return strlen(text + 5) >= sizeof sun.sun_path ? "longer than a UNIX socket's path can be" : NULL;
+	return strlen(text + 5) >= sizeof sun.sun_path ? "longer than a UNIX socket's path can be" :
+							 NULL;
 }
 
 /* ---- gatewayd ----------------------------------------------------------------------------- */
@@ -72,8 +81,10 @@ check_gatewayd(struct cf_load *l, const struct cf_inst *i)
 		cf_error_at(l, i, CF_gatewayd_listen_tls, "needs tls-cert and tls-key");
 	for (size_t a = 0; a < g->listen.n; a++)
 		for (size_t b = 0; b < g->listen_tls.n; b++)
-			if (g->listen.v[a].port != 0 && strcmp(g->listen.v[a].text, g->listen_tls.v[b].text) == 0)
-				cf_error_at(l, i, CF_gatewayd_listen_tls, "\"%.60s\" stands in listen too", g->listen.v[a].text);
+			if (g->listen.v[a].port != 0 &&
+			    strcmp(g->listen.v[a].text, g->listen_tls.v[b].text) == 0)
+				cf_error_at(l, i, CF_gatewayd_listen_tls,
+				    "\"%.60s\" stands in listen too", g->listen.v[a].text);
 	if (fault != NULL)
 		cf_error_at(l, i, CF_gatewayd_public_url, "%s", fault);
 	if (g->body_memory < g->body_max)
@@ -111,7 +122,8 @@ check_runtime(struct cf_load *l, const struct cf_inst *i)
 	if (managed && w->proxy != NULL)
 		cf_error_at(l, i, CF_worker_proxy, "has no meaning for runtime = managed");
 	if (w->url != NULL)
-		fault = strncmp(w->url, "unix:", 5) == 0 ? unix_fault(w->url) : url_fault(w->url, !managed, true);
+		fault = strncmp(w->url, "unix:", 5) == 0 ? unix_fault(w->url) :
+							   url_fault(w->url, !managed, true);
 	if (fault != NULL)
 		cf_error_at(l, i, CF_worker_url, "%s", fault);
 	if (w->proxy != NULL && (fault = url_fault(w->proxy, false, false)) != NULL)
@@ -139,9 +151,11 @@ check_worker(struct cf_load *l, const struct cf_inst *i)
 	for (size_t k = 0; k < w->models.n; k++) {
 		m = conf_worker_model(l->conf, w, k, &theirs);
 		if (m == NULL)
-			cf_error_at(l, i, CF_worker_models, "\"%.140s\": there is no [model] of that id", w->models.v[k]);
+			cf_error_at(l, i, CF_worker_models,
+			    "\"%.140s\": there is no [model] of that id", w->models.v[k]);
 		else if (theirs.n == 0)
-			cf_error_at(l, i, CF_worker_models, "\"%.140s\": no name behind the =", w->models.v[k]);
+			cf_error_at(l, i, CF_worker_models,
+			    "\"%.140s\": no name behind the =", w->models.v[k]);
 		for (size_t j = 0; m != NULL && j < k; j++)
 			if (conf_worker_model(l->conf, w, j, NULL) == m)
 				cf_error_at(l, i, CF_worker_models, "names \"%s\" twice", m->name);
@@ -163,6 +177,7 @@ struct named {
 static void
 check_name(struct cf_load *l, const struct named *a, size_t n)
 {
+	size_t dir = strlen(l->conf->common.run_dir);
 	struct sockaddr_un sun;
 
 	for (size_t k = 0; k < n; k++) {
@@ -170,10 +185,11 @@ check_name(struct cf_load *l, const struct named *a, size_t n)
 		const struct named *x = &a[k];
 
 		if (x->name == NULL || !cf_instance_name_ok(tf_cspan(x->name)))
-			fault = "a name is 1 to 64 letters, digits, . _ or -, and begins with a letter or digit";
+			fault =
+			    "a name is 1 to 64 letters, digits, . _ or -, and begins with a letter or digit";
 		else if (strcmp(x->name, "billingd") == 0)
 			fault = "billingd is the name of the ledger's daemon";
-		else if (strlen(l->conf->common.run_dir) + 1 + strlen(x->name) + sizeof ".99.ipc.lock" > sizeof sun.sun_path)
+		else if (dir + strlen(x->name) + sizeof "/.99.ipc.lock" > sizeof sun.sun_path)
 			fault = "too long for a socket below run-dir";
 		for (size_t j = 0; fault == NULL && j < k; j++)
 			if (a[j].name != NULL && strcmp(a[j].name, x->name) == 0)
@@ -183,7 +199,8 @@ check_name(struct cf_load *l, const struct named *a, size_t n)
 		if (x->option != CF_OPTIONS)
 			cf_error_at(l, x->inst, x->option, "%s", fault);
 		else
-			cf_error(l, x->inst->file, x->inst->line, x->inst->title, NULL, "%s", fault);
+			cf_error(
+			    l, x->inst->file, x->inst->line, x->inst->title, NULL, "%s", fault);
 	}
 }
 

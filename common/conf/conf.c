@@ -62,7 +62,8 @@ cf_dup(struct cf_load *l, struct tf_span s)
 /* ---- errors ------------------------------------------------------------------------------- */
 
 static void
-verror(struct cf_load *l, const char *file, unsigned line, const char *where, const char *fmt, va_list ap)
+verror(struct cf_load *l, const char *file, unsigned line, const char *where, const char *fmt,
+    va_list ap)
 {
 	struct tf_buf b = { 0 };
 	const char *text = NULL;
@@ -90,20 +91,23 @@ verror(struct cf_load *l, const char *file, unsigned line, const char *where, co
 }
 
 void
-cf_error(struct cf_load *l, const char *file, unsigned line, const char *title, const char *key, const char *fmt, ...)
+cf_error(struct cf_load *l, const char *file, unsigned line, const char *title, const char *key,
+    const char *fmt, ...)
 {
 	char where[CF_MODEL_MAX + 128] = "";
 	va_list ap;
 
 	if (title != NULL)
-		snprintf(where, sizeof where, "[%s] %s%s", title, key != NULL ? key : "", key != NULL ? ": " : "");
+		snprintf(where, sizeof where, "[%s] %s%s", title, key != NULL ? key : "",
+		    key != NULL ? ": " : "");
 	va_start(ap, fmt);
 	verror(l, file, line, where, fmt, ap);
 	va_end(ap);
 }
 
 void
-cf_error_at(struct cf_load *l, const struct cf_inst *i, enum cf_option_id option, const char *fmt, ...)
+cf_error_at(
+    struct cf_load *l, const struct cf_inst *i, enum cf_option_id option, const char *fmt, ...)
 {
 	const struct cf_source *src = &i->source[option - cf_sections[i->section].first];
 	bool set = src->text != NULL && src->file != NULL;
@@ -113,7 +117,8 @@ cf_error_at(struct cf_load *l, const struct cf_inst *i, enum cf_option_id option
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof why, fmt, ap);
 	va_end(ap);
-	cf_error(l, set ? src->file : i->file, set ? src->line : i->line, i->title, l->index->keys[option], "%s", why);
+	cf_error(l, set ? src->file : i->file, set ? src->line : i->line, i->title,
+	    l->index->keys[option], "%s", why);
 }
 
 void
@@ -133,12 +138,14 @@ cf_instance(struct cf_load *l, enum cf_section_id section, struct tf_span name)
 	char title[CF_MODEL_MAX + 32];
 	struct cf_inst *i;
 
-	snprintf(title, sizeof title, "%s%s%.*s", sec->name, name.n > 0 ? " " : "", (int)name.n, name.n > 0 ? name.p : "");
+	snprintf(title, sizeof title, "%s%s%.*s", sec->name, name.n > 0 ? " " : "", (int)name.n,
+	    name.n > 0 ? name.p : "");
 	i = tf_map_get(&l->index->titles, tf_cspan(title));
 	if (i != NULL)
 		return i;
 	if (l->index->n == CF_SECTIONS_MAX) {
-		cf_error(l, NULL, 0, NULL, NULL, "[%s]: more than %d sections", title, CF_SECTIONS_MAX);
+		cf_error(
+		    l, NULL, 0, NULL, NULL, "[%s]: more than %d sections", title, CF_SECTIONS_MAX);
 		return NULL;
 	}
 	i = cf_alloc(l, sizeof *i);
@@ -210,7 +217,9 @@ give_values(struct cf_load *l, struct cf_inst *i)
 	}
 }
 
-/* Puts the sections into the order of conf.def; those of one kind stay in the order of the files. */
+/*
+ * Puts the sections into the order of conf.def; those of one kind stay in the order of the files.
+ */
 static void
 sort_sections(struct conf_index *x)
 {

@@ -15,10 +15,13 @@ cf_instance_name_ok(struct tf_span name)
 {
 	if (name.n == 0 || name.n > CF_NAME_MAX || strchr("._-", name.p[0]) != NULL)
 		return false;
-	for (size_t i = 0; i < name.n; i++)
-		if (!((name.p[i] >= 'a' && name.p[i] <= 'z') || (name.p[i] >= 'A' && name.p[i] <= 'Z') ||
-		        (name.p[i] >= '0' && name.p[i] <= '9') || name.p[i] == '.' || name.p[i] == '_' || name.p[i] == '-'))
+	for (size_t i = 0; i < name.n; i++) {
+		char c = name.p[i], low = (char)(c | 0x20);
+
+		if (!(low >= 'a' && low <= 'z') && !(c >= '0' && c <= '9') &&
+		    memchr("._-", c, 3) == NULL)
 			return false;
+	}
 	return true;
 }
 
@@ -89,18 +92,21 @@ add_alias(struct cf_load *l, const struct cf_inst *i, const char *alias)
 	if (pattern)
 		s.n--;
 	if (!(pattern && s.n == 0) && !cf_model_name_ok(s)) {
-		cf_error_at(l, i, CF_model_aliases, "\"%.60s\" is not a name: printable ASCII without space , = \" ], a * only at its end",
+		cf_error_at(l, i, CF_model_aliases,
+		    "\"%.60s\" is not a name: printable ASCII without space , = \" ], a * only at its end",
 		    alias);
 		return;
 	}
 	if (!pattern) {
 		if (!add_name(l, s, model))
-			cf_error_at(l, i, CF_model_aliases, "\"%s\" names another model already", alias);
+			cf_error_at(
+			    l, i, CF_model_aliases, "\"%s\" names another model already", alias);
 		return;
 	}
 	for (size_t k = 0; k < l->index->npatterns; k++) {
 		if (tf_span_eq(l->index->patterns[k].prefix, s)) {
-			cf_error_at(l, i, CF_model_aliases, "\"%s\" names another model already", alias);
+			cf_error_at(
+			    l, i, CF_model_aliases, "\"%s\" names another model already", alias);
 			return;
 		}
 	}
@@ -131,7 +137,9 @@ cf_index_models(struct cf_load *l)
 		if (i->section == CF_model)
 			add_name(l, tf_cspan(i->name), i->values);
 	for (const struct cf_inst *i = l->index->first; i != NULL; i = i->next) {
-		const struct conf_list *v = i->section == CF_model ? &((const struct conf_model *)i->values)->aliases : NULL;
+		const struct conf_list *v = i->section == CF_model ?
+		    &((const struct conf_model *)i->values)->aliases :
+		    NULL;
 
 		for (size_t k = 0; v != NULL && k < v->n && !l->nomem; k++)
 			add_alias(l, i, v->v[k]);
@@ -175,7 +183,8 @@ conf_find_worker(const struct conf *conf, struct tf_span name)
 }
 
 const struct conf_model *
-conf_worker_model(const struct conf *conf, const struct conf_worker *worker, size_t i, struct tf_span *theirs)
+conf_worker_model(
+    const struct conf *conf, const struct conf_worker *worker, size_t i, struct tf_span *theirs)
 {
 	struct tf_span entry = tf_cspan(worker->models.v[i]), id = entry;
 	const char *eq = memchr(entry.p, '=', entry.n);

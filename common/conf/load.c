@@ -165,7 +165,9 @@ open_secret(const char *path, char *what, size_t size, int *err)
 		snprintf(what, size, "%s: not a regular file", path);
 		*err = TF_E_INVAL;
 	} else if (st.st_mode & S_IROTH) {
-		snprintf(what, size, "%s: every user can read this secret; take that away with: chmod o= %s", path, path);
+		snprintf(what, size,
+		    "%s: every user can read this secret; take that away with: chmod o= %s", path,
+		    path);
 		*err = TF_E_INVAL;
 	} else {
 		return fd;

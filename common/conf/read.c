@@ -47,8 +47,8 @@ utf8_len(struct tf_span s)
 	for (size_t i = 1; i < n; i++)
 		if ((p[i] & 0xc0) != 0x80)
 			return 0;
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-	    (p[0] == 0xf4 && p[1] > 0x8f))
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
 		return 0;
 	return n;
 }
@@ -103,7 +103,8 @@ next_line(struct reading *r)
 		const char *nl = memchr(r->rest.p, '\n', r->rest.n);
 		size_t n = nl != NULL ? (size_t)(nl - r->rest.p) : r->rest.n;
 		size_t used = nl != NULL ? n + 1 : n;
-		struct tf_span s = tf_span(r->rest.p, n > 0 && r->rest.p[n - 1] == '\r' ? n - 1 : n);
+		struct tf_span s =
+		    tf_span(r->rest.p, n > 0 && r->rest.p[n - 1] == '\r' ? n - 1 : n);
 		const char *fault = line_fault(s);
 
 		r->rest = tf_span(r->rest.p + used, r->rest.n - used);
@@ -119,7 +120,9 @@ next_line(struct reading *r)
 
 /* ---- section headers ---------------------------------------------------------------------- */
 
-/* The section a header names, after checking that its name fits; CF_SECTIONS and an error if none. */
+/*
+ * The section a header names, after checking that its name fits; CF_SECTIONS and an error if none.
+ */
 static enum cf_section_id
 header_section(struct reading *r, struct tf_span word, struct tf_span name)
 {
@@ -128,18 +131,22 @@ header_section(struct reading *r, struct tf_span word, struct tf_span name)
 	while (id < CF_SECTIONS && !tf_span_is(word, cf_sections[id].name))
 		id++;
 	if (id == CF_SECTIONS) {
-		cf_error(r->l, r->file, r->line, NULL, NULL, "[%.*s]: unknown section", (int)(word.n > 60 ? 60 : word.n), word.p);
+		cf_error(r->l, r->file, r->line, NULL, NULL, "[%.*s]: unknown section",
+		    (int)(word.n > 60 ? 60 : word.n), word.p);
 	} else if (!cf_sections[id].many && name.n > 0) {
-		cf_error(r->l, r->file, r->line, NULL, NULL, "[%s]: this section takes no name", cf_sections[id].name);
-		id = CF_SECTIONS;
-	} else if (cf_sections[id].many && name.n == 0) {
-		cf_error(r->l, r->file, r->line, NULL, NULL, "[%s]: needs a name, as in [%s NAME]", cf_sections[id].name,
+		cf_error(r->l, r->file, r->line, NULL, NULL, "[%s]: this section takes no name",
 		    cf_sections[id].name);
 		id = CF_SECTIONS;
-	} else if (cf_sections[id].many && !(id == CF_model ? cf_model_name_ok(name) : cf_instance_name_ok(name))) {
-		cf_error(r->l, r->file, r->line, NULL, NULL, id == CF_model ?
-		    "[model]: an id is 1 to 128 printable ASCII characters without space , = \" ] *" :
-		    "[%s]: a name is 1 to 64 letters, digits, . _ or -, and begins with a letter or digit",
+	} else if (cf_sections[id].many && name.n == 0) {
+		cf_error(r->l, r->file, r->line, NULL, NULL, "[%s]: needs a name, as in [%s NAME]",
+		    cf_sections[id].name, cf_sections[id].name);
+		id = CF_SECTIONS;
+	} else if (cf_sections[id].many &&
+	    !(id == CF_model ? cf_model_name_ok(name) : cf_instance_name_ok(name))) {
+		cf_error(r->l, r->file, r->line, NULL, NULL,
+		    id == CF_model ?
+			"[model]: an id is 1 to 128 printable ASCII characters without space , = \" ] *" :
+			"[%s]: a name is 1 to 64 letters, digits, . _ or -, and begins with a letter or digit",
 		    cf_sections[id].name);
 		id = CF_SECTIONS;
 	}
@@ -194,7 +201,8 @@ set(struct reading *r, struct tf_span key, struct tf_span value)
 	while (i < sec->n && !cf_key_is(cf_options[sec->first + i].field, key))
 		i++;
 	if (i == sec->n) {
-		cf_error(r->l, r->file, r->line, r->inst->title, NULL, "%.*s: unknown key", (int)(key.n > 60 ? 60 : key.n), key.p);
+		cf_error(r->l, r->file, r->line, r->inst->title, NULL, "%.*s: unknown key",
+		    (int)(key.n > 60 ? 60 : key.n), key.p);
 		return;
 	}
 	src = &r->inst->source[i];

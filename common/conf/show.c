@@ -48,8 +48,8 @@ conf_dump(const struct conf *conf, bool all, struct tf_buf *out)
 		r = tf_buf_printf(out, "%s[%s]\n", out->n > 0 ? "\n" : "", i->title);
 		for (size_t k = 0; k < cf_sections[i->section].n && r == 0; k++) {
 			fill(conf, i, k, &row);
-			r = tf_buf_printf(out, "%s%s =%s%s\n", all || row.file != NULL ? "" : "#", row.key,
-			    row.value[0] != '\0' ? " " : "", row.value);
+			r = tf_buf_printf(out, "%s%s =%s%s\n", all || row.file != NULL ? "" : "#",
+			    row.key, row.value[0] != '\0' ? " " : "", row.value);
 		}
 	}
 	return r;
@@ -76,7 +76,8 @@ diff_inst(struct diff *d, const struct cf_inst *a, const struct cf_inst *b)
 		bool restart = (o->flags & CONF_RELOAD) == 0;
 
 		if (a != NULL && b != NULL &&
-		    cf_value_same(o->type, (const char *)a->values + o->offset, (const char *)b->values + o->offset))
+		    cf_value_same(o->type, (const char *)a->values + o->offset,
+			(const char *)b->values + o->offset))
 			continue;
 		if (a != NULL)
 			fill(d->before, a, k, &before);
@@ -84,7 +85,8 @@ diff_inst(struct diff *d, const struct cf_inst *a, const struct cf_inst *b)
 			fill(d->after, b, k, &after);
 		d->restarts += restart;
 		if (d->fn != NULL)
-			d->fn(d->arg, a != NULL ? &before : NULL, b != NULL ? &after : NULL, restart);
+			d->fn(
+			    d->arg, a != NULL ? &before : NULL, b != NULL ? &after : NULL, restart);
 	}
 }
 

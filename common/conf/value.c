@@ -33,7 +33,8 @@ say(char *why, const char *fmt, ...)
 static int
 parse_bool(const char *text, bool *out)
 {
-	static const char *const yes[] = { "yes", "on", "true", "1" }, *const no[] = { "no", "off", "false", "0" };
+	static const char *const yes[] = { "yes", "on", "true", "1" },
+				 *const no[] = { "no", "off", "false", "0" };
 
 	for (size_t i = 0; i < TF_LEN(yes); i++) {
 		if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
@@ -46,7 +47,8 @@ parse_bool(const char *text, bool *out)
 
 /* Digits, then one of units ("k", "m"; "" if a bare number is one); scale[i] belongs to unit i. */
 static int
-parse_scaled(const char *text, const char *const *units, const uint64_t *scale, size_t n, uint64_t *out)
+parse_scaled(
+    const char *text, const char *const *units, const uint64_t *scale, size_t n, uint64_t *out)
 {
 	size_t digits = strspn(text, "0123456789");
 	uint64_t v;
@@ -141,7 +143,8 @@ is_choice(const char *choices, struct tf_span s)
 }
 
 static int
-value_text(struct cf_load *l, const struct cf_option *o, const char *text, const char **out, char *why)
+value_text(
+    struct cf_load *l, const struct cf_option *o, const char *text, const char **out, char *why)
 {
 	if (o->type == CONF_ENUM && !is_choice(o->max, tf_cspan(text)))
 		return say(why, "\"%.60s\" is not one of %s", text, o->max);
@@ -210,7 +213,8 @@ split(struct cf_load *l, const char *text, const char ***out, size_t *n, char *w
 	for (const char *p = text; *p != '\0'; p++)
 		room += *p == ',';
 	v = cf_alloc(l, room * sizeof *v);
-	copy = cf_alloc(l, strlen(text) + 1); /* an entry and its NUL are no longer than the entry and its comma */
+	/* an entry and its NUL are no longer than the entry and its comma */
+	copy = cf_alloc(l, strlen(text) + 1);
 	if (v == NULL || copy == NULL)
 		return TF_E_NOMEM;
 	for (*n = 0;; text++) {
@@ -228,7 +232,8 @@ split(struct cf_load *l, const char *text, const char ***out, size_t *n, char *w
 }
 
 static int
-value_list(struct cf_load *l, const struct cf_option *o, const char *text, struct conf_list *out, char *why)
+value_list(struct cf_load *l, const struct cf_option *o, const char *text, struct conf_list *out,
+    char *why)
 {
 	const char **v;
 	size_t n;
@@ -258,7 +263,8 @@ addr_unix(struct conf_addr *a, const char *path, char *why)
 	if (path[0] != '/')
 		return say(why, "\"%.60s\": the path of a UNIX socket must be absolute", a->text);
 	if (strlen(path) >= sizeof sun.sun_path)
-		return say(why, "\"%.60s\": longer than a UNIX socket's path can be (%zu)", a->text, sizeof sun.sun_path - 1);
+		return say(why, "\"%.60s\": longer than a UNIX socket's path can be (%zu)", a->text,
+		    sizeof sun.sun_path - 1);
 	a->unix_path = path;
 	return 0;
 }
@@ -274,7 +280,8 @@ value_addr(struct cf_load *l, const char *text, struct conf_addr *a, char *why)
 	if (strncmp(text, "unix:", 5) == 0)
 		return addr_unix(a, text + 5, why);
 	if (strstr(text, "://") != NULL)
-		return say(why, "\"%.60s\": no scheme here, only HOST:PORT, [v6]:PORT or unix:PATH", text);
+		return say(
+		    why, "\"%.60s\": no scheme here, only HOST:PORT, [v6]:PORT or unix:PATH", text);
 	if (colon == NULL || tf_span_u64(tf_cspan(colon + 1), 65535, &port) != 0)
 		return say(why, "\"%.60s\" is not HOST:PORT, [v6]:PORT or unix:PATH", text);
 	host = tf_span(text, (size_t)(colon - text));
@@ -350,7 +357,8 @@ value_number(const struct cf_option *o, const char *text, void *dest, char *why)
 
 	if (r == TF_E_INVAL)
 		return say(why, "\"%.60s\" is not %s", text, like[o->type]);
-	if (r == TF_E_RANGE || (o->min[0] != '\0' && parse_number(o->type, o->min, &min) == 0 && v < min) ||
+	if (r == TF_E_RANGE ||
+	    (o->min[0] != '\0' && parse_number(o->type, o->min, &min) == 0 && v < min) ||
 	    (o->max[0] != '\0' && parse_number(o->type, o->max, &max) == 0 && v > max))
 		return say(why, "%.60s is out of range: %s to %s", text, o->min, o->max);
 	memcpy(dest, &v, sizeof v);
@@ -362,8 +370,8 @@ cf_value(struct cf_load *l, const struct cf_option *o, const char *text, void *d
 {
 	if (text[0] == '\0') {
 		/* unset; the struct is zeroed */
-		if (o->type == CONF_STR || o->type == CONF_PATH || o->type == CONF_SECRET || o->type == CONF_LIST ||
-		    o->type == CONF_ADDRS)
+		if (o->type == CONF_STR || o->type == CONF_PATH || o->type == CONF_SECRET ||
+		    o->type == CONF_LIST || o->type == CONF_ADDRS)
 			return 0;
 		return say(why, "needs a value");
 	}

@@ -81,7 +81,8 @@ do_log(void *arg, struct ctl_req *req)
 	}
 	tf_log_level(value);
 	tf_log_tokens(subsystems.p != NULL ? subsystems.p : "");
-	tf_log(TF_INFO, "ctl", NULL, "log level set level=%s subsystems=%s", level.p, tf_log_q(subsystems));
+	tf_log(TF_INFO, "ctl", NULL, "log level set level=%s subsystems=%s", level.p,
+	    tf_log_q(subsystems));
 	w = ctl_row(req);
 	js_w_kstr(w, "level", level);
 	js_w_kstr(w, "subsystems", subsystems);
@@ -147,9 +148,12 @@ static const struct ctl_arg args_log[] = {
 
 const struct ctl_cmd ctl_builtin[] = {
 	{ "commands", do_commands, CTL_READ, "lists the commands of this daemon", NULL, 0 },
-	{ "config show", do_config_show, CTL_READ, "shows every option as it is in force", args_config, TF_LEN(args_config) },
-	{ "log", do_log, CTL_ADMIN, "sets the log level until the next reload", args_log, TF_LEN(args_log) },
-	{ "metrics", do_metrics, CTL_READ, "prints the metrics as Prometheus text, a line a row", NULL, 0 },
+	{ "config show", do_config_show, CTL_READ, "shows every option as it is in force",
+	    args_config, TF_LEN(args_config) },
+	{ "log", do_log, CTL_ADMIN, "sets the log level until the next reload", args_log,
+	    TF_LEN(args_log) },
+	{ "metrics", do_metrics, CTL_READ, "prints the metrics as Prometheus text, a line a row",
+	    NULL, 0 },
 	{ "ping", do_ping, CTL_READ, "answers", NULL, 0 },
 	{ "version", do_version, CTL_READ, "says what is running", NULL, 0 },
 };

@@ -48,7 +48,8 @@ wait_for(struct asking *a, short events)
 		if (r < 0 && errno != EINTR)
 			return say(a, CTL_UNREACHABLE, "%s: %s", a->call->path, strerror(errno));
 	}
-	return say(a, CTL_UNREACHABLE, "%s: no answer within %u ms", a->call->path, a->call->timeout_ms);
+	return say(
+	    a, CTL_UNREACHABLE, "%s: no answer within %u ms", a->call->path, a->call->timeout_ms);
 }
 
 static enum ctl_err
@@ -58,7 +59,8 @@ dial(struct asking *a)
 	uint64_t end = tf_mono_ms() + a->call->timeout_ms;
 
 	if (strlen(a->call->path) >= sizeof sun.sun_path)
-		return say(a, CTL_UNREACHABLE, "%s: longer than a UNIX socket's path can be", a->call->path);
+		return say(a, CTL_UNREACHABLE, "%s: longer than a UNIX socket's path can be",
+		    a->call->path);
 	memcpy(sun.sun_path, a->call->path, strlen(a->call->path));
 	a->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (a->fd < 0)
@@ -144,7 +146,9 @@ take_line(struct asking *a, struct tf_span line, enum ctl_err *err)
 	} else if (js_valid(line) == 0 && js_member(line, "error", &v)) {
 		*err = refusal(a, v);
 	} else if (js_valid(line) != 0 || !js_member(line, "end", &v)) {
-		*err = say(a, CTL_FAILED, "%s: the answer makes no sense; is it a daemon of this version?", a->call->path);
+		*err = say(a, CTL_FAILED,
+		    "%s: the answer makes no sense; is it a daemon of this version?",
+		    a->call->path);
 	}
 	return true;
 }
@@ -159,8 +163,10 @@ take_answer(struct asking *a)
 		const char *nl;
 		ssize_t k;
 
-		while ((nl = a->buf.n > from ? memchr(a->buf.p + from, '\n', a->buf.n - from) : NULL) != NULL) {
-			if (take_line(a, tf_span(a->buf.p + from, (size_t)(nl - a->buf.p) - from), &err))
+		while ((nl = a->buf.n > from ? memchr(a->buf.p + from, '\n', a->buf.n - from) :
+					       NULL) != NULL) {
+			if (take_line(
+				a, tf_span(a->buf.p + from, (size_t)(nl - a->buf.p) - from), &err))
 				return err;
 			from = (size_t)(nl - a->buf.p) + 1;
 		}
@@ -171,7 +177,8 @@ take_answer(struct asking *a)
 			return err;
 		k = recv(a->fd, a->buf.p + a->buf.n, a->buf.cap - a->buf.n, 0);
 		if (k == 0)
-			return say(a, CTL_UNREACHABLE, "%s: the daemon left in the middle of its answer", a->call->path);
+			return say(a, CTL_UNREACHABLE,
+			    "%s: the daemon left in the middle of its answer", a->call->path);
 		if (k > 0)
 			a->buf.n += (size_t)k;
 		else if (errno != EAGAIN && errno != EINTR)

@@ -14,6 +14,8 @@
 #include "common/ctl/conn.h"
 
 #define GROUPS_MAX 256 /* of a peer that are looked at */
+#define TOO_LONG \
+	"{\"error\":{\"code\":\"usage\",\"message\":\"the request line is longer than 64 KiB\"}}"
 
 static void
 conn_free(void *p)
@@ -82,7 +84,7 @@ flush(struct ctl_conn *c)
 		c->sent += (size_t)k;
 		ev_timer_set(&c->idle, CTL_IDLE_MS);
 	}
-	/* an answer may have held a minted key, and may have been long: a connection at rest keeps little */
+	/* it may have held a minted key; and a connection at rest keeps little memory */
 	tf_wipe(c->out.p, c->out.n);
 	c->sent = 0;
 	if (c->out.cap > CTL_LINE_MAX)
@@ -117,7 +119,7 @@ serve_line(struct ctl_conn *c)
 	size_t n = nl != NULL ? (size_t)(nl - c->in.p) : c->in.n;
 
 	if (n > CTL_LINE_MAX) {
-		ctl_conn_put(c, TF_SPAN("{\"error\":{\"code\":\"usage\",\"message\":\"the request line is longer than 64 KiB\"}}"));
+		ctl_conn_put(c, TF_SPAN(TOO_LONG));
 		c->last = true;
 		tf_buf_reset(&c->in);
 		return true;

@@ -172,12 +172,14 @@ ctl_list(const struct ctl_req *req, const char *name, size_t i)
 static const char *
 type_fault(struct json_object *args, const struct ctl_arg *a)
 {
-	static const char *const names[] = {
-		[CTL_STR] = "a text", [CTL_INT] = "a whole number", [CTL_BOOL] = "true or false", [CTL_LIST] = "a list of texts"
-	};
-	static const enum js_type types[] = {
-		[CTL_STR] = JS_STRING, [CTL_INT] = JS_NUMBER, [CTL_BOOL] = JS_BOOL, [CTL_LIST] = JS_ARRAY
-	};
+	static const char *const names[] = { [CTL_STR] = "a text",
+		[CTL_INT] = "a whole number",
+		[CTL_BOOL] = "true or false",
+		[CTL_LIST] = "a list of texts" };
+	static const enum js_type types[] = { [CTL_STR] = JS_STRING,
+		[CTL_INT] = JS_NUMBER,
+		[CTL_BOOL] = JS_BOOL,
+		[CTL_LIST] = JS_ARRAY };
 	struct tf_span s = js_tree_str(args, a->name, TF_SPAN(""));
 	bool ok = js_tree_type(js_tree_at(args, a->name)) == types[a->type];
 	char path[128];
@@ -190,12 +192,16 @@ type_fault(struct json_object *args, const struct ctl_arg *a)
 	for (size_t i = 0; ok && a->type == CTL_LIST && i < js_tree_count(args, a->name); i++) {
 		snprintf(path, sizeof path, "%s[%zu]", a->name, i);
 		s = js_tree_str(args, path, TF_SPAN(""));
-		ok = js_tree_type(js_tree_at(args, path)) == JS_STRING && memchr(s.p, '\0', s.n) == NULL;
+		ok = js_tree_type(js_tree_at(args, path)) == JS_STRING &&
+		    memchr(s.p, '\0', s.n) == NULL;
 	}
 	return ok ? NULL : names[a->type];
 }
 
-/* Checks the members of args against the row. text is their JSON. False: refused, the request is over. */
+/*
+ * Checks the members of args against the row. text is their JSON. False: refused, the request is
+ * over.
+ */
 static bool
 take_args(struct ctl_req *req, struct tf_span text)
 {
@@ -210,7 +216,8 @@ take_args(struct ctl_req *req, struct tf_span text)
 		tf_buf_reset(&scratch);
 		at = js_str(key, &scratch, &name) == 0 ? arg_at(req->cmd, name) : req->cmd->nargs;
 		if (at == req->cmd->nargs || (req->given & (1u << at)) != 0) {
-			ctl_fail(req, CTL_USAGE, "%s: unknown argument or given twice: %s", req->cmd->words, tf_log_q(key));
+			ctl_fail(req, CTL_USAGE, "%s: unknown argument or given twice: %s",
+			    req->cmd->words, tf_log_q(key));
 			tf_buf_free(&scratch);
 			return false;
 		}
@@ -227,7 +234,8 @@ take_args(struct ctl_req *req, struct tf_span text)
 			return false;
 		}
 		if ((fault = type_fault(req->args, a)) != NULL) {
-			ctl_fail(req, CTL_USAGE, "%s: %s must be %s", req->cmd->words, a->name, fault);
+			ctl_fail(
+			    req, CTL_USAGE, "%s: %s must be %s", req->cmd->words, a->name, fault);
 			return false;
 		}
 		if (a->type == CTL_STR)
@@ -302,9 +310,11 @@ ctl_dispatch(struct ctl_conn *c, struct tf_span line)
 	if (req->cmd == NULL)
 		ctl_fail(req, CTL_USAGE, "%s has no command %s", c->ctl->opt.name, tf_log_q(words));
 	else if (!(req->cmd->priv == CTL_ADMIN ? c->admin : c->read))
-		ctl_fail(req, CTL_FORBIDDEN, req->cmd->priv == CTL_ADMIN ?
-		    "%s: only root and the daemon's own user may do this" :
-		    "%s: only root, the daemon's own user and group tokenfactory may do this", req->cmd->words);
+		ctl_fail(req, CTL_FORBIDDEN,
+		    req->cmd->priv == CTL_ADMIN ?
+			"%s: only root and the daemon's own user may do this" :
+			"%s: only root, the daemon's own user and group tokenfactory may do this",
+		    req->cmd->words);
 	else if (take_args(req, args))
 		req->cmd->fn(builtin ? (void *)c->ctl : c->ctl->opt.arg, req);
 	tf_buf_free(&scratch);

@@ -26,7 +26,8 @@ on_accept(struct ev_fd *f, int what, void *arg)
 	(void)what;
 	if (fd < 0) {
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			tf_log(TF_WARN, "ctl", NULL, "cannot accept error=%s", tf_log_q(tf_cspan(strerror(errno))));
+			tf_log(TF_WARN, "ctl", NULL, "cannot accept error=%s",
+			    tf_log_q(tf_cspan(strerror(errno))));
 		return;
 	}
 	if (ctl->conns.n >= CTL_CONNS_MAX) {
@@ -66,14 +67,16 @@ bind_socket(struct ctl *ctl)
 	ctl->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* the mode before the bind: there is no moment in which others could connect */
 	if (ctl->fd < 0 || fchmod(ctl->fd, 0660) != 0 ||
-	    bind(ctl->fd, (const struct sockaddr *)&sun, sizeof sun) != 0 || chmod(ctl->path, 0660) != 0)
+	    bind(ctl->fd, (const struct sockaddr *)&sun, sizeof sun) != 0 ||
+	    chmod(ctl->path, 0660) != 0)
 		return TF_E_IO;
 	if (g != NULL) {
 		ctl->has_group = true;
 		ctl->group = g->gr_gid;
 		/* a daemon outside the group leaves it to its own */
 		if (chown(ctl->path, (uid_t)-1, g->gr_gid) != 0)
-			tf_log(TF_DEBUG, "ctl", NULL, "group unchanged error=%s", tf_log_q(tf_cspan(strerror(errno))));
+			tf_log(TF_DEBUG, "ctl", NULL, "group unchanged error=%s",
+			    tf_log_q(tf_cspan(strerror(errno))));
 	}
 	return listen(ctl->fd, BACKLOG) == 0 ? 0 : TF_E_IO;
 }
@@ -86,7 +89,9 @@ copy_options(struct ctl *ctl, const struct ctl_options *opt)
 	ctl->opt.name = strdup(opt->name);
 	ctl->opt.daemon = strdup(opt->daemon);
 	ctl->opt.wire = strdup(opt->wire != NULL ? opt->wire : "");
-	return ctl->opt.name == NULL || ctl->opt.daemon == NULL || ctl->opt.wire == NULL ? TF_E_NOMEM : 0;
+	return ctl->opt.name == NULL || ctl->opt.daemon == NULL || ctl->opt.wire == NULL ?
+	    TF_E_NOMEM :
+	    0;
 }
 
 int
@@ -103,7 +108,8 @@ ctl_open(struct ev_loop *loop, const struct ctl_options *opt, struct ctl **out)
 	ctl->fd = ctl->lock = -1;
 	ctl->since_ms = tf_mono_ms();
 	tf_list_init(&ctl->conns);
-	r = ctl_path(opt->run_dir, opt->name, path, sizeof path) != 0 ? TF_E_INVAL : copy_options(ctl, opt);
+	r = ctl_path(opt->run_dir, opt->name, path, sizeof path) != 0 ? TF_E_INVAL :
+									copy_options(ctl, opt);
 	if (r == 0 && (ctl->path = strdup(path)) == NULL)
 		r = TF_E_NOMEM;
 	if (r == 0)

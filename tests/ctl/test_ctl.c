@@ -36,10 +36,10 @@ static struct {
 	struct ev_loop *loop;
 	struct ctl *ctl;
 	struct conf *conf;
-	struct ctl_req *held;   /* of "hold", until "release" */
-	struct ev_timer timer;  /* of "later" */
+	struct ctl_req *held;  /* of "hold", until "release" */
+	struct ev_timer timer; /* of "later" */
 	struct ctl_req *later;
-	int calls;              /* of "admin" */
+	int calls; /* of "admin" */
 } srv;
 
 static void
@@ -171,8 +171,14 @@ the_conf(void *arg)
 static struct ctl_options
 options(void)
 {
-	return (struct ctl_options){ .run_dir = dir, .name = "unit", .daemon = "gatewayd", .wire = "1.0", .conf = the_conf,
-		.arg = &srv, .cmds = cmds, .ncmds = TF_LEN(cmds) };
+	return (struct ctl_options){ .run_dir = dir,
+		.name = "unit",
+		.daemon = "gatewayd",
+		.wire = "1.0",
+		.conf = the_conf,
+		.arg = &srv,
+		.cmds = cmds,
+		.ncmds = TF_LEN(cmds) };
 }
 
 static void *
@@ -198,7 +204,8 @@ setup(void **state)
 		return -1;
 	chmod(dir, 0755);
 	srv.loop = ev_loop_new();
-	if (srv.loop == NULL || ctl_path(dir, "unit", path, sizeof path) != 0 || ctl_open(srv.loop, &opt, &srv.ctl) != 0)
+	if (srv.loop == NULL || ctl_path(dir, "unit", path, sizeof path) != 0 ||
+	    ctl_open(srv.loop, &opt, &srv.ctl) != 0)
 		return -1;
 	ev_timer_init(&srv.timer, srv.loop, on_later, NULL);
 	return pthread_create(&srv.thread, NULL, serve, NULL);
@@ -238,12 +245,17 @@ test_echo(void **state)
 	struct got g = { 0 };
 
 	(void)state;
-	assert_int_equal(ask(&g, "echo it", "{\"text\":\"a \\u00e4\\\"\",\"list\":[\"x\",\"\"],\"number\":12,\"flag\":true}"), CTL_OK);
+	assert_int_equal(
+	    ask(&g, "echo it",
+		"{\"text\":\"a \\u00e4\\\"\",\"list\":[\"x\",\"\"],\"number\":12,\"flag\":true}"),
+	    CTL_OK);
 	assert_int_equal(g.n, 1);
 	assert_string_equal(tf_buf_cstr(&g.rows),
-	    "{\"text\":\"a \xc3\xa4\\\"\",\"has_number\":true,\"number\":12,\"flag\":true,\"list\":[\"x\",\"\"]}");
+	    "{\"text\":\"a \xc3\xa4\\\"\",\"has_number\":true,\"number\":12,\"flag\":true,\"list\":[\"x\",\"\"]"
+	    "}");
 	assert_int_equal(ask(&g, "echo it", "{\"text\":\"\"}"), CTL_OK);
-	assert_string_equal(tf_buf_cstr(&g.rows), "{\"text\":\"\",\"has_number\":false,\"number\":-7,\"flag\":false,\"list\":[]}");
+	assert_string_equal(tf_buf_cstr(&g.rows),
+	    "{\"text\":\"\",\"has_number\":false,\"number\":-7,\"flag\":false,\"list\":[]}");
 	tf_buf_free(&g.rows);
 }
 
@@ -262,16 +274,25 @@ test_refusals(void **state)
 		{ "echo it", "", CTL_USAGE, "echo it: text is missing" },
 		{ "echo it", "{\"text\":1}", CTL_USAGE, "echo it: text must be a text" },
 		{ "echo it", "{\"text\":null}", CTL_USAGE, "echo it: text must be a text" },
-		{ "echo it", "{\"text\":\"a\\u0000b\"}", CTL_USAGE, "echo it: text must be a text" },
-		{ "echo it", "{\"text\":\"\",\"number\":1.5}", CTL_USAGE, "echo it: number must be a whole number" },
-		{ "echo it", "{\"text\":\"\",\"number\":\"1\"}", CTL_USAGE, "echo it: number must be a whole number" },
-		{ "echo it", "{\"text\":\"\",\"flag\":1}", CTL_USAGE, "echo it: flag must be true or false" },
-		{ "echo it", "{\"text\":\"\",\"list\":\"x\"}", CTL_USAGE, "echo it: list must be a list of texts" },
-		{ "echo it", "{\"text\":\"\",\"list\":[1]}", CTL_USAGE, "echo it: list must be a list of texts" },
-		{ "echo it", "{\"text\":\"\",\"rubbish\":1}", CTL_USAGE, "echo it: unknown argument or given twice: " },
-		{ "echo it", "{\"text\":\"\",\"text\":\"\"}", CTL_USAGE, "echo it: unknown argument or given twice: " },
+		{ "echo it", "{\"text\":\"a\\u0000b\"}", CTL_USAGE,
+		    "echo it: text must be a text" },
+		{ "echo it", "{\"text\":\"\",\"number\":1.5}", CTL_USAGE,
+		    "echo it: number must be a whole number" },
+		{ "echo it", "{\"text\":\"\",\"number\":\"1\"}", CTL_USAGE,
+		    "echo it: number must be a whole number" },
+		{ "echo it", "{\"text\":\"\",\"flag\":1}", CTL_USAGE,
+		    "echo it: flag must be true or false" },
+		{ "echo it", "{\"text\":\"\",\"list\":\"x\"}", CTL_USAGE,
+		    "echo it: list must be a list of texts" },
+		{ "echo it", "{\"text\":\"\",\"list\":[1]}", CTL_USAGE,
+		    "echo it: list must be a list of texts" },
+		{ "echo it", "{\"text\":\"\",\"rubbish\":1}", CTL_USAGE,
+		    "echo it: unknown argument or given twice: " },
+		{ "echo it", "{\"text\":\"\",\"text\":\"\"}", CTL_USAGE,
+		    "echo it: unknown argument or given twice: " },
 		{ "ping", "{\"x\":1}", CTL_USAGE, "ping: unknown argument or given twice: " },
-		{ "log", "{\"level\":\"loud\"}", CTL_USAGE, "level must be error, warn, info or debug" },
+		{ "log", "{\"level\":\"loud\"}", CTL_USAGE,
+		    "level must be error, warn, info or debug" },
 	};
 	struct got g = { 0 };
 
@@ -293,7 +314,9 @@ test_builtin(void **state)
 	assert_int_equal(ask(&g, "ping", ""), CTL_OK);
 	assert_int_equal(g.n, 0);
 	assert_int_equal(ask(&g, "version", ""), CTL_OK);
-	assert_non_null(strstr(tf_buf_cstr(&g.rows), "{\"daemon\":\"gatewayd\",\"name\":\"unit\",\"version\":\"" PACKAGE_VERSION "\",\"wire\":\"1.0\",\"pid\":"));
+	assert_non_null(strstr(tf_buf_cstr(&g.rows),
+	    "{\"daemon\":\"gatewayd\",\"name\":\"unit\",\"version\":\"" PACKAGE_VERSION
+	    "\",\"wire\":\"1.0\",\"pid\":"));
 	assert_int_equal(ask(&g, "commands", ""), CTL_OK);
 	assert_int_equal(g.n, TF_LEN(cmds) + 6);
 	assert_int_equal(ask(&g, "metrics", ""), CTL_OK);
@@ -303,8 +326,10 @@ test_builtin(void **state)
 	assert_int_equal(ask(&g, "config show", "{\"set\":true}"), CTL_OK);
 	assert_int_equal(g.n, 1);
 	assert_string_equal(tf_buf_cstr(&g.rows),
-	    "{\"section\":\"gatewayd\",\"key\":\"threads\",\"value\":\"3\",\"source\":\"unit.conf:2\",\"applies\":\"restart\"}");
-	assert_int_equal(ask(&g, "log", "{\"level\":\"debug\",\"subsystems\":\"wire,http\"}"), CTL_OK);
+	    "{\"section\":\"gatewayd\",\"key\":\"threads\",\"value\":\"3\",\"source\":\"unit.conf:"
+	    "2\",\"applies\":\"restart\"}");
+	assert_int_equal(
+	    ask(&g, "log", "{\"level\":\"debug\",\"subsystems\":\"wire,http\"}"), CTL_OK);
 	assert_true(tf_log_on(TF_DEBUG, "wire"));
 	assert_int_equal(ask(&g, "log", "{\"level\":\"error\"}"), CTL_OK);
 	assert_false(tf_log_on(TF_DEBUG, "wire"));
@@ -422,10 +447,13 @@ test_raw(void **state)
 	put(fd, "\"ping\"}\n");
 	assert_string_equal(read_lines(fd, 1, text, sizeof text), END0);
 	/* what is no request is refused, and the connection goes on */
-	put(fd, "rubbish\n[]\n{}\n{\"cmd\":1}\n{\"cmd\":\"ping\",\"x\":1}\n{\"cmd\":\"ping\",\"args\":[]}\n\n{\"cmd\":\"p\xff\"}\n");
+	put(fd,
+	    "rubbish\n[]\n{}\n{\"cmd\":1}\n{\"cmd\":\"ping\",\"x\":1}\n{\"cmd\":\"ping\",\"args\":["
+	    "]}\n\n{\"cmd\":\"p\xff\"}\n");
 	read_lines(fd, 8, text, sizeof text);
 	for (const char *p = text; *p != '\0'; p = strchr(p, '\n') + 1)
-		assert_memory_equal(p, "{\"error\":{\"code\":\"usage\",\"message\":\"not a request: ", 50);
+		assert_memory_equal(
+		    p, "{\"error\":{\"code\":\"usage\",\"message\":\"not a request: ", 50);
 	/* a half closed connection still gets its answer */
 	put(fd, "{\"cmd\":\"ping\"}\n");
 	shutdown(fd, SHUT_WR);
@@ -461,7 +489,8 @@ test_order(void **state)
 	usleep(50000);
 	assert_int_equal(recv(fd, text, sizeof text, MSG_DONTWAIT), -1);
 	assert_int_equal(ask(&g, "release", ""), CTL_OK);
-	assert_string_equal(read_lines(fd, 3, text, sizeof text), "{\"row\":{}}\n{\"end\":{\"rows\":2}}\n" END0);
+	assert_string_equal(
+	    read_lines(fd, 3, text, sizeof text), "{\"row\":{}}\n{\"end\":{\"rows\":2}}\n" END0);
 	close(fd);
 	tf_buf_free(&g.rows);
 }
@@ -574,7 +603,8 @@ teardown(void **state)
 	(void)state;
 	/* a request and a connection are open when the server goes */
 	dial();
-	if (ask(&g, "quit", "") != CTL_OK || pthread_join(srv.thread, NULL) != 0 || access(path, F_OK) == 0)
+	if (ask(&g, "quit", "") != CTL_OK || pthread_join(srv.thread, NULL) != 0 ||
+	    access(path, F_OK) == 0)
 		return -1;
 	tf_buf_free(&g.rows);
 	conf_free(&srv.conf);

@@ -29,8 +29,8 @@ static struct {
 	struct ev_loop *loop;
 	struct ctl *billingd, *routerd;
 	pthread_mutex_t lock;
-	char asked[2048];        /* words and arguments of the last request */
-	const char *rows[4];     /* what it answers */
+	char asked[2048];    /* words and arguments of the last request */
+	const char *rows[4]; /* what it answers */
 	enum ctl_err err;
 	const char *message;
 } srv = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -46,17 +46,26 @@ note(struct ctl_req *req, const struct ctl_arg *args, size_t n, struct tf_buf *b
 			tf_buf_addspan(b, ctl_str(req, args[i].name));
 		else if (args[i].type == CTL_INT)
 			tf_buf_printf(b, "%lld", (long long)ctl_int(req, args[i].name, -1));
-		for (size_t k = 0; args[i].type == CTL_LIST && k < ctl_list_n(req, args[i].name); k++)
-			tf_buf_printf(b, "<" TF_SPAN_FMT ">", TF_SPAN_ARG(ctl_list(req, args[i].name, k)));
+		for (size_t k = 0; args[i].type == CTL_LIST && k < ctl_list_n(req, args[i].name);
+		     k++)
+			tf_buf_printf(
+			    b, "<" TF_SPAN_FMT ">", TF_SPAN_ARG(ctl_list(req, args[i].name, k)));
 	}
 }
 
 /* Every argument that any command of billingd takes. */
 static const struct ctl_arg args[] = {
-	{ "by", CTL_STR, false, "" },        { "env", CTL_STR, false, "" },    { "expires", CTL_INT, false, "" },
-	{ "form", CTL_STR, false, "" },      { "grace", CTL_INT, false, "" },  { "key", CTL_STR, false, "" },
-	{ "model", CTL_LIST, false, "" },    { "name", CTL_STR, false, "" },   { "period", CTL_STR, false, "" },
-	{ "plan", CTL_STR, false, "" },      { "workspace", CTL_STR, false, "" },
+	{ "by", CTL_STR, false, "" },
+	{ "env", CTL_STR, false, "" },
+	{ "expires", CTL_INT, false, "" },
+	{ "form", CTL_STR, false, "" },
+	{ "grace", CTL_INT, false, "" },
+	{ "key", CTL_STR, false, "" },
+	{ "model", CTL_LIST, false, "" },
+	{ "name", CTL_STR, false, "" },
+	{ "period", CTL_STR, false, "" },
+	{ "plan", CTL_STR, false, "" },
+	{ "workspace", CTL_STR, false, "" },
 };
 
 static void
@@ -120,8 +129,17 @@ quit(void *arg, struct ctl_req *req)
 
 #define ROW(words) { words, answer, CTL_READ, "", args, TF_LEN(args) }
 static const struct ctl_cmd cmds[] = {
-	ROW("key list"), ROW("key mint"), ROW("key revoke"), ROW("key rotate"), ROW("key show"), ROW("plan list"),
-	ROW("usage"), ROW("workspace create"), ROW("workspace list"), ROW("workspace set-plan"), ROW("workspace show"),
+	ROW("key list"),
+	ROW("key mint"),
+	ROW("key revoke"),
+	ROW("key rotate"),
+	ROW("key show"),
+	ROW("plan list"),
+	ROW("usage"),
+	ROW("workspace create"),
+	ROW("workspace list"),
+	ROW("workspace set-plan"),
+	ROW("workspace show"),
 	{ "quit", quit, CTL_ADMIN, "", NULL, 0 },
 };
 static const struct ctl_cmd router_cmds[] = { { "status", router_status, CTL_READ, "", NULL, 0 } };
@@ -140,9 +158,17 @@ serve(void *arg)
 static int
 setup(void **state)
 {
-	struct ctl_options b = { .run_dir = dir, .name = "billingd", .daemon = "billingd", .wire = "1.0", .cmds = cmds,
+	struct ctl_options b = { .run_dir = dir,
+		.name = "billingd",
+		.daemon = "billingd",
+		.wire = "1.0",
+		.cmds = cmds,
 		.ncmds = TF_LEN(cmds) };
-	struct ctl_options r = { .run_dir = dir, .name = "routerd", .daemon = "routerd", .wire = "1.0", .cmds = router_cmds,
+	struct ctl_options r = { .run_dir = dir,
+		.name = "routerd",
+		.daemon = "routerd",
+		.wire = "1.0",
+		.cmds = router_cmds,
 		.ncmds = TF_LEN(router_cmds) };
 
 	(void)state;
@@ -150,7 +176,8 @@ setup(void **state)
 		return -1;
 	tf_log_init("test", TF_ERROR, false);
 	srv.loop = ev_loop_new();
-	if (srv.loop == NULL || ctl_open(srv.loop, &b, &srv.billingd) != 0 || ctl_open(srv.loop, &r, &srv.routerd) != 0)
+	if (srv.loop == NULL || ctl_open(srv.loop, &b, &srv.billingd) != 0 ||
+	    ctl_open(srv.loop, &r, &srv.routerd) != 0)
 		return -1;
 	return pthread_create(&srv.thread, NULL, serve, NULL);
 }
@@ -175,7 +202,8 @@ keyctl(const char *line)
 	free(got.out);
 	free(got.err);
 	argv[argc++] = strdup("keyctl");
-	for (char *w = strtok_r(copy, " ", &save); w != NULL && argc < WORDS_MAX - 1; w = strtok_r(NULL, " ", &save))
+	for (char *w = strtok_r(copy, " ", &save); w != NULL && argc < WORDS_MAX - 1;
+	     w = strtok_r(NULL, " ", &save))
 		argv[argc++] = strdup(strcmp(w, "DIR") == 0 ? dir : w);
 	argv[argc] = NULL;
 	out = open_memstream(&got.out, &got.nout);
@@ -208,7 +236,8 @@ refuse(enum ctl_err err, const char *message)
 	srv.message = message;
 }
 
-#define WS "{\"id\":\"01ABC\",\"name\":\"main\",\"plan\":\"test\",\"created\":1700000000,\"keys\":2}"
+#define WS \
+	"{\"id\":\"01ABC\",\"name\":\"main\",\"plan\":\"test\",\"created\":1700000000,\"keys\":2}"
 #define KEYROW "{\"id\":\"01K\",\"key\":\"tf-prod-secret\",\"name\":null}"
 
 /* What each command line sends. */
@@ -228,14 +257,17 @@ test_requests(void **state)
 		{ "key mint --workspace main", " workspace=main", KEYROW },
 		{ "key mint --workspace=main --name ci --form sk-oais --env dev --model a/b --model c/d",
 		    " env=dev form=sk-oais model=<a/b><c/d> name=ci workspace=main", KEYROW },
-		{ "key mint --workspace main --expires 2100-01-02T03:04:05+02:00", " expires=4102535045 workspace=main", KEYROW },
-		{ "key mint --workspace main --expires 2100-01-01", " expires=4102444800 workspace=main", KEYROW },
+		{ "key mint --workspace main --expires 2100-01-02T03:04:05+02:00",
+		    " expires=4102535045 workspace=main", KEYROW },
+		{ "key mint --workspace main --expires 2100-01-01",
+		    " expires=4102444800 workspace=main", KEYROW },
 		{ "key show 01K", " key=01K", "{\"id\":\"01K\"}" },
 		{ "key revoke 01K", " key=01K", "{\"id\":\"01K\"}" },
 		{ "key rotate 01K --grace 1h", " grace=3600 key=01K", KEYROW },
 		{ "key rotate --grace 0s -- -01K", " grace=0 key=-01K", KEYROW },
 		{ "usage", "", "{\"requests\":1}" },
-		{ "usage --workspace main --period day --by key", " by=key period=day workspace=main", "{\"requests\":1}" },
+		{ "usage --workspace main --period day --by key",
+		    " by=key period=day workspace=main", "{\"requests\":1}" },
 		{ "plan list", "", NULL },
 	};
 	char line[512];
@@ -249,8 +281,8 @@ test_requests(void **state)
 	}
 	script(KEYROW, NULL);
 	assert_int_equal(keyctl("--run-dir DIR key mint --workspace main --expires 30d"), 0);
-	assert_in_range(strtoll(strstr(srv.asked, "expires=") + 8, NULL, 10), tf_wall_s() + 30 * 86400 - 60,
-	    tf_wall_s() + 30 * 86400 + 1);
+	assert_in_range(strtoll(strstr(srv.asked, "expires=") + 8, NULL, 10),
+	    tf_wall_s() + 30 * 86400 - 60, tf_wall_s() + 30 * 86400 + 1);
 }
 
 static void
@@ -261,9 +293,12 @@ test_usage_errors(void **state)
 	} cases[] = {
 		{ "", "keyctl: no command; see keyctl --help\n" },
 		{ "rubbish", "keyctl: no command rubbish; see keyctl --help\n" },
-		{ "workspace", "keyctl: which? workspace create, workspace list, workspace set-plan, workspace show\n" },
-		{ "key forge", "keyctl: which? key list, key mint, key revoke, key rotate, key show\n" },
-		{ "key mint", "keyctl: key mint: --workspace is missing; see keyctl key mint --help\n" },
+		{ "workspace",
+		    "keyctl: which? workspace create, workspace list, workspace set-plan, workspace show\n" },
+		{ "key forge",
+		    "keyctl: which? key list, key mint, key revoke, key rotate, key show\n" },
+		{ "key mint",
+		    "keyctl: key mint: --workspace is missing; see keyctl key mint --help\n" },
 		{ "key show", "keyctl: key show: KEY-ID is missing; see keyctl key show --help\n" },
 		{ "key show a b", "keyctl: key show: one argument too many: b\n" },
 		{ "key list --nope", "keyctl: key list: unknown option --nope\n" },
@@ -272,11 +307,14 @@ test_usage_errors(void **state)
 		{ "key list --workspace a --workspace b", "keyctl: --workspace is given twice\n" },
 		{ "key list --workspace=", "keyctl: --workspace: \"\" is not a name\n" },
 		{ "key mint --workspace a --form x", "keyctl: --form: \"x\" is not tf|sk-oais\n" },
-		{ "key mint --workspace a --form tf|sk-oais", "keyctl: --form: \"tf|sk-oais\" is not tf|sk-oais\n" },
-		{ "key mint --workspace a --expires 2001-01-01", "keyctl: --expires: \"2001-01-01\" is not in the future\n" },
+		{ "key mint --workspace a --form tf|sk-oais",
+		    "keyctl: --form: \"tf|sk-oais\" is not tf|sk-oais\n" },
+		{ "key mint --workspace a --expires 2001-01-01",
+		    "keyctl: --expires: \"2001-01-01\" is not in the future\n" },
 		{ "key mint --workspace a --expires 2100-02-30",
 		    "keyctl: --expires: \"2100-02-30\" is not a time, like 30d or 2030-01-31T00:00:00Z\n" },
-		{ "key rotate k --grace soon", "keyctl: --grace: \"soon\" is not a span of time, like 90s, 30m, 12h or 7d\n" },
+		{ "key rotate k --grace soon",
+		    "keyctl: --grace: \"soon\" is not a span of time, like 90s, 30m, 12h or 7d\n" },
 		{ "config show --set=1", "keyctl: --set takes no value\n" },
 		{ "log routerd loud", "keyctl: level: \"loud\" is not error|warn|info|debug\n" },
 		{ "log ../x info", "keyctl: ../x: no name of a daemon\n" },
@@ -325,7 +363,8 @@ test_times(void **state)
 	for (size_t i = 0; i < TF_LEN(dates); i++) {
 		int64_t v = -1;
 
-		assert_int_equal(kc_parse_until(dates[i].text, 1000, &v), dates[i].want < 0 ? TF_E_INVAL : 0);
+		assert_int_equal(
+		    kc_parse_until(dates[i].text, 1000, &v), dates[i].want < 0 ? TF_E_INVAL : 0);
 		assert_int_equal(v, dates[i].want);
 	}
 }
@@ -336,25 +375,33 @@ static void
 test_table(void **state)
 {
 	(void)state;
-	script("{\"id\":\"1\",\"name\":\"m\xc3\xa4in\",\"plan\":\"test\",\"created\":0,\"keys\":12}",
-	    "{\"id\":\"22\",\"name\":\"a\\u001b[31m\\u009b\\nb\",\"plan\":null,\"created\":null,\"keys\":3}");
+	script(
+	    "{\"id\":\"1\",\"name\":\"m\xc3\xa4in\",\"plan\":\"test\",\"created\":0,\"keys\":12}",
+	    "{\"id\":\"22\",\"name\":\"a\\u001b[31m\\u009b\\nb\",\"plan\":null,\"created\":null,"
+	    "\"keys\":3}");
 	assert_int_equal(keyctl("--run-dir DIR workspace list"), 0);
-	assert_string_equal(got.out, "ID  NAME       PLAN  CREATED               KEYS\n"
-	                             "1   m\xc3\xa4in       test  1970-01-01T00:00:00Z    12\n"
-	                             "22  a?[31m??b  -     -                        3\n");
+	assert_string_equal(got.out,
+	    "ID  NAME       PLAN  CREATED               KEYS\n"
+	    "1   m\xc3\xa4in       test  1970-01-01T00:00:00Z    12\n"
+	    "22  a?[31m??b  -     -                        3\n");
 	assert_string_equal(got.err, "");
 	/* nothing there: the headings alone */
 	script(NULL, NULL);
 	assert_int_equal(keyctl("--run-dir DIR workspace list"), 0);
 	assert_string_equal(got.out, "ID  NAME  PLAN  CREATED  KEYS\n");
 	/* a column that no row has is left out */
-	script("{\"requests\":5,\"input_tokens\":1,\"total_tokens\":2,\"cost\":\"0.25\",\"group\":null}", NULL);
+	script("{\"requests\":5,\"input_tokens\":1,\"total_tokens\":2,\"cost\":\"0.25\",\"group\":"
+	       "null}",
+	    NULL);
 	assert_int_equal(keyctl("--run-dir DIR usage"), 0);
-	assert_string_equal(got.out, "REQUESTS  INPUT  TOTAL  COST\n       5      1      2  0.25\n");
+	assert_string_equal(
+	    got.out, "REQUESTS  INPUT  TOTAL  COST\n       5      1      2  0.25\n");
 	/* one row stands upright */
-	script("{\"id\":\"1\",\"name\":\"main\",\"plan\":\"test\",\"created\":0,\"keys\":12}", NULL);
+	script(
+	    "{\"id\":\"1\",\"name\":\"main\",\"plan\":\"test\",\"created\":0,\"keys\":12}", NULL);
 	assert_int_equal(keyctl("--run-dir DIR workspace show main"), 0);
-	assert_string_equal(got.out, "ID       1\nNAME     main\nPLAN     test\nCREATED  1970-01-01T00:00:00Z\nKEYS     12\n");
+	assert_string_equal(got.out,
+	    "ID       1\nNAME     main\nPLAN     test\nCREATED  1970-01-01T00:00:00Z\nKEYS     12\n");
 	script("{\"id\":\"1\",\"models\":[\"a\",\"b\"],\"last_used\":null}", NULL);
 	assert_int_equal(keyctl("--run-dir DIR key list"), 0);
 	assert_string_equal(got.out, "ID  MODELS\n1   a,b\n");
@@ -393,7 +440,8 @@ test_key(void **state)
 static void
 test_status_codes(void **state)
 {
-	static const enum ctl_err errs[] = { CTL_FAILED, CTL_USAGE, CTL_NOT_FOUND, CTL_CONFLICT, CTL_FORBIDDEN };
+	static const enum ctl_err errs[] = { CTL_FAILED, CTL_USAGE, CTL_NOT_FOUND, CTL_CONFLICT,
+		CTL_FORBIDDEN };
 
 	(void)state;
 	for (size_t i = 0; i < TF_LEN(errs); i++) {
@@ -403,7 +451,8 @@ test_status_codes(void **state)
 		assert_string_equal(got.err, "keyctl: no, because\n");
 	}
 	assert_int_equal(keyctl("--run-dir /nonexistent workspace list"), CTL_UNREACHABLE);
-	assert_string_equal(got.err, "keyctl: /nonexistent/billingd.ctl: No such file or directory\n");
+	assert_string_equal(
+	    got.err, "keyctl: /nonexistent/billingd.ctl: No such file or directory\n");
 	/* two rows where one is due */
 	script(WS, WS);
 	assert_int_equal(keyctl("--run-dir DIR workspace show main"), CTL_FAILED);
@@ -414,21 +463,24 @@ static void
 test_status(void **state)
 {
 	(void)state;
-	assert_int_equal(keyctl("--run-dir DIR status"), CTL_UNREACHABLE); /* gatewayd is not there */
+	assert_int_equal(
+	    keyctl("--run-dir DIR status"), CTL_UNREACHABLE); /* gatewayd is not there */
 	assert_memory_equal(got.out, "NAME      DAEMON    STATE        VERSION  WIRE", 45);
 	assert_non_null(strstr(got.out, "\ngatewayd  -         unreachable  -"));
 	assert_non_null(strstr(got.out, "\nrouterd   routerd   up           " PACKAGE_VERSION));
-	assert_non_null(strstr(got.out, "\nworker\n"
-	                                "NAME           SLOTS  IN FLIGHT\n"
-	                                "gpu-0             64          0\n"
-	                                "lpu-long-name      8        100\n"
-	                                "\nmodel\n"
-	                                "ID   QUEUED\n"
-	                                "a/b       3\n"));
+	assert_non_null(strstr(got.out,
+	    "\nworker\n"
+	    "NAME           SLOTS  IN FLIGHT\n"
+	    "gpu-0             64          0\n"
+	    "lpu-long-name      8        100\n"
+	    "\nmodel\n"
+	    "ID   QUEUED\n"
+	    "a/b       3\n"));
 	assert_non_null(strstr(got.err, "gatewayd.ctl: No such file"));
 	assert_int_equal(keyctl("--run-dir DIR status --json"), CTL_UNREACHABLE);
 	assert_int_equal(js_valid(tf_cspan(got.out)), 0);
-	assert_non_null(strstr(got.out, "\"rows\":[{\"kind\":\"worker\",\"name\":\"gpu-0\",\"slots\":64,\"in_flight\":0},"));
+	assert_non_null(strstr(got.out,
+	    "\"rows\":[{\"kind\":\"worker\",\"name\":\"gpu-0\",\"slots\":64,\"in_flight\":0},"));
 }
 
 static void
@@ -475,8 +527,10 @@ test_config(void **state)
 	assert_string_equal(got.out, want);
 	snprintf(line, sizeof line, "--config=%s config show --set --json", path);
 	snprintf(want, sizeof want,
-	    "[\n{\"section\":\"common\",\"key\":\"run-dir\",\"value\":\"%s\",\"source\":\"%s:2\",\"applies\":\"restart\"},\n"
-	    "{\"section\":\"gatewayd\",\"key\":\"name\",\"value\":\"front\",\"source\":\"%s:4\",\"applies\":\"restart\"}\n]\n",
+	    "[\n{\"section\":\"common\",\"key\":\"run-dir\",\"value\":\"%s\",\"source\":\"%s:2\","
+	    "\"applies\":\"restart\"},\n"
+	    "{\"section\":\"gatewayd\",\"key\":\"name\",\"value\":\"front\",\"source\":\"%s:4\","
+	    "\"applies\":\"restart\"}\n]\n",
 	    dir, path, path);
 	assert_int_equal(keyctl(line), 0);
 	assert_string_equal(got.out, want);
@@ -493,7 +547,8 @@ test_config(void **state)
 	conf_file("[gatewayd]\nthreads = 0\nx = 1\n");
 	snprintf(line, sizeof line, "-c %s config check", path);
 	assert_int_equal(keyctl(line), CTL_FAILED);
-	snprintf(want, sizeof want, "%s:3: [gatewayd] x: unknown key\n%s:2: [gatewayd] threads: 0 is out of range: 1 to 64\n",
+	snprintf(want, sizeof want,
+	    "%s:3: [gatewayd] x: unknown key\n%s:2: [gatewayd] threads: 0 is out of range: 1 to 64\n",
 	    path, path);
 	assert_string_equal(got.err, want);
 	snprintf(line, sizeof line, "-c %s config check --json", path);
@@ -591,7 +646,8 @@ teardown(void **state)
 	if (ctl_path(dir, "billingd", path, sizeof path) != 0)
 		return -1;
 	call.path = path;
-	if (ctl_ask(&call, message, sizeof message) != CTL_OK || pthread_join(srv.thread, NULL) != 0)
+	if (ctl_ask(&call, message, sizeof message) != CTL_OK ||
+	    pthread_join(srv.thread, NULL) != 0)
 		return -1;
 	for (size_t i = 0; i < TF_LEN(left); i++) {
 		snprintf(path, sizeof path, "%s/%s", dir, left[i]);
