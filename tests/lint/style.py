@@ -8,7 +8,7 @@ import re
 
 import tree
 
-FUNCTION_LINES, FILE_LINES, COLUMNS, PARAMETERS, NESTING = 80, 800, 130, 6, 4
+FUNCTION_LINES, FILE_LINES, COLUMNS, PARAMETERS, NESTING = 80, 800, 132, 6, 4
 BANNED = ('strcpy', 'strncpy', 'strcat', 'strncat', 'sprintf', 'vsprintf', 'strtok', 'gets', 'atoi', 'atol', 'alloca',
           'system', 'popen', 'tmpnam', 'mktemp')
 DAEMONS = ('gatewayd/', 'routerd/', 'workerd/', 'billingd/', 'stored/', 'common/')
