@@ -193,6 +193,10 @@ conf_worker_model(
 	if (eq != NULL) {
 		id.n = (size_t)(eq - entry.p);
 		entry = tf_span(eq + 1, entry.n - id.n - 1);
+		while (id.n > 0 && id.p[id.n - 1] == ' ')
+			id.n--;
+		while (entry.n > 0 && entry.p[0] == ' ')
+			entry = tf_span(entry.p + 1, entry.n - 1);
 	}
 	if (theirs != NULL)
 		*theirs = entry;

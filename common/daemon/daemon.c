@@ -17,7 +17,6 @@
 #include "common/daemon/daemon.h"
 #include "common/daemon/notify.h"
 
-#define DMN_CONF_DEFAULT "/etc/tokenfactory/tokenfactory.conf"
 #define DMN_OPTIONS_MAX 8
 #define DMN_DRAIN_MS 60000
 #define DMN_DRAIN_SLACK_MS 5000 /* the daemon ends its work itself; this is for one that cannot */
@@ -107,7 +106,7 @@ static void
 dmn_help(const struct dmn_hooks *h, FILE *out)
 {
 	fprintf(out, "usage: %s [options]\n%s\n\n", h->name, h->summary);
-	fprintf(out, "  -c, --config FILE      configuration (%s)\n", DMN_CONF_DEFAULT);
+	fprintf(out, "  -c, --config FILE      configuration (%s)\n", TF_CONF_FILE);
 	fprintf(out, "      --check-config     check it, say what is wrong, and end\n");
 	fprintf(out, "      --dump-config      print what is in force, and end\n");
 	fprintf(out, "      --log-level LEVEL  error, warn, info or debug, whatever the file says\n");
@@ -483,7 +482,7 @@ dmn_dump(const struct dmn *d)
 int
 dmn_run(const struct dmn_hooks *hooks, int argc, char **argv)
 {
-	struct dmn d = { .hooks = hooks, .conf_path = DMN_CONF_DEFAULT };
+	struct dmn d = { .hooks = hooks, .conf_path = TF_CONF_FILE };
 	int rc = dmn_args(&d, argc, argv);
 
 	if (rc >= 0)

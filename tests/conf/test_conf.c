@@ -123,7 +123,7 @@ test_types(void **state)
 			      "runtime = managed\n"
 			      "command = run --it\n"
 			      "env = A=1, \"B=x,\\\"y\\\\\", C=\n"
-			      "models = a/b#c;d=their name\n");
+			      "models = a/b#c;d =  their name\n");
 	const struct conf_worker *w = conf_find_worker(c, TF_SPAN("w-1"));
 	struct tf_span theirs;
 
@@ -684,6 +684,22 @@ test_load(void **state)
 	conf_errors_free(&e);
 }
 
+/* What is installed as an example is right. */
+static void
+test_example(void **state)
+{
+	const char *top = getenv("top_srcdir");
+	struct conf_errors e = { 0 };
+	char path[1024];
+	struct conf *c;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/packaging/conf/tokenfactory.conf", top != NULL ? top : ".");
+	assert_int_equal(conf_load(path, &c, &e), 0);
+	assert_true(c->worker_n > 0 && c->model_n > 0);
+	conf_free(&c);
+}
+
 static void
 test_secret(void **state)
 {
@@ -763,6 +779,7 @@ main(void)
 		cmocka_unit_test(test_dump),
 		cmocka_unit_test(test_diff),
 		cmocka_unit_test(test_load),
+		cmocka_unit_test(test_example),
 		cmocka_unit_test(test_secret),
 	};
 
