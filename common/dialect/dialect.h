@@ -16,7 +16,7 @@
 #include "common/base/base.h"
 #include "common/json/json.h"
 
-/* ---- tables -------------------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------------------------ */
 
 /* Version of the tables in this folder, for READY.dialects. Raised when a dialect is added. */
 #define DL_TABLE_VERSION 1
@@ -64,7 +64,7 @@ int dl_quirk_kind(struct tf_span kind, uint32_t *quirks) TF_MUSTCHECK;
 int dl_quirk_apply(struct tf_span word, uint32_t *quirks) TF_MUSTCHECK;
 const char *dl_quirk_name(unsigned bit); /* NULL beyond the last */
 
-/* ---- faults and errors --------------------------------------------------------------------- */
+/* ---- faults and errors ------------------------------------------------------------------- */
 
 #define DL_PARAM_MAX 96
 #define DL_MESSAGE_MAX 512
@@ -94,7 +94,7 @@ int dl_error_event(enum dl_dialect surface, const struct dl_error *e, struct tf_
 /* The bytes that keep a silent stream of this surface alive; may go wherever facts.boundary says. */
 struct tf_span dl_ping(enum dl_dialect surface);
 
-/* ---- the gateway's scan of a request ------------------------------------------------------- */
+/* ---- the gateway's scan of a request ----------------------------------------------------- */
 
 #define DL_MODEL_MAX 256   /* longest model name, bytes */
 #define DL_MEMBERS_MAX 32  /* members of the body to take away, at most */
@@ -121,6 +121,8 @@ enum {
 	DL_HEAD_DEVELOPER = 2, /* a message has the role developer */
 	DL_HEAD_REASONING = 4, /* a message carries earlier reasoning */
 	DL_HEAD_METADATA = 8,  /* metadata is to be echoed */
+	DL_HEAD_ONE_CALL = 16, /* parallel_tool_calls is false */
+	DL_HEAD_ALLOWED = 32,  /* tool_choice is a list of allowed tools */
 };
 
 /* What the gateway found. Plain data: may be copied. */
@@ -143,8 +145,7 @@ struct dl_head {
 	struct dl_range root;           /* the object itself */
 	struct dl_range model_at;       /* values */
 	struct dl_range stream_at;
-	struct dl_range max_completion_at, max_tokens_at;
-	struct dl_range options;        /* stream_options, the whole member */
+	struct dl_range max_completion, max_tokens, options; /* members, from the name's quote */
 	uint32_t nmember;
 	struct dl_member member[DL_MEMBERS_MAX];
 };
@@ -157,16 +158,13 @@ int dl_head_encode(const struct dl_head *h, struct tf_buf *out) TF_MUSTCHECK;
 int dl_head_decode(struct tf_span bytes, uint64_t body_len, struct dl_head *h) TF_MUSTCHECK;
 
 struct dl_scan_chat { /* what the scan of a chat body remembers; its own */
-	uint32_t message;
-	uint8_t role;
-	bool content, content_null, calls, call_id;
-	uint32_t system_only;
-	bool logprobs_off, logprobs_seen, top_logprobs;
-	bool tools_seen, choice_named, messages_seen;
+	uint32_t seen;             /* CHAT_SEEN_* of the body */
+	uint8_t role;              /* of the message, part, call or tool being read */
+	uint8_t content;           /* enum js_type of its content */
+	uint8_t bits;              /* CHAT_BIT_* of what it has */
 	uint64_t max_completion, max_tokens;
-	size_t message_start;
-	uint64_t chain;
-	uint32_t toolnames;
+	uint64_t chain;            /* hash of the messages so far */
+	struct dl_range tools, choice, choice_member, parallel_member;
 };
 
 /*
@@ -180,7 +178,7 @@ struct dl_scan {
 	uint64_t prefix[DL_PREFIX_MAX]; /* hashes of growing prefixes: tools and messages 1..k */
 	uint32_t nprefix;
 	const char *text;               /* of the feed in progress */
-	const struct dl_field *fields;
+	const struct dl_fields *fields;
 	struct dl_scan_chat chat;
 };
 /* depth and nodes: limits of the JSON text; 0 keeps the defaults of common/json. */
@@ -194,7 +192,7 @@ int dl_scan_end(struct dl_scan *s, const char *text, size_t len) TF_MUSTCHECK;
 /* Is something needed that a model cannot? Then *f (400) and TF_E_INVAL. model is for the message. */
 int dl_need_check(uint32_t needs, uint32_t can, struct tf_span model, struct dl_fault *f) TF_MUSTCHECK;
 
-/* ---- one attempt, for workerd -------------------------------------------------------------- */
+/* ---- one attempt, for workerd ------------------------------------------------------------ */
 
 /* Disjoint. Totals of the OpenAI dialect: prompt + cache_read + cache_write, completion + reasoning. */
 struct dl_usage {
@@ -234,6 +232,7 @@ struct dl_xlate_conf {
 	uint32_t quirks;         /* DL_Q_* */
 	bool joined;             /* stream and join, whatever the client's mode (a budget bounds the output) */
 	bool canonical;          /* never RAW: everything through decode and encode (tests) */
+	bool check;              /* hold every event against the grammar; a breach aborts (tests, debugging) */
 	struct tf_span asked;    /* model as the client wrote it: echoed. Copied */
 	struct tf_span model;    /* the runtime's name for it. Copied */
 	uint64_t max_output;     /* DISPATCH.max_output: tokens per answer to enforce; 0: none */
@@ -268,9 +267,11 @@ void dl_xlate_head(struct dl_xlate *x, int status, struct tf_span content_type, 
 int dl_xlate_feed(struct dl_xlate *x, const char *p, size_t n, struct tf_buf *out) TF_MUSTCHECK;
 /* The runtime's answer ended well (its framing was complete). Sets facts.complete or facts.fault. */
 int dl_xlate_end(struct dl_xlate *x, struct tf_buf *out) TF_MUSTCHECK;
-/* The connection to the runtime broke, or timed out: err is UPSTREAM_ERROR, UPSTREAM_TIMEOUT, ...
- * No bytes come of it; a complete answer stays complete. */
-void dl_xlate_broken(struct dl_xlate *x, int err);
+/*
+ * The connection to the runtime broke, or was given up: err is UPSTREAM_ERROR, UPSTREAM_TIMEOUT, ... An
+ * answer whose finish reasons are all there is completed all the same; else the fault is set.
+ */
+int dl_xlate_broken(struct dl_xlate *x, int err, struct tf_buf *out) TF_MUSTCHECK;
 /* Borrowed, current after each call. */
 const struct dl_facts *dl_xlate_facts(const struct dl_xlate *x);
 

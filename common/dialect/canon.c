@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory of a canonical request and what decoders need to build one. Called by the dialects; must
+ * not know any of them.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/dialect/canon.h"
+
+#define BLOCK 8192
+#define ALIGN 16
+
+struct dl_block {
+	struct dl_block *next;
+	max_align_t data[];
+};
+
+void *
+dl_arena_alloc(struct dl_arena *a, size_t n)
+{
+	struct dl_block *b;
+	size_t size;
+	void *p;
+
+	if (n > SIZE_MAX / 2)
+		return NULL;
+	n = (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+	if (a->at == NULL || (size_t)(a->end - a->at) < n) {
+		size = n > BLOCK / 4 ? n : BLOCK;
+		b = malloc(sizeof *b + size);
+		if (b == NULL)
+			return NULL;
+		b->next = a->blocks;
+		a->blocks = b;
+		if (n > BLOCK / 4)
+			return memset(b->data, 0, n);
+		a->at = (char *)b->data;
+		a->end = a->at + size;
+	}
+	p = a->at;
+	a->at += n;
+	return memset(p, 0, n);
+}
+
+struct tf_span
+dl_arena_dup(struct dl_arena *a, struct tf_span s)
+{
+	char *p = s.n > 0 ? dl_arena_alloc(a, s.n) : NULL;
+
+	if (p == NULL)
+		return tf_span(NULL, 0);
+	memcpy(p, s.p, s.n);
+	return tf_span(p, s.n);
+}
+
+void
+dl_arena_free(struct dl_arena *a)
+{
+	struct dl_block *b;
+
+	while ((b = a->blocks) != NULL) {
+		a->blocks = b->next;
+		free(b);
+	}
+	memset(a, 0, sizeof *a);
+}
+
+void
+dl_request_init(struct dl_request *rq, enum dl_dialect origin)
+{
+	memset(rq, 0, sizeof *rq);
+	rq->origin = rq->extras.origin = origin;
+}
+
+void
+dl_request_fini(struct dl_request *rq)
+{
+	dl_arena_free(&rq->arena);
+	tf_buf_free(&rq->scratch);
+	memset(rq, 0, sizeof *rq);
+}
+
+int
+dl_rq_str(struct dl_request *rq, struct tf_span text, struct tf_span *out)
+{
+	int r;
+
+	tf_buf_reset(&rq->scratch);
+	r = js_str(text, &rq->scratch, out);
+	if (r < 0)
+		return r;
+	if (out->n == 0 || out->p != rq->scratch.p)
+		return 0;
+	*out = dl_arena_dup(&rq->arena, *out);
+	return out->p != NULL ? 0 : TF_E_NOMEM;
+}
+
+int
+dl_rq_extra(struct dl_request *rq, struct dl_extras *x, struct tf_span key, struct tf_span value)
+{
+	struct dl_extra *e = dl_arena_alloc(&rq->arena, sizeof *e);
+
+	if (e == NULL)
+		return TF_E_NOMEM;
+	e->key = key;
+	e->value = value;
+	x->origin = rq->origin;
+	if (x->last != NULL)
+		x->last->next = e;
+	else
+		x->first = e;
+	x->last = e;
+	return 0;
+}
+
+struct dl_turn *
+dl_rq_turn(struct dl_request *rq, enum dl_role role)
+{
+	struct dl_turn *t = dl_arena_alloc(&rq->arena, sizeof *t);
+
+	if (t == NULL)
+		return NULL;
+	t->role = role;
+	if (rq->last != NULL)
+		rq->last->next = t;
+	else
+		rq->turns = t;
+	rq->last = t;
+	return t;
+}
+
+struct dl_part *
+dl_rq_part(
+    struct dl_request *rq, struct dl_part **first, struct dl_part **last, enum dl_part_kind kind)
+{
+	struct dl_part *p = dl_arena_alloc(&rq->arena, sizeof *p);
+
+	if (p == NULL)
+		return NULL;
+	p->kind = kind;
+	if (*last != NULL)
+		(*last)->next = p;
+	else
+		*first = p;
+	*last = p;
+	return p;
+}
+
+struct dl_tool *
+dl_rq_tool(struct dl_request *rq, enum dl_tool_kind kind)
+{
+	struct dl_tool *t = dl_arena_alloc(&rq->arena, sizeof *t);
+
+	if (t == NULL)
+		return NULL;
+	t->kind = kind;
+	if (rq->last_tool != NULL)
+		rq->last_tool->next = t;
+	else
+		rq->tools = t;
+	rq->last_tool = t;
+	return t;
+}
+
+void
+dl_mint_id(
+    char *out, size_t cap, const char *prefix, const struct tf_id *rid, uint32_t a, uint32_t b)
+{
+	static const char digits[] =
+	    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+	uint8_t seed[sizeof rid->b + 8], hash[TF_SHA256];
+	size_t n = 0;
+
+	memcpy(seed, rid->b, sizeof rid->b);
+	memcpy(seed + sizeof rid->b, &a, 4);
+	memcpy(seed + sizeof rid->b + 4, &b, 4);
+	tf_sha256(seed, sizeof seed, hash);
+	while (*prefix != '\0' && n + 1 < cap)
+		out[n++] = *prefix++;
+	for (size_t i = 0; i < 24 && n + 1 < cap; i++)
+		out[n++] = digits[hash[i] % 62];
+	out[n] = '\0';
+}

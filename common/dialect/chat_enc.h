@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The encoder's state, shared by its two halves: chunks (chat_enc.c) and whole answers (chat_join.c).
+ */
+#ifndef TF_DIALECT_CHAT_ENC_H
+#define TF_DIALECT_CHAT_ENC_H
+
+#include "common/dialect/chat.h"
+
+struct enc_item {
+	enum dl_item kind;
+	enum dl_tool_kind tool;
+	uint32_t call;           /* running number among the calls of its choice */
+	bool args;               /* some were given */
+	struct tf_buf id, name;  /* whole answers: of a call */
+	struct tf_buf text;      /* whole answers */
+};
+
+struct enc_choice {
+	bool role;               /* the role was sent */
+	uint32_t nitem, cap, ncall;
+	struct enc_item *item;
+	enum dl_finish finish;
+	struct tf_buf logprobs;  /* whole answers: elements, comma separated */
+	struct tf_buf raw[2];    /* members for the next chunk, or of the whole: of the choice, of the message */
+};
+
+struct dl_enc {
+	struct dl_enc_conf conf;
+	bool started, ended;
+	struct tf_buf id;        /* characters */
+	int64_t created;
+	struct tf_buf head;      /* every chunk begins with it */
+	struct tf_buf top;       /* further members at the top, of the last event that had any */
+	bool top_old;            /* they are not of the event being encoded */
+	struct tf_buf usage;     /* the runtime's own object, when it is sound */
+	struct dl_usage counts;
+	uint32_t nchoice;
+	struct enc_choice *choice;
+};
+
+int chat_enc_start(struct dl_enc *e, const struct dl_event *ev);
+struct enc_choice *chat_enc_choice(struct dl_enc *e, uint32_t n);
+int chat_enc_item(struct dl_enc *e, const struct dl_event *ev, struct enc_choice **c, struct enc_item **item);
+int chat_enc_usage(struct dl_enc *e, const struct dl_event *ev);
+/* Is it a member to be passed on? */
+bool chat_raw_wanted(const struct dl_enc *e, const struct dl_event *ev);
+/* Appends the usage object: the runtime's when it agrees with the counts, else one of our own. */
+int chat_usage_write(const struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out);
+const char *chat_finish_text(const struct dl_enc *e, enum dl_finish finish);
+
+#endif

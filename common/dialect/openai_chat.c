@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The openai_chat dialect: POST /chat/completions. Its parts: fields_openai_chat.def and
+ * chat_scan.c (what a request may hold), chat_request.c and chat_request_enc.c (request <->
+ * canonical), chat_msg.c, chat_dec.c and chat_calls.c (answer -> events), chat_enc.c and
+ * chat_join.c (events -> answer).
+ */
+#include "config.h"
+
+#include "common/dialect/chat.h"
+
+const struct dl_ops dl_openai_chat = {
+	.init = chat_msg_init,
+	.fini = chat_msg_exit,
+	.request_decode = chat_request_decode,
+	.request_encode = chat_request_encode,
+	.dec_new = chat_dec_new,
+	.dec_free = chat_dec_free,
+	.dec_event = chat_dec_event,
+	.dec_response = chat_dec_response,
+	.dec_end = chat_dec_end,
+	.dec_state = chat_dec_state,
+	.enc_new = chat_enc_new,
+	.enc_free = chat_enc_free,
+	.enc_event = chat_enc_event,
+	.enc_flush = chat_enc_flush,
+	.enc_end = chat_enc_end,
+	.join_event = chat_join_event,
+	.join_end = chat_join_end,
+	.error_event = chat_error_event,
+	.ping = { ": keep-alive\n\n", 14 },
+	.fields = &chat_fields,
+};

@@ -1,0 +1,645 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One attempt: the client's request on its way to the runtime, the runtime's answer on its way
+ * back, and the facts that money and retries need. Chooses between RAW and decode/encode, event by
+ * event. Called by workerd; knows no dialect but by its table, save for the RAW way of openai_chat.
+ */
+#include "config.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/dialect/raw.h"
+#include "common/dialect/sse.h"
+
+#define ERROR_BODY_MAX (64u << 10)
+#define ANSWER_MAX (64u << 20) /* largest whole answer of a runtime, bytes */
+
+enum mode { MODE_NONE, MODE_SNIFF, MODE_EVENTS, MODE_JSON, MODE_ERROR };
+
+struct dl_xlate {
+	struct dl_xlate_conf conf;
+	struct dl_head head;
+	struct tf_buf asked, model, metadata, dropped;
+	const struct dl_ops *surface, *runtime;
+	struct dl_facts facts;
+
+	/* the answer being read */
+	enum mode mode;
+	int status;
+	uint32_t retry_after_s;
+	bool given; /* bytes of it went out */
+	bool known; /* the runtime gave usage */
+	struct dl_sse sse;
+	struct tf_buf body;
+	struct dl_dec *dec;
+	struct dl_enc *enc;
+	struct dl_raw raw;
+	struct dl_grammar grammar;
+	struct tf_buf *out;        /* of the call in progress */
+	uint64_t counted, thought; /* tokens as counted here: text and calls, reasoning */
+};
+
+static bool
+same_dialect(const struct dl_xlate *x)
+{
+	return x->conf.surface == DL_OPENAI_CHAT && x->conf.runtime == DL_OPENAI_CHAT &&
+	    !x->conf.canonical;
+}
+
+/* May answers be passed on as they are? */
+static bool
+raw_answers(const struct dl_xlate *x)
+{
+	return same_dialect(x) && !(x->head.flags & DL_HEAD_LEGACY) &&
+	    !(x->conf.quirks & DL_Q_INLINE_THINK);
+}
+
+bool
+dl_xlate_streams(const struct dl_xlate *x)
+{
+	return x->head.stream || x->conf.joined || (x->conf.quirks & DL_Q_STREAM_AND_JOIN);
+}
+
+const char *
+dl_xlate_content_type(const struct dl_xlate *x)
+{
+	return x->head.stream ? "text/event-stream; charset=utf-8" : "application/json";
+}
+
+struct tf_span
+dl_xlate_dropped(const struct dl_xlate *x)
+{
+	return tf_buf_span(&x->dropped);
+}
+
+const struct dl_facts *
+dl_xlate_facts(const struct dl_xlate *x)
+{
+	return &x->facts;
+}
+
+/* ---- life -------------------------------------------------------------------------------- */
+
+static int on_event(void *arg, const struct dl_event *e);
+
+static void
+drop_answer(struct dl_xlate *x)
+{
+	if (x->runtime != NULL)
+		x->runtime->dec_free(&x->dec);
+	if (x->surface != NULL)
+		x->surface->enc_free(&x->enc);
+	dl_raw_fini(&x->raw);
+	dl_sse_fini(&x->sse);
+	dl_grammar_fini(&x->grammar);
+	tf_buf_free(&x->body);
+	memset(&x->raw, 0, sizeof x->raw);
+}
+
+void
+dl_xlate_free(struct dl_xlate **xp)
+{
+	struct dl_xlate *x = *xp;
+
+	*xp = NULL;
+	if (x == NULL)
+		return;
+	drop_answer(x);
+	tf_buf_free(&x->asked);
+	tf_buf_free(&x->model);
+	tf_buf_free(&x->metadata);
+	tf_buf_free(&x->dropped);
+	free(x);
+}
+
+struct dl_xlate *
+dl_xlate_new(const struct dl_xlate_conf *conf, const struct dl_head *head)
+{
+	struct dl_xlate *x = calloc(1, sizeof *x);
+
+	if (x == NULL)
+		return NULL;
+	x->conf = *conf;
+	x->head = *head;
+	x->surface = dl_ops(conf->surface);
+	x->runtime = dl_ops(conf->runtime);
+	x->facts.tail = SIZE_MAX;
+	x->facts.boundary = true;
+	assert(x->surface != NULL && x->runtime != NULL);
+	if (tf_buf_addspan(&x->asked, conf->asked) < 0 ||
+	    tf_buf_addspan(&x->model, conf->model) < 0) {
+		dl_xlate_free(&x);
+		return NULL;
+	}
+	x->conf.asked = tf_buf_span(&x->asked);
+	x->conf.model = tf_buf_span(&x->model);
+	return x;
+}
+
+/* ---- the request ------------------------------------------------------------------------- */
+
+static int
+keep_metadata(struct dl_xlate *x, struct tf_span body)
+{
+	struct tf_span v;
+
+	tf_buf_reset(&x->metadata);
+	if (!(x->head.flags & DL_HEAD_METADATA) || !js_member(body, "metadata", &v) ||
+	    js_type(v) != JS_OBJECT)
+		return 0;
+	return tf_buf_addspan(&x->metadata, v);
+}
+
+static int
+translate_request(
+    struct dl_xlate *x, const struct dl_target *to, struct tf_span body, struct tf_buf *out)
+{
+	struct dl_request rq;
+	int r;
+
+	dl_request_init(&rq, x->conf.surface);
+	r = x->surface->request_decode(body, &rq, &x->facts.fault);
+	if (r == 0)
+		r = x->runtime->request_encode(&rq, to, out, &x->dropped);
+	dl_request_fini(&rq);
+	return r;
+}
+
+int
+dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out)
+{
+	struct dl_target to = { x->conf.model, x->conf.quirks, dl_xlate_streams(x),
+		x->conf.max_output };
+	struct dl_range root = x->head.root;
+	struct tf_span object;
+	int r = TF_E_INVAL;
+
+	tf_buf_reset(&x->dropped);
+	if (root.end <= body.n && body.n == x->head.body_len) {
+		/* without the white space around it */
+		object = tf_span(body.p + root.start, root.end - root.start);
+		r = keep_metadata(x, object);
+		if (r == 0 && same_dialect(x) && dl_raw_request_ok(&x->head, x->conf.quirks))
+			r = dl_raw_request(&x->head, &to, body, out, &x->dropped);
+		else if (r == 0)
+			r = translate_request(x, &to, object, out);
+	}
+	if (r < 0 && r != TF_E_NOMEM) {
+		if (x->facts.fault.err == 0)
+			dl_fault_set(&x->facts.fault, TF_E_SERVER_ERROR, NULL, NULL);
+		return TF_E_INVAL;
+	}
+	return r;
+}
+
+/* ---- facts ------------------------------------------------------------------------------- */
+
+/* Without the runtime's word: four bytes a token, one at least for each piece. */
+static uint64_t
+tokens_of(size_t bytes)
+{
+	return bytes == 0 ? 0 : bytes < 6 ? 1 : (bytes + 2) / 4;
+}
+
+static void
+set_usage(struct dl_xlate *x)
+{
+	struct dl_facts *f = &x->facts;
+
+	f->estimated = !x->known;
+	if (!x->known) {
+		f->usage = (struct dl_usage){ .prompt = (x->head.prompt_bytes * 2 + 6) / 7,
+			.completion = x->counted,
+			.reasoning = x->thought };
+		f->out_tokens = x->counted + x->thought;
+	} else if (dl_usage_out(&f->usage) > f->out_tokens) {
+		f->out_tokens = dl_usage_out(&f->usage);
+	}
+}
+
+static void
+take_usage(struct dl_xlate *x, const struct dl_usage *u)
+{
+	/* zeros beside an answer are no counts */
+	if (dl_usage_out(u) == 0 && x->counted + x->thought > 0)
+		return;
+	x->known = true;
+	x->facts.usage = *u;
+	x->facts.out_tokens = dl_usage_out(u);
+}
+
+static void
+fail_with(struct dl_xlate *x, const struct dl_fault *f)
+{
+	if (x->facts.fault.err != 0 || x->facts.complete)
+		return;
+	x->facts.fault = *f;
+	if (x->given)
+		x->facts.fault.retryable = false;
+}
+
+static void
+unreadable(struct dl_xlate *x)
+{
+	struct dl_fault f;
+
+	dl_fault_set(&f, TF_E_UPSTREAM_ERROR, NULL,
+	    "The model's runtime gave an answer that cannot be read.");
+	f.retryable = true;
+	fail_with(x, &f);
+}
+
+/* ---- events ------------------------------------------------------------------------------ */
+
+static void
+note_event(struct dl_xlate *x, const struct dl_event *e)
+{
+	uint64_t n = tokens_of(e->text.n);
+
+	switch (e->kind) {
+	case DL_EV_ITEM:
+		x->counted += tokens_of(e->name.n);
+		break;
+	case DL_EV_REASONING:
+		x->thought += n;
+		break;
+	case DL_EV_TEXT:
+	case DL_EV_ARGS:
+		x->counted += n;
+		break;
+	case DL_EV_FINISH:
+		if (x->facts.finish == NULL)
+			x->facts.finish = dl_finish_name(e->finish);
+		break;
+	case DL_EV_USAGE:
+		take_usage(x, &e->usage);
+		break;
+	default:
+		break;
+	}
+}
+
+/* From the decoder to the encoder. */
+static int
+on_event(void *arg, const struct dl_event *e)
+{
+	struct dl_xlate *x = arg;
+	size_t from = x->out->n;
+	const char *why = NULL;
+	int r;
+
+	if (x->conf.check && dl_grammar_check(&x->grammar, e, &why) == TF_E_PROTO) {
+		tf_log(TF_ERROR, "dialect", &x->conf.rid, "events out of order why=%s",
+		    tf_log_q(tf_cspan(why)));
+		abort();
+	}
+	if (e->kind == DL_EV_ERROR) {
+		fail_with(x, e->fault);
+		return 0;
+	}
+	note_event(x, e);
+	if (!x->head.stream)
+		return x->surface->join_event(x->enc, e);
+	r = x->surface->enc_event(x->enc, e, x->out);
+	if (x->out->n == from)
+		return r;
+	x->given = true;
+	if (e->kind == DL_EV_TEXT || e->kind == DL_EV_REASONING || e->kind == DL_EV_ARGS ||
+	    e->name.n > 0)
+		x->facts.content = true;
+	if (e->kind == DL_EV_FINISH && x->facts.tail == SIZE_MAX &&
+	    x->runtime->dec_state(x->dec) != DL_GOING)
+		x->facts.tail = from;
+	return r;
+}
+
+/* All is said: usage, end mark, or the whole answer of a client that waits for it. */
+static int
+complete(struct dl_xlate *x)
+{
+	size_t from = x->out->n;
+	int r;
+
+	if (x->facts.complete || x->facts.fault.err != 0)
+		return 0;
+	set_usage(x);
+	if (x->head.stream)
+		r = x->surface->enc_end(x->enc, &x->facts.usage, x->out);
+	else
+		r = x->surface->join_end(x->enc, &x->facts.usage, x->out);
+	if (r < 0)
+		return r;
+	x->given = true;
+	x->facts.content = x->facts.content || x->counted + x->thought > 0;
+	x->facts.finished = x->facts.complete = true;
+	if (x->facts.tail == SIZE_MAX)
+		x->facts.tail = from;
+	return 0;
+}
+
+/* The first chunk says what all chunks say. */
+static int
+keep_common(struct dl_xlate *x)
+{
+	const struct chat_msg *m = &x->dec->msg;
+	int64_t created;
+	int r;
+
+	if (x->raw.id.n > 0 || m->id.n <= 2 || m->id.n > 256 ||
+	    js_get_i64(m->created, &created) < 0 || created <= 0)
+		return 0;
+	r = tf_buf_addspan(&x->raw.created, m->created);
+	if (r == 0)
+		r = js_quote(&x->raw.model, x->conf.asked);
+	return r < 0 ? r : tf_buf_addspan(&x->raw.id, m->id);
+}
+
+/* Tries the short way. 1: done; 0: the long way, d->msg is parsed. */
+static int
+raw_event(struct dl_xlate *x, struct tf_span data)
+{
+	bool first = !x->dec->started;
+	size_t n;
+	int r = chat_msg_parse(&x->dec->msg, data);
+
+	if (r < 0)
+		return r;
+	if (first)
+		r = keep_common(x);
+	if (r == 0)
+		r = dl_raw_chunk(&x->raw, x->dec, x->out, &n);
+	if (r == 1) {
+		x->counted += tokens_of(n);
+		x->facts.content = x->facts.content || n > 0;
+		x->given = true;
+	}
+	return r;
+}
+
+static int
+decode_event(struct dl_xlate *x, struct tf_span event, struct tf_span data)
+{
+	int r;
+
+	if (!raw_answers(x) || !x->head.stream || event.n > 0 || data.n == 0 || data.p[0] != '{')
+		return x->runtime->dec_event(x->dec, event, data);
+	r = raw_event(x, data);
+	if (r == 1)
+		return 0;
+	if (r == 0)
+		return chat_dec_msg(x->dec);
+	return r == TF_E_NOMEM ? r : TF_E_INVAL;
+}
+
+static int
+on_sse(void *arg, struct tf_span event, struct tf_span data)
+{
+	struct dl_xlate *x = arg;
+	int r;
+
+	if (x->facts.fault.err != 0 || x->facts.complete)
+		return 0;
+	r = decode_event(x, event, data);
+	if (r == TF_E_INVAL) {
+		x->facts.skipped++;
+		r = 0;
+	}
+	if (r == 0 && x->head.stream && x->facts.fault.err == 0)
+		r = x->surface->enc_flush(x->enc, x->out);
+	if (r == 0 && x->runtime->dec_state(x->dec) == DL_DONE)
+		r = complete(x);
+	return r;
+}
+
+/* ---- the answer -------------------------------------------------------------------------- */
+
+static bool
+contains(struct tf_span s, const char *what)
+{
+	return s.n > 0 && memmem(s.p, s.n, what, strlen(what)) != NULL;
+}
+
+void
+dl_xlate_head(struct dl_xlate *x, int status, struct tf_span content_type, uint32_t retry_after_s)
+{
+	assert(!x->given);
+	drop_answer(x);
+	memset(&x->facts, 0, sizeof x->facts);
+	x->facts.tail = SIZE_MAX;
+	x->facts.boundary = true;
+	x->counted = x->thought = 0;
+	x->known = false;
+	x->status = status;
+	x->retry_after_s = retry_after_s;
+	if (status < 200 || status > 299)
+		x->mode = MODE_ERROR;
+	else if (contains(content_type, "event-stream"))
+		x->mode = MODE_EVENTS;
+	else if (contains(content_type, "json"))
+		x->mode = MODE_JSON;
+	else
+		x->mode = MODE_SNIFF;
+}
+
+static bool
+blank(char c)
+{
+	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* Which it is decides the first byte that is not white space. */
+static void
+sniff(struct dl_xlate *x, const char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (blank(p[i]))
+			continue;
+		x->mode = p[i] == '{' ? MODE_JSON : MODE_EVENTS;
+		return;
+	}
+}
+
+static int
+begin_answer(struct dl_xlate *x)
+{
+	struct dl_dec_conf dc = {
+		.quirks = x->conf.quirks,
+		.one_call = (x->head.flags & DL_HEAD_ONE_CALL) != 0,
+		.asked_json = x->mode == MODE_JSON,
+		.rid = x->conf.rid,
+		.emit = on_event,
+		.arg = x,
+	};
+	struct dl_enc_conf ec = {
+		.model = x->conf.asked,
+		.metadata = tf_buf_span(&x->metadata),
+		.include_usage = x->head.include_usage,
+		.legacy = (x->head.flags & DL_HEAD_LEGACY) != 0,
+		.rid = x->conf.rid,
+	};
+
+	if (x->dec == NULL)
+		x->dec = x->runtime->dec_new(&dc);
+	if (x->enc == NULL)
+		x->enc = x->surface->enc_new(&ec);
+	return x->dec != NULL && x->enc != NULL ? 0 : TF_E_NOMEM;
+}
+
+static int
+collect(struct dl_xlate *x, const char *p, size_t n)
+{
+	size_t max = x->mode == MODE_ERROR ? ERROR_BODY_MAX : ANSWER_MAX;
+
+	if (x->body.n + n <= max)
+		return tf_buf_append(&x->body, p, n);
+	if (x->mode == MODE_JSON)
+		unreadable(x);
+	return 0; /* the beginning of an error says enough */
+}
+
+int
+dl_xlate_feed(struct dl_xlate *x, const char *p, size_t n, struct tf_buf *out)
+{
+	int r = 0;
+
+	x->out = out;
+	x->facts.tail = x->facts.finished && n > 0 ? out->n : SIZE_MAX;
+	if (x->facts.fault.err != 0 || x->facts.complete || n == 0)
+		return 0;
+	if (x->mode == MODE_SNIFF || x->mode == MODE_NONE)
+		sniff(x, p, n);
+	if (x->mode == MODE_ERROR || x->mode == MODE_JSON)
+		return collect(x, p, n);
+	if (x->mode != MODE_EVENTS)
+		return 0;
+	r = begin_answer(x);
+	if (r == 0)
+		r = dl_sse_feed(&x->sse, p, n, on_sse, x);
+	if (r == TF_E_FULL || r == TF_E_RANGE) {
+		unreadable(x);
+		r = 0;
+	}
+	x->facts.finished =
+	    x->facts.finished || (x->dec != NULL && x->runtime->dec_state(x->dec) != DL_GOING);
+	if (x->facts.tail == out->n)
+		x->facts.tail = SIZE_MAX;
+	set_usage(x);
+	return r;
+}
+
+static int
+whole_raw(struct dl_xlate *x)
+{
+	struct dl_raw_answer a;
+	int r;
+
+	r = chat_msg_parse(&x->dec->msg, tf_buf_span(&x->body));
+	if (r == 0)
+		r = js_quote(&x->raw.model, x->conf.asked);
+	if (r == 0)
+		r = dl_raw_response(&x->raw, x->dec, tf_buf_span(&x->metadata), x->out, &a);
+	if (r != 1)
+		return r == TF_E_NOMEM ? r : 0;
+	x->facts.finish = dl_finish_name(a.finish);
+	x->known = true;
+	x->facts.usage = a.usage;
+	x->given = x->facts.content = x->facts.finished = x->facts.complete = true;
+	x->facts.tail = 0;
+	return 1;
+}
+
+/* A whole answer of the runtime, for either kind of client. */
+static int
+whole(struct dl_xlate *x)
+{
+	size_t lead = 0;
+	int r = begin_answer(x);
+
+	while (lead < x->body.n && blank(x->body.p[lead]))
+		lead++;
+	tf_buf_shift(&x->body, lead);
+	while (x->body.n > 0 && blank(x->body.p[x->body.n - 1]))
+		x->body.n--;
+	if (r == 0 && raw_answers(x) && !x->head.stream) {
+		size_t from = x->out->n;
+
+		r = whole_raw(x);
+		if (r == 1) {
+			x->facts.tail = from;
+			set_usage(x);
+			return 0;
+		}
+	}
+	/* pieces of it may become parts of events, where a line end would cut them */
+	for (size_t i = 0; x->head.stream && i < x->body.n; i++)
+		if (x->body.p[i] == '\n' || x->body.p[i] == '\r')
+			x->body.p[i] = ' ';
+	if (r == 0)
+		r = x->runtime->dec_response(x->dec, tf_buf_span(&x->body));
+	if (r == 0 && x->facts.fault.err == 0)
+		r = complete(x);
+	if (r == TF_E_INVAL || r == TF_E_FULL || r == TF_E_RANGE) {
+		unreadable(x);
+		r = 0;
+	}
+	set_usage(x);
+	return r;
+}
+
+int
+dl_xlate_end(struct dl_xlate *x, struct tf_buf *out)
+{
+	struct dl_fault f;
+	int r = 0;
+
+	x->out = out;
+	x->facts.tail = SIZE_MAX;
+	if (x->facts.fault.err != 0 || x->facts.complete)
+		return 0;
+	switch (x->mode) {
+	case MODE_JSON:
+		return whole(x);
+	case MODE_ERROR:
+		/* a redirect, or anything else that is neither answer nor error, has no words for
+		 * the client */
+		if (x->status < 400)
+			tf_buf_reset(&x->body);
+		dl_upstream_fault(
+		    x->status, tf_buf_span(&x->body), x->retry_after_s, x->conf.quirks, &f);
+		fail_with(x, &f);
+		return 0;
+	case MODE_EVENTS:
+		r = begin_answer(x);
+		if (r == 0)
+			r = dl_sse_end(&x->sse, on_sse, x);
+		if (r == 0 && x->facts.fault.err == 0)
+			r = x->runtime->dec_end(x->dec);
+		if (r == 0)
+			r = complete(x);
+		set_usage(x);
+		return r;
+	default:
+		unreadable(x);
+		return 0;
+	}
+}
+
+int
+dl_xlate_broken(struct dl_xlate *x, int err, struct tf_buf *out)
+{
+	struct dl_fault f;
+
+	x->out = out;
+	x->facts.tail = SIZE_MAX;
+	if (x->facts.fault.err != 0 || x->facts.complete)
+		return 0;
+	if (x->mode == MODE_EVENTS && x->dec != NULL && x->runtime->dec_state(x->dec) != DL_GOING)
+		return complete(x);
+	dl_fault_set(&f, err, NULL, NULL);
+	f.retryable = true;
+	fail_with(x, &f);
+	set_usage(x);
+	return 0;
+}
