@@ -5,26 +5,35 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
 
 #include "common/event/inside.h"
 
+#define EV_CHILD_LOST 0xff00 /* waitpid(2) status of exit(255), for a child that was taken from us */
+
 static void
 ev_children_look(evutil_socket_t signo, short what, void *arg)
 {
 	struct ev_loop *loop = arg;
-	struct tf_node *e, *tmp;
+	size_t n = loop->children.n;
+	struct tf_node *e;
 
 	(void)signo;
 	(void)what;
-	TF_LIST_EACH(&loop->children, e, tmp) {
+	/* each goes behind the others before the next is asked: a callback may add or drop any of them */
+	while (n-- > 0 && (e = tf_list_pop(&loop->children)) != NULL) {
 		struct ev_child *c = TF_CONTAINER(e, struct ev_child, node);
-		int status;
+		int status = EV_CHILD_LOST;
+		pid_t got = waitpid(c->pid, &status, WNOHANG);
 
-		if (waitpid(c->pid, &status, WNOHANG) != c->pid)
+		if (got == 0 || (got < 0 && errno == EINTR)) {
+			tf_list_append(&loop->children, e);
 			continue;
-		tf_list_remove(&loop->children, &c->node);
+		}
+		if (got < 0)
+			tf_log(TF_ERROR, "event", NULL, "somebody else waited for our child pid=%d", (int)c->pid);
 		c->cb(c, status, c->arg);
 	}
 }

@@ -147,6 +147,11 @@ struct ev_zmsg;  /* a received payload; reference counted, not for several threa
 
 #define EV_ZID_MAX 255 /* bytes of a routing id; the first one is never 0 */
 
+/*
+ * A new connection with the routing id of a known peer takes the id over on a ROUTER: a peer whose
+ * link broke is not shut out until we notice. On ipc the directory's mode says who can do that.
+ */
+
 enum ev_ztype { EV_ROUTER, EV_DEALER };
 
 struct ev_zopts {
@@ -182,7 +187,8 @@ void ev_zsock_close(struct ev_zsock **s);
  * ipc://PATH: takes PATH.lock first, so that nobody's path is stolen: TF_E_EXIST when another
  * socket has it, in this process or another; a file left behind by a dead one is replaced. The
  * socket is 0660, its directory should be 0750. TF_E_RANGE for a path that does not fit
- * sockaddr_un; TF_E_IO otherwise. inproc:// and tcp:// go to ZeroMQ as they are.
+ * sockaddr_un, TF_E_INVAL for one that starts with neither / nor . (wildcards and abstract names
+ * cannot be locked); TF_E_IO otherwise. inproc:// and tcp:// go to ZeroMQ as they are.
  */
 int ev_zsock_bind(struct ev_zsock *s, const char *endpoint) TF_MUSTCHECK;
 /* Connects, now or as soon as the other side is there (again), retried every 20 to 200 ms. */

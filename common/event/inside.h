@@ -26,8 +26,10 @@ struct ev_loop {
 /* Looks for ended children at the end of this turn. */
 void ev_children_close(struct ev_loop *loop);
 
-/* lock.c: TF_E_EXIST when another holds it. Returns the descriptor in *fd. */
+/* lock.c. The lock beside a socket path: TF_E_EXIST when another holds it. Returns the descriptor in *fd. */
 int ev_lock_take(const char *path, int *fd);
 void ev_lock_drop(const char *path, int fd);
+/* Listens on a path whose lock is ours, 0660; replaces the file there. TF_E_RANGE when it is too long, TF_E_IO. */
+int ev_path_listen(const char *path, int *fd);
 
 #endif

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -213,12 +212,22 @@ ev_zmq_drain(void *arg)
 	}
 }
 
+/* A socket that has had its share of this turn waits for its timer. */
+static void
+ev_zmq_pump(void *arg)
+{
+	struct ev_zsock *s = arg;
+
+	if (!ev_timer_pending(&s->again))
+		ev_zmq_drain(s);
+}
+
 static void
 ev_zmq_ready(struct ev_fd *f, int what, void *arg)
 {
 	(void)f;
 	(void)what;
-	ev_zmq_drain(arg);
+	ev_zmq_pump(arg);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -278,7 +287,7 @@ ev_zsock_new(struct ev_loop *loop, struct ev_zctx *ctx, const struct ev_zopts *o
 	}
 	s->o.routing_id = (struct tf_span){ 0 }; /* ZeroMQ has its copy */
 	ev_timer_init(&s->again, loop, ev_zmq_drain, s);
-	ev_turn_init(&s->pump, ev_zmq_drain, s);
+	ev_turn_init(&s->pump, ev_zmq_pump, s);
 	ev_fd_init(&s->watch, loop, fd, ev_zmq_ready, s);
 	if (ev_fd_watch(&s->watch, EV_FD_READ) != 0) {
 		zmq_close(s->zmq);
@@ -328,36 +337,53 @@ ev_zsock_close(struct ev_zsock **sp)
 	ev_free_later(s->loop, s, ev_zsock_free);
 }
 
+/* Returns new, locked and in the list; NULL with *rc set. */
+static struct ev_zbind *
+ev_zbind_new(struct ev_zsock *s, const char *path, int *rc)
+{
+	struct ev_zbind *b = calloc(1, sizeof *b);
+	struct tf_buf lock = { 0 };
+
+	*rc = TF_E_NOMEM;
+	if (b != NULL && tf_buf_printf(&lock, "%s.lock", path) == 0) {
+		b->path = tf_span_dup(tf_cspan(path));
+		b->lock = tf_span_dup(tf_buf_span(&lock));
+		if (b->path != NULL && b->lock != NULL)
+			*rc = ev_lock_take(b->lock, &b->fd);
+	}
+	tf_buf_free(&lock);
+	if (*rc == 0) {
+		tf_list_append(&s->binds, &b->node);
+		return b;
+	}
+	if (b != NULL) {
+		free(b->path);
+		free(b->lock);
+	}
+	free(b);
+	return NULL;
+}
+
 static int
 ev_zmq_bind_ipc(struct ev_zsock *s, const char *endpoint, const char *path)
 {
 	struct ev_zbind *b;
-	struct tf_buf lock = { 0 };
-	int rc;
+	int fd, rc;
 
-	if (strlen(path) >= sizeof ((struct sockaddr_un *)0)->sun_path)
-		return TF_E_RANGE;
-	b = calloc(1, sizeof *b);
-	if (b == NULL || tf_buf_printf(&lock, "%s.lock", path) != 0) {
-		free(b);
-		return TF_E_NOMEM;
-	}
-	b->path = tf_span_dup(tf_cspan(path));
-	b->lock = tf_span_dup(tf_buf_span(&lock));
-	tf_buf_free(&lock);
-	rc = b->path == NULL || b->lock == NULL ? TF_E_NOMEM : ev_lock_take(b->lock, &b->fd);
-	if (rc != 0) {
-		free(b->path);
-		free(b->lock);
-		free(b);
+	if (*path != '/' && *path != '.')
+		return TF_E_INVAL; /* no wildcards and no abstract names: neither can be locked */
+	b = ev_zbind_new(s, path, &rc);
+	if (b == NULL)
 		return rc;
+	rc = ev_path_listen(path, &fd);
+	if (rc == 0 && (ev_zmq_int(s->zmq, ZMQ_USE_FD, fd) != 0 || zmq_bind(s->zmq, endpoint) != 0)) {
+		close(fd);
+		rc = TF_E_IO;
 	}
-	tf_list_append(&s->binds, &b->node);
-	if (zmq_bind(s->zmq, endpoint) != 0 || chmod(path, 0660) != 0) {
+	(void)ev_zmq_int(s->zmq, ZMQ_USE_FD, -1);
+	if (rc != 0)
 		ev_zbind_free(s, b);
-		return TF_E_IO;
-	}
-	return 0;
+	return rc;
 }
 
 int
@@ -455,6 +481,16 @@ ev_zmq_free(void *data, void *hint)
 		free(data);
 }
 
+/* A message that was not sent gives its bytes back to the caller. */
+static int
+ev_zmq_give_back(zmq_msg_t *m, int rc)
+{
+	ev_zmq_keep = true;
+	zmq_msg_close(m);
+	ev_zmq_keep = false;
+	return rc;
+}
+
 int
 ev_zsock_send_take(struct ev_zsock *s, struct tf_span to, void *buf, size_t n)
 {
@@ -463,17 +499,13 @@ ev_zsock_send_take(struct ev_zsock *s, struct tf_span to, void *buf, size_t n)
 
 	if (n > (size_t)s->o.msg_max)
 		return TF_E_RANGE;
-	rc = ev_zmq_address(s, to);
-	if (rc != 0)
-		return rc;
+	/* made first: once the address is out, nothing but the payload may follow */
 	if (zmq_msg_init_data(&m, buf, n, ev_zmq_free, NULL) != 0)
 		return TF_E_NOMEM;
-	if (zmq_msg_send(&m, s->zmq, ZMQ_DONTWAIT) < 0) {
-		rc = ev_zmq_error();
-		ev_zmq_keep = true;
-		zmq_msg_close(&m);
-		ev_zmq_keep = false;
-		return rc;
-	}
+	rc = ev_zmq_address(s, to);
+	if (rc != 0)
+		return ev_zmq_give_back(&m, rc);
+	if (zmq_msg_send(&m, s->zmq, ZMQ_DONTWAIT) < 0)
+		return ev_zmq_give_back(&m, ev_zmq_error());
 	return 0;
 }

@@ -139,6 +139,46 @@ test_timer(void **state)
 	ev_loop_free(&loop);
 }
 
+/* Pushed back again and again, a timer fires once, at its last deadline; pulled forward, at the nearer one. */
+static void
+test_timer_lazy(void **state)
+{
+	struct ev_loop *loop = ev_loop_new();
+	struct ev_timer t = { { 0 } };
+	uint64_t began = tf_mono_ms();
+
+	(void)state;
+	ev_timer_del(&t); /* never initialised */
+	assert_false(ev_timer_pending(&t));
+	ev_timer_init(&t, loop, stop_loop, loop);
+	ev_timer_set(&t, 10);
+	for (int i = 0; i < 5; i++) {
+		ev_timer_set(&t, 40);
+		assert_int_equal(ev_loop_once(loop, false), 0);
+		usleep(15000);
+	}
+	assert_true(ev_timer_pending(&t));
+	assert_int_equal(ev_loop_run(loop), 0);
+	assert_true(tf_mono_ms() - began >= 5 * 15 + 20);
+	assert_false(ev_timer_pending(&t));
+	began = tf_mono_ms();
+	ev_timer_set(&t, UINT64_MAX); /* as good as never, and no overflow */
+	ev_timer_set_us(&t, UINT64_MAX);
+	assert_int_equal(ev_loop_once(loop, false), 0);
+	assert_true(ev_timer_pending(&t));
+	ev_timer_set_us(&t, 500);
+	assert_int_equal(ev_loop_run(loop), 0);
+	assert_true(tf_mono_ms() - began < 1000);
+	/* the clock that tests shift is not the one that timers run on */
+	ev_timer_set(&t, 30);
+	tf_clock_shift(INT64_C(3600000000000));
+	assert_int_equal(ev_loop_once(loop, false), 0);
+	assert_true(ev_timer_pending(&t));
+	tf_clock_shift(-INT64_C(3600000000000));
+	ev_timer_del(&t);
+	ev_loop_free(&loop);
+}
+
 static int posted;
 
 static void
@@ -212,6 +252,80 @@ test_child(void **state)
 	assert_int_equal(ev_child_add(&c, loop, pid, on_child, loop), 0);
 	assert_int_equal(ev_loop_run(loop), 0);
 	assert_int_equal(WEXITSTATUS(child_status), 9);
+	ev_loop_free(&loop);
+}
+
+/* One ended child's callback drops all the others, ended too: none of them may be touched any more. */
+static struct ev_child many[5];
+static int reported;
+
+static void
+on_first_child(struct ev_child *c, int status, void *arg)
+{
+	(void)status;
+	(void)arg;
+	reported++;
+	for (size_t i = 0; i < TF_LEN(many); i++) {
+		if (&many[i] == c)
+			continue;
+		ev_child_del(&many[i]);
+		assert_int_equal(waitpid(many[i].pid, NULL, 0), many[i].pid);
+		memset(&many[i], 0xee, sizeof many[i]);
+	}
+}
+
+static void
+test_children_dropped(void **state)
+{
+	struct ev_loop *loop = ev_loop_new();
+	pid_t lost;
+
+	(void)state;
+	for (size_t i = 0; i < TF_LEN(many); i++) {
+		pid_t pid = fork();
+
+		if (pid == 0)
+			_exit(0);
+		assert_int_equal(ev_child_add(&many[i], loop, pid, on_first_child, NULL), 0);
+	}
+	usleep(100000);
+	while (reported == 0)
+		assert_int_equal(ev_loop_once(loop, true), 0);
+	assert_int_equal(reported, 1);
+	/* taken by somebody else: reported all the same, as a failure */
+	lost = fork();
+	if (lost == 0)
+		_exit(0);
+	assert_int_equal(waitpid(lost, NULL, 0), lost);
+	assert_int_equal(ev_child_add(&many[0], loop, lost, on_child, loop), 0);
+	child_status = 0;
+	assert_int_equal(ev_loop_run(loop), 0);
+	assert_int_equal(WEXITSTATUS(child_status), 255);
+	ev_loop_free(&loop);
+}
+
+static void
+on_signal(int signo, void *arg)
+{
+	posted += signo;
+	ev_loop_stop(arg);
+}
+
+static void
+test_signal(void **state)
+{
+	struct ev_loop *loop = ev_loop_new();
+	struct ev_signal s = { { 0 } };
+
+	(void)state;
+	ev_signal_del(&s);
+	posted = 0;
+	assert_int_equal(ev_signal_add(&s, loop, SIGUSR2, on_signal, loop), 0);
+	assert_int_equal(kill(getpid(), SIGUSR2), 0);
+	assert_int_equal(ev_loop_run(loop), 0);
+	assert_int_equal(posted, SIGUSR2);
+	ev_signal_del(&s);
+	ev_signal_del(&s);
 	ev_loop_free(&loop);
 }
 
@@ -372,8 +486,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_turns), cmocka_unit_test(test_timer), cmocka_unit_test(test_post),
-		cmocka_unit_test(test_child), cmocka_unit_test(test_zmq_replies), cmocka_unit_test(test_zmq_burst),
+		cmocka_unit_test(test_turns), cmocka_unit_test(test_timer),
+		cmocka_unit_test(test_timer_lazy), cmocka_unit_test(test_post), cmocka_unit_test(test_child),
+		cmocka_unit_test(test_children_dropped), cmocka_unit_test(test_signal), cmocka_unit_test(test_zmq_replies), cmocka_unit_test(test_zmq_burst),
 		cmocka_unit_test(test_zmq_paths),
 	};
 
