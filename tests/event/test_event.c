@@ -486,9 +486,15 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_turns), cmocka_unit_test(test_timer),
-		cmocka_unit_test(test_timer_lazy), cmocka_unit_test(test_post), cmocka_unit_test(test_child),
-		cmocka_unit_test(test_children_dropped), cmocka_unit_test(test_signal), cmocka_unit_test(test_zmq_replies), cmocka_unit_test(test_zmq_burst),
+		cmocka_unit_test(test_turns),
+		cmocka_unit_test(test_timer),
+		cmocka_unit_test(test_timer_lazy),
+		cmocka_unit_test(test_post),
+		cmocka_unit_test(test_child),
+		cmocka_unit_test(test_children_dropped),
+		cmocka_unit_test(test_signal),
+		cmocka_unit_test(test_zmq_replies),
+		cmocka_unit_test(test_zmq_burst),
 		cmocka_unit_test(test_zmq_paths),
 	};
 
