@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * keyctl status: every daemon that has a control socket or is expected to. Each answers
- * "version", and "status" with rows of its own choice; a row's "kind" says which table it
- * belongs to, and the members of the first row of a kind are that table's columns. So a
- * daemon that learns to say more needs no new keyctl.
+ * "version" and then the commands below, with rows of its own choice. Rows get a "kind" when
+ * they bring none; each kind is a table, and the members of its first row are the columns. So
+ * a daemon that learns to say more needs no new keyctl.
  */
 #include "config.h"
 
@@ -14,6 +14,15 @@
 
 #define DAEMONS_MAX 512
 #define COLS_MAX 24
+
+/* What is asked, of which daemon (NULL: all), and the kind, as JSON, of rows without one (NULL: the daemon). */
+static const struct {
+	const char *daemon, *cmd, *kind;
+} questions[] = {
+	{ NULL, "status", NULL },
+	{ "routerd", "workers", "\"worker\"" },
+	{ "routerd", "models", "\"model\"" },
+};
 
 struct one {
 	char name[CTL_NAME_MAX + 1];
@@ -71,20 +80,75 @@ list_daemons(struct kc *k, struct all *a)
 	return 0;
 }
 
+/* The kind of a row as JSON text; empty when it has none. */
+static struct tf_span
+kind_of(const char *row)
+{
+	struct tf_span v = { 0 };
+
+	js_member(tf_cspan(row), "kind", &v);
+	return v;
+}
+
+/* Appends the row with a kind. */
+static int
+add_row(struct kc_rows *rows, const char *row, struct tf_span kind)
+{
+	struct tf_buf b = { 0 };
+	struct tf_span key, value;
+	struct js_iter it;
+	struct js_w w;
+	int r;
+
+	if (kind_of(row).n > 0)
+		return kc_rows_add(rows, tf_cspan(row));
+	js_w_init(&w, &b);
+	js_w_object(&w);
+	js_w_kraw(&w, "kind", kind);
+	js_iter_init(&it, tf_cspan(row));
+	while (js_iter_next(&it, &key, &value)) {
+		js_w_keyn(&w, tf_span(key.p + 1, key.n - 2));
+		js_w_raw(&w, value);
+	}
+	js_w_object_end(&w);
+	r = js_w_done(&w);
+	if (r == 0)
+		r = kc_rows_add(rows, tf_buf_span(&b));
+	tf_buf_free(&b);
+	return r;
+}
+
+/* A daemon that does not know the question has no rows of it. */
+static void
+ask_rows(struct kc *k, struct one *d, const char *cmd, struct tf_span kind)
+{
+	struct kc_rows rows = { 0 };
+	char message[512];
+
+	if (kc_ask(k, d->name, cmd, &rows, message, sizeof message) == CTL_OK)
+		for (size_t i = 0; i < rows.n; i++)
+			if (add_row(&d->rows, rows.v[i], kind) != 0)
+				break;
+	kc_rows_free(&rows);
+}
+
 static void
 ask_one(struct kc *k, struct one *d)
 {
-	char message[512];
+	struct tf_span daemon = TF_SPAN("\"\"");
 
 	d->state = kc_ask(k, d->name, "version", &d->version, d->why, sizeof d->why);
 	if (d->state == CTL_OK && d->version.n != 1) {
 		d->state = CTL_FAILED;
-		snprintf(d->why, sizeof d->why, "a strange answer");
+		snprintf(d->why, sizeof d->why, "%s: a strange answer", d->name);
 	}
-	/* a daemon without a status of its own is fine */
-	if (d->state == CTL_OK &&
-	    kc_ask(k, d->name, "status", &d->rows, message, sizeof message) != CTL_OK)
-		kc_rows_free(&d->rows);
+	if (d->state != CTL_OK)
+		return;
+	js_member(tf_cspan(d->version.v[0]), "daemon", &daemon);
+	for (size_t i = 0; i < TF_LEN(questions); i++)
+		if (questions[i].daemon == NULL || js_str_eq(daemon, questions[i].daemon))
+			ask_rows(k, d, questions[i].cmd,
+			    questions[i].kind != NULL ? tf_cspan(questions[i].kind) : daemon);
 }
 
 /* ---- tables ------------------------------------------------------------------------------- */
@@ -165,16 +229,6 @@ daemon_table(struct kc *k, const struct all *a)
 		}
 	}
 	print(k->out, &t);
-}
-
-/* The kind of a row as JSON text; empty when it has none. */
-static struct tf_span
-kind_of(const char *row)
-{
-	struct tf_span v = { 0 };
-
-	js_member(tf_cspan(row), "kind", &v);
-	return v;
 }
 
 static char

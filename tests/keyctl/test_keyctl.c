@@ -65,6 +65,7 @@ static const struct ctl_arg args[] = {
 	{ "name", CTL_STR, false, "" },
 	{ "period", CTL_STR, false, "" },
 	{ "plan", CTL_STR, false, "" },
+	{ "worker", CTL_STR, false, "" },
 	{ "workspace", CTL_STR, false, "" },
 };
 
@@ -98,23 +99,32 @@ answer(void *arg, struct ctl_req *req)
 }
 
 static void
-router_status(void *arg, struct ctl_req *req)
+router_workers(void *arg, struct ctl_req *req)
 {
-	struct js_w *w;
-
 	(void)arg;
 	for (int i = 0; i < 2; i++) {
-		w = ctl_row(req);
-		js_w_kcstr(w, "kind", "worker");
+		struct js_w *w = ctl_row(req);
+
 		js_w_kcstr(w, "name", i == 0 ? "gpu-0" : "lpu-long-name");
 		js_w_ki64(w, "slots", i == 0 ? 64 : 8);
 		js_w_ki64(w, "in_flight", 100 * i);
 		ctl_row_end(req);
 	}
-	w = ctl_row(req);
-	js_w_kcstr(w, "kind", "model");
-	js_w_kcstr(w, "id", "a/b");
+	ctl_end(req);
+}
+
+static void
+router_status(void *arg, struct ctl_req *req)
+{
+	struct js_w *w = ctl_row(req);
+
+	(void)arg;
+	js_w_kcstr(w, "state", "up");
 	js_w_ki64(w, "queued", 3);
+	ctl_row_end(req);
+	w = ctl_row(req);
+	js_w_ki64(w, "n", 1);
+	js_w_kcstr(w, "kind", "own");
 	ctl_row_end(req);
 	ctl_end(req);
 }
@@ -142,7 +152,12 @@ static const struct ctl_cmd cmds[] = {
 	ROW("workspace show"),
 	{ "quit", quit, CTL_ADMIN, "", NULL, 0 },
 };
-static const struct ctl_cmd router_cmds[] = { { "status", router_status, CTL_READ, "", NULL, 0 } };
+static const struct ctl_arg drain_args[] = { { "worker", CTL_STR, true, "" } };
+static const struct ctl_cmd router_cmds[] = {
+	{ "drain worker", answer, CTL_ADMIN, "", drain_args, TF_LEN(drain_args) },
+	{ "status", router_status, CTL_READ, "", NULL, 0 },
+	{ "workers", router_workers, CTL_READ, "", NULL, 0 },
+};
 
 static void *
 serve(void *arg)
@@ -269,6 +284,7 @@ test_requests(void **state)
 		{ "usage --workspace main --period day --by key",
 		    " by=key period=day workspace=main", "{\"requests\":1}" },
 		{ "plan list", "", NULL },
+		{ "drain worker gpu-0", " worker=gpu-0", NULL },
 	};
 	char line[512];
 
@@ -469,18 +485,18 @@ test_status(void **state)
 	assert_non_null(strstr(got.out, "\ngatewayd  -         unreachable  -"));
 	assert_non_null(strstr(got.out, "\nrouterd   routerd   up           " PACKAGE_VERSION));
 	assert_non_null(strstr(got.out,
+	    "\nrouterd\nSTATE  QUEUED\nup          3\n"
+	    "\nown\nN\n1\n"
 	    "\nworker\n"
 	    "NAME           SLOTS  IN FLIGHT\n"
 	    "gpu-0             64          0\n"
-	    "lpu-long-name      8        100\n"
-	    "\nmodel\n"
-	    "ID   QUEUED\n"
-	    "a/b       3\n"));
+	    "lpu-long-name      8        100\n"));
 	assert_non_null(strstr(got.err, "gatewayd.ctl: No such file"));
 	assert_int_equal(keyctl("--run-dir DIR status --json"), CTL_UNREACHABLE);
 	assert_int_equal(js_valid(tf_cspan(got.out)), 0);
 	assert_non_null(strstr(got.out,
-	    "\"rows\":[{\"kind\":\"worker\",\"name\":\"gpu-0\",\"slots\":64,\"in_flight\":0},"));
+	    "\"rows\":[{\"kind\":\"routerd\",\"state\":\"up\",\"queued\":3},{\"n\":1,\"kind\":\"own\"},"
+	    "{\"kind\":\"worker\",\"name\":\"gpu-0\",\"slots\":64,\"in_flight\":0},"));
 }
 
 static void
