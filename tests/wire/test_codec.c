@@ -498,6 +498,78 @@ test_stream(void **state)
 	assert_int_equal(wire_rx_data(&r, 150, 0), 0);
 }
 
+/* ---- the manual --------------------------------------------------------------------------- */
+
+static char *manual;
+
+static void
+in_manual(const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof line, fmt, ap);
+	va_end(ap);
+	if (strstr(manual, line) == NULL)
+		fail_msg("tokenfactory-wire.7 lacks: %s", line);
+}
+
+/* Directions as the manual writes them: the table's, without bars. */
+static void
+message_in_manual(unsigned num, const char *name, const char *dir)
+{
+	char plain[64];
+	size_t n = 0;
+
+	for (; *dir && n + 1 < sizeof plain; dir++)
+		if (*dir != '|' && !(*dir == ' ' && dir[1] == '|'))
+			plain[n++] = *dir;
+	plain[n] = '\0';
+	in_manual("\n.It Cm %s Pq %u, %s\n", name, num, plain);
+}
+
+/* Each message, field and number of the table stands in the manual as it is. */
+static void
+test_manual(void **state)
+{
+	const char *top = getenv("top_srcdir");
+	char path[1024];
+	FILE *f;
+	size_t n;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/man/tokenfactory-wire.7", top ? top : ".");
+	f = fopen(path, "r");
+	assert_non_null(f);
+	manual = calloc(1, 1 << 20);
+	assert_non_null(manual);
+	n = fread(manual, 1, (1 << 20) - 1, f);
+	fclose(f);
+	assert_true(n > 0);
+	in_manual("This is version %d.%d.", WIRE_MAJOR, WIRE_MINOR);
+	in_manual("header of %d bytes", WIRE_HEAD);
+#define STAR_REQ "*"
+#define STAR_OPT "-"
+#define F(msg, num, type, name, need, help) \
+	in_manual("\n.It %d Ta %s Ta %s Ta %s Ta %s\n", num, #type, #name, STAR_##need, help);
+#define M(num, NAME, suffix, dir, help) \
+	message_in_manual(num, #NAME, #dir); \
+	WIRE_FIELDS_##NAME(F)
+	WIRE_MESSAGES(M)
+#undef M
+#define M(NAME, suffix) \
+	in_manual("\n.It Cm %s\n", #NAME); \
+	WIRE_FIELDS_##NAME(F)
+	WIRE_RECORDS(M)
+#undef M
+#undef F
+#define E(num, NAME, text) in_manual("\n.It %d Ta %s Ta %s\n", num, #NAME, text);
+	WIRE_ROLES(E) WIRE_OUTCOMES(E) WIRE_CANCELS(E) WIRE_KEY_STATUSES(E) WIRE_EV_FLAGS(E)
+#undef E
+	free(manual);
+}
+
 static int
 write_vectors(const char *path)
 {
@@ -537,7 +609,7 @@ main(void)
 		cmocka_unit_test(test_optional), cmocka_unit_test(test_text),
 		cmocka_unit_test(test_bounds), cmocka_unit_test(test_joined_and_patch),
 		cmocka_unit_test(test_directions), cmocka_unit_test(test_damage),
-		cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_stream), cmocka_unit_test(test_manual),
 	};
 	const char *out = getenv("WIRE_VECTORS_WRITE");
 
