@@ -189,7 +189,7 @@ check_name(struct cf_load *l, const struct named *a, size_t n)
 			    "a name is 1 to 64 letters, digits, . _ or -, and begins with a letter or digit";
 		else if (strcmp(x->name, "billingd") == 0)
 			fault = "billingd is the name of the ledger's daemon";
-		else if (dir + strlen(x->name) + sizeof "/.99.ipc.lock" > sizeof sun.sun_path)
+		else if (dir + strlen(x->name) + sizeof "/runtime-.sock" > sizeof sun.sun_path)
 			fault = "too long for a socket below run-dir";
 		for (size_t j = 0; fault == NULL && j < k; j++)
 			if (a[j].name != NULL && strcmp(a[j].name, x->name) == 0)

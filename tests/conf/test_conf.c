@@ -345,7 +345,7 @@ test_long_run_dir(void **state)
 	char text[300];
 
 	(void)state;
-	snprintf(text, sizeof text, "[common]\nrun-dir = /%0*d\n", 85, 7);
+	snprintf(text, sizeof text, "[common]\nrun-dir = /%0*d\n", 83, 7);
 	conf_free(&(struct conf *){ good(text) });
 	snprintf(text, sizeof text, "[common]\nrun-dir = /%0*d\n[routerd]\nname = a\n", 88, 7);
 	bad(text, "[gatewayd] name: too long for a socket below run-dir");
