@@ -15,7 +15,7 @@ import tree
 
 RANK = {'common/base': 0, 'common/event': 1, 'common/conf': 1, 'common/json': 1, 'common/dialect': 2, 'common/wire': 2,
         'common/http': 2, 'common/ctl': 2, 'common/daemon': 3, 'gatewayd': 4, 'routerd': 4, 'workerd': 4, 'billingd': 4,
-        'stored': 4, 'keyctl': 4}
+        'stored': 4, 'keyctl': 4, 'sql': 0}
 # what a module of the same rank may still take: nothing, but for these
 BESIDE = set()
 # folders that may include a header of the pattern

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ledger in SQLite: one attempt becomes one row and one addition to the daily sums,
+ * however often it is told. Additions are gathered per batch, because most attempts of a
+ * batch fall into the same few sums. Runs on the store's thread.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "billingd/sqlite.h"
+#include "common/wire/wire.h"
+
+struct bl_day {
+	const struct bl_usage *first; /* borrowed from the batch: names the sum */
+	uint64_t requests;
+	struct bl_tokens tokens;
+	size_t nkey;
+	char key[];                   /* workspace, key, day, model, 0, surface */
+};
+
+#define DAY_MS 86400000
+
+static bool
+is_charged(const struct bl_usage *u)
+{
+	return u->outcome == WIRE_OUTCOME_SERVED || u->outcome == WIRE_OUTCOME_PARTIAL;
+}
+
+static struct bl_day *
+day_get(struct bl_lane *lane, const struct bl_usage *u)
+{
+	const struct tf_span *model = &u->text[BL_T_MODEL], *surface = &u->text[BL_T_SURFACE];
+	size_t n = 2 * sizeof(struct tf_id) + sizeof(int64_t) + model->n + 1 + surface->n;
+	int64_t day = u->began_ms / DAY_MS;
+	struct bl_day *d = calloc(1, sizeof *d + n), *old;
+	char *at;
+
+	if (d == NULL)
+		return NULL;
+	d->first = u;
+	d->nkey = n;
+	at = d->key;
+	memcpy(at, u->workspace.b, sizeof u->workspace.b);
+	memcpy(at += 16, u->key.b, sizeof u->key.b);
+	memcpy(at += 16, &day, sizeof day);
+	at += sizeof day;
+	if (model->n > 0)
+		memcpy(at, model->p, model->n);
+	at += model->n + 1;
+	if (surface->n > 0)
+		memcpy(at, surface->p, surface->n);
+	old = tf_map_get(&lane->days, tf_span(d->key, n));
+	if (old == NULL && tf_map_put(&lane->days, tf_span(d->key, n), d) == 0)
+		return d;
+	free(d);
+	return old;
+}
+
+static int
+day_add(struct bl_lane *lane, const struct bl_usage *u)
+{
+	struct bl_day *d = day_get(lane, u);
+
+	if (d == NULL)
+		return TF_E_NOMEM;
+	d->requests++;
+	d->tokens.prompt += u->tokens.prompt;
+	d->tokens.cache_read += u->tokens.cache_read;
+	d->tokens.cache_write += u->tokens.cache_write;
+	d->tokens.completion += u->tokens.completion;
+	d->tokens.reasoning += u->tokens.reasoning;
+	return 0;
+}
+
+static void
+bind_tokens(struct bl_q *q, const struct bl_tokens *t)
+{
+	bl_q_int(q, (int64_t)t->prompt);
+	bl_q_int(q, (int64_t)t->cache_read);
+	bl_q_int(q, (int64_t)t->cache_write);
+	bl_q_int(q, (int64_t)t->completion);
+	bl_q_int(q, (int64_t)t->reasoning);
+}
+
+/* Columns that must not be null get the empty text as it is. */
+static void
+bind_name(struct bl_q *q, struct tf_span s)
+{
+	if (s.n == 0)
+		bl_q_str(q, "");
+	else
+		bl_q_text(q, s);
+}
+
+int
+bl_days_flush(struct bl_lane *lane)
+{
+	struct bl_day *d;
+	size_t pos = 0;
+	int rc = 0;
+
+	while (rc == 0 && (d = tf_map_next(&lane->days, &pos)) != NULL) {
+		struct bl_q q = bl_q(lane, BL_S_DAY_ADD);
+
+		bl_q_id(&q, &d->first->workspace);
+		bl_q_int(&q, d->first->began_ms / DAY_MS);
+		bl_q_id(&q, &d->first->key);
+		bind_name(&q, d->first->text[BL_T_MODEL]);
+		bind_name(&q, d->first->text[BL_T_SURFACE]);
+		bl_q_int(&q, (int64_t)d->requests);
+		bind_tokens(&q, &d->tokens);
+		rc = bl_q_run(&q);
+	}
+	return rc;
+}
+
+void
+bl_days_drop(struct bl_lane *lane)
+{
+	struct bl_day *d;
+	size_t pos = 0;
+
+	while ((d = tf_map_next(&lane->days, &pos)) != NULL) {
+		tf_map_del(&lane->days, tf_span(d->key, d->nkey));
+		free(d);
+	}
+}
+
+/* 1: inserted; 0: a unique index has it already. */
+static int
+insert(struct bl_lane *lane, const struct bl_usage *u, bool charged)
+{
+	struct bl_q q = bl_q(lane, BL_S_LEDGER_NEW);
+	int rc;
+
+	bl_q_id(&q, &u->request);
+	bl_q_int(&q, u->attempt);
+	bl_q_id(&q, &u->workspace);
+	bl_q_id(&q, &u->key);
+	bind_name(&q, u->text[BL_T_MODEL]);
+	bind_name(&q, u->text[BL_T_SURFACE]);
+	bl_q_int(&q, u->outcome);
+	bl_q_int(&q, charged);
+	bl_q_int(&q, u->delivered);
+	bl_q_int(&q, u->estimated);
+	bl_q_int(&q, u->stream);
+	bind_tokens(&q, &u->tokens);
+	bl_q_int(&q, (int64_t)u->reserved);
+	bl_q_int(&q, (int64_t)u->window);
+	bl_q_int(&q, u->began_ms);
+	bl_q_int(&q, u->ended_ms);
+	if (u->first_us < 0)
+		bl_q_null(&q);
+	else
+		bl_q_int(&q, u->first_us);
+	bl_q_int(&q, u->status);
+	bl_q_text(&q, u->text[BL_T_FINISH]);
+	bl_q_text(&q, u->text[BL_T_CODE]);
+	bl_q_text(&q, u->text[BL_T_WORKER]);
+	bl_q_int(&q, u->instance);
+	bl_q_int(&q, (int64_t)u->seq);
+	rc = bl_q_run(&q);
+	return rc != 0 ? rc : sqlite3_changes(lane->db) > 0;
+}
+
+/* Outcome of the row that is there; 0: none. */
+static int
+outcome_there(struct bl_lane *lane, const struct bl_usage *u)
+{
+	struct bl_q q = bl_q(lane, BL_S_LEDGER_GET);
+	int rc;
+
+	bl_q_id(&q, &u->request);
+	bl_q_int(&q, u->attempt);
+	rc = bl_q_step(&q);
+	if (rc == 1) {
+		rc = (int)bl_q_col_int(&q);
+		bl_q_end(&q);
+	}
+	return rc;
+}
+
+static int
+drop(struct bl_lane *lane, const struct bl_usage *u)
+{
+	struct bl_q q = bl_q(lane, BL_S_LEDGER_DROP);
+
+	bl_q_id(&q, &u->request);
+	bl_q_int(&q, u->attempt);
+	return bl_q_run(&q);
+}
+
+/*
+ * Inserts; when another attempt of the request is charged already, the row is kept without a
+ * charge. Adds to the sums.
+ */
+static int
+insert_once(struct bl_lane *lane, const struct bl_usage *u, int *result)
+{
+	bool charged = is_charged(u);
+	int rc = insert(lane, u, charged);
+
+	if (rc == 0 && charged) {
+		charged = false;
+		*result = BL_USAGE_UNCHARGED;
+		rc = insert(lane, u, false);
+	}
+	if (rc < 0)
+		return rc;
+	return charged ? day_add(lane, u) : 0;
+}
+
+int
+bl_op_usage(struct bl_lane *lane, const struct bl_usage *u, int *result)
+{
+	bool charged = is_charged(u);
+	int rc = insert(lane, u, charged), there;
+
+	*result = BL_USAGE_NEW;
+	if (rc != 0)
+		return rc < 0 ? rc : charged ? day_add(lane, u) : 0;
+	there = outcome_there(lane, u);
+	if (there < 0)
+		return there;
+	if (there != 0 && (there != WIRE_OUTCOME_LOST || u->outcome == WIRE_OUTCOME_LOST)) {
+		*result = BL_USAGE_REPLAY;
+		return 0;
+	}
+	/* a lost attempt was charged nothing and is in no sum: what is known now replaces it */
+	if (there == WIRE_OUTCOME_LOST) {
+		*result = BL_USAGE_FINAL;
+		rc = drop(lane, u);
+		if (rc != 0)
+			return rc;
+	}
+	return insert_once(lane, u, result);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Brings a database file to the schema of this program: forward only, one transaction a
+ * step, never a file that is newer or not ours. Called when the SQLite store opens.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "billingd/sqlite.h"
+
+#define APPLICATION_ID 0x54464231 /* "TFB1" */
+
+const struct bl_migration bl_migrations[] = {
+#include "sql/billing_migrations.h"
+};
+const size_t bl_n_migrations = TF_LEN(bl_migrations);
+
+static int
+get_int(sqlite3 *db, const char *sql, int64_t *out)
+{
+	sqlite3_stmt *stmt = NULL;
+	int rc = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(stmt);
+	if (rc == SQLITE_ROW)
+		*out = sqlite3_column_int64(stmt, 0);
+	sqlite3_finalize(stmt);
+	return rc == SQLITE_ROW ? 0 : bl_sqlite_err(rc);
+}
+
+static int
+trouble(sqlite3 *db, int rc, const char *what, char *why, size_t size)
+{
+	snprintf(why, size, "%s: %s", what, sqlite3_errmsg(db));
+	return rc;
+}
+
+static int
+run(sqlite3 *db, const char *sql, const char *what, char *why, size_t size)
+{
+	if (sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK)
+		return 0;
+	return trouble(db, bl_sqlite_err(sqlite3_extended_errcode(db)), what, why, size);
+}
+
+/* Ours, or empty? */
+static int
+check_owner(sqlite3 *db, int64_t version, char *why, size_t size)
+{
+	int64_t id = 0, tables = 0;
+	int rc;
+
+	if ((rc = get_int(db, "PRAGMA application_id", &id)) != 0 ||
+	    (rc = get_int(db, "SELECT count(*) FROM sqlite_schema", &tables)) != 0)
+		return trouble(db, rc, "cannot read the database", why, size);
+	if (id == APPLICATION_ID || (id == 0 && version == 0 && tables == 0))
+		return 0;
+	snprintf(why, size, "this is the database of another program");
+	return TF_E_STATE;
+}
+
+static int
+backup(sqlite3 *db, const char *path, int64_t version, char *why, size_t size)
+{
+	char copy[4096];
+	sqlite3_stmt *stmt = NULL;
+	int rc;
+
+	snprintf(copy, sizeof copy, "%s.before-%" PRId64 ".%" PRId64, path, version + 1, tf_wall_s());
+	rc = sqlite3_prepare_v2(db, "VACUUM INTO ?1", -1, &stmt, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_text(stmt, 1, copy, -1, SQLITE_STATIC);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(stmt);
+	if (rc != SQLITE_DONE)
+		trouble(db, 0, "cannot make a copy before the migration", why, size);
+	sqlite3_finalize(stmt);
+	if (rc != SQLITE_DONE)
+		return bl_sqlite_err(rc) != 0 ? bl_sqlite_err(rc) : TF_E_IO;
+	tf_log(TF_INFO, "store", NULL, "database copied before its migration file=%s", copy);
+	return 0;
+}
+
+static int
+apply(sqlite3 *db, const struct bl_migration *m, char *why, size_t size)
+{
+	char what[128], tail[128];
+	int rc;
+
+	snprintf(what, sizeof what, "migration %d (%s) failed", m->number, m->name);
+	snprintf(tail, sizeof tail, "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", APPLICATION_ID,
+	    m->number);
+	rc = run(db, "BEGIN IMMEDIATE", what, why, size);
+	if (rc == 0)
+		rc = run(db, m->text, what, why, size);
+	if (rc == 0)
+		rc = run(db, tail, what, why, size);
+	if (rc != 0 && !sqlite3_get_autocommit(db))
+		(void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	return rc;
+}
+
+int
+bl_migrate(sqlite3 *db, const char *path, const struct bl_migration *m, size_t n, char *why, size_t size)
+{
+	int64_t version = 0;
+	int rc;
+
+	rc = get_int(db, "PRAGMA user_version", &version);
+	if (rc != 0)
+		return trouble(db, rc, "cannot read the database", why, size);
+	rc = check_owner(db, version, why, size);
+	if (rc != 0)
+		return rc;
+	if (version < 0 || (uint64_t)version > n) {
+		snprintf(why, size, "its schema is version %" PRId64 ", newer than this program's %zu: "
+		    "install the program that wrote it", version, n);
+		return TF_E_STATE;
+	}
+	if (version > 0 && (uint64_t)version < n)
+		rc = backup(db, path, version, why, size);
+	for (size_t i = (size_t)version; i < n && rc == 0; i++) {
+		rc = apply(db, &m[i], why, size);
+		if (rc == 0)
+			tf_log(TF_INFO, "store", NULL, "schema migrated number=%d name=%s", m[i].number, m[i].name);
+	}
+	return rc;
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The SQLite store: a writing and a reading connection, each with a thread. The writer
+ * carries out all that waits in one transaction (group commit); each batch in it has a
+ * savepoint. Only billingd links SQLite. What an operation does stands in ops.c.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "billingd/sqlite.h"
+
+#define GROUP_MAX 64 /* batches in one transaction */
+
+/* Trouble of the file or the disk: it concerns every batch, and may pass. */
+static bool
+is_fatal(int rc)
+{
+	return rc == TF_E_FULL || rc == TF_E_IO || rc == TF_E_AGAIN || rc == TF_E_NOMEM;
+}
+
+static int
+simple(struct bl_lane *lane, enum bl_stmt s)
+{
+	struct bl_q q = bl_q(lane, s);
+
+	return bl_q_run(&q);
+}
+
+/* 0, or a fatal error; what concerns this batch alone goes to b->rc. */
+static int
+run_batch(struct bl_lane *lane, struct bl_batch *b)
+{
+	int rc = 0;
+
+	b->rc = 0;
+	for (size_t i = 0; i < b->n; i++) {
+		struct bl_op *op = &b->ops[i];
+
+		op->rc = bl_op_run(lane, op);
+		if (is_fatal(op->rc))
+			return op->rc;
+		if (op->rc != 0 && !b->lenient) {
+			b->rc = op->rc;
+			break;
+		}
+	}
+	if (b->rc == 0)
+		rc = bl_days_flush(lane);
+	bl_days_drop(lane);
+	return rc;
+}
+
+static int
+run_saved(struct bl_lane *lane, struct bl_batch *b)
+{
+	int rc = simple(lane, BL_S_SAVE);
+
+	if (rc == 0)
+		rc = run_batch(lane, b);
+	if (rc == 0 && b->rc != 0)
+		rc = simple(lane, BL_S_UNDO);
+	if (rc == 0)
+		rc = simple(lane, BL_S_RELEASE);
+	return rc;
+}
+
+static void
+run_group(struct bl_lane *lane, struct bl_batch **group, size_t n)
+{
+	uint64_t start = tf_mono_ns();
+	int rc = simple(lane, BL_S_BEGIN);
+
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = run_saved(lane, group[i]);
+	if (rc == 0)
+		rc = simple(lane, BL_S_COMMIT);
+	if (rc != 0) {
+		bl_days_drop(lane);
+		if (!sqlite3_get_autocommit(lane->db))
+			(void)simple(lane, BL_S_ROLLBACK);
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (rc != 0)
+			group[i]->rc = is_fatal(rc) ? rc : TF_E_IO;
+		group[i]->busy_ns = tf_mono_ns() - start;
+	}
+}
+
+static void
+run_reads(struct bl_lane *lane, struct bl_batch **group, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int rc = run_batch(lane, group[i]);
+
+		if (rc != 0)
+			group[i]->rc = rc;
+	}
+}
+
+static void *
+lane_main(void *arg)
+{
+	struct bl_lane *lane = arg;
+	struct bl_batch *group[GROUP_MAX];
+	bool reads = lane == &lane->store->reader;
+
+	for (;;) {
+		size_t n = 0;
+
+		pthread_mutex_lock(&lane->lock);
+		while (lane->queue.n == 0 && !lane->stop)
+			pthread_cond_wait(&lane->wake, &lane->lock);
+		while (n < GROUP_MAX && lane->queue.n > 0)
+			group[n++] = TF_CONTAINER(tf_list_pop(&lane->queue), struct bl_batch, node);
+		pthread_mutex_unlock(&lane->lock);
+		if (n == 0)
+			return NULL;
+		if (reads)
+			run_reads(lane, group, n);
+		else
+			run_group(lane, group, n);
+		for (size_t i = 0; i < n; i++)
+			bl_store_finished(&lane->store->base, group[i]);
+	}
+}
+
+static void
+sqlite_submit(struct bl_store *s, struct bl_batch *b)
+{
+	struct bl_sqlite *db = TF_CONTAINER(s, struct bl_sqlite, base);
+	struct bl_lane *lane = b->read ? &db->reader : &db->writer;
+
+	pthread_mutex_lock(&lane->lock);
+	tf_list_append(&lane->queue, &b->node);
+	pthread_cond_signal(&lane->wake);
+	pthread_mutex_unlock(&lane->lock);
+}
+
+static void
+lane_stop(struct bl_lane *lane)
+{
+	if (lane->running) {
+		pthread_mutex_lock(&lane->lock);
+		lane->stop = true;
+		pthread_cond_signal(&lane->wake);
+		pthread_mutex_unlock(&lane->lock);
+		pthread_join(lane->thread, NULL);
+		lane->running = false;
+	}
+	for (int i = 0; i < BL_S_COUNT; i++)
+		sqlite3_finalize(lane->stmt[i]);
+	tf_map_free(&lane->days);
+	sqlite3_close(lane->db);
+	pthread_cond_destroy(&lane->wake);
+	pthread_mutex_destroy(&lane->lock);
+}
+
+static void
+sqlite_free(struct bl_sqlite *db)
+{
+	lane_stop(&db->reader);
+	lane_stop(&db->writer);
+	bl_store_reap(&db->base);
+	pthread_mutex_destroy(&db->base.lock);
+	if (db->lockfd >= 0)
+		close(db->lockfd);
+	free(db);
+}
+
+static void
+sqlite_close(struct bl_store *s)
+{
+	sqlite_free(TF_CONTAINER(s, struct bl_sqlite, base));
+}
+
+static const struct bl_store_vt vt = { "sqlite", sqlite_submit, sqlite_close };
+
+/* Two processes on one file would each believe their memory: the second one is refused. */
+static int
+take_lock(struct bl_sqlite *db, const char *path, char *why, size_t size)
+{
+	char lock[4096];
+	int fd;
+
+	snprintf(lock, sizeof lock, "%s.lock", path);
+	db->lockfd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (db->lockfd < 0) {
+		snprintf(why, size, "%s: %s", lock, strerror(errno));
+		return TF_E_IO;
+	}
+	if (flock(db->lockfd, LOCK_EX | LOCK_NB) != 0) {
+		snprintf(why, size, "another billingd has it");
+		return TF_E_EXIST;
+	}
+	/* made here, so that neither it nor what SQLite puts beside it is readable by others */
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		snprintf(why, size, "%s", strerror(errno));
+		return TF_E_IO;
+	}
+	close(fd);
+	return 0;
+}
+
+static int
+lane_open(struct bl_lane *lane, const char *path, bool reads, char *why, size_t size)
+{
+	int flags = (reads ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+	int rc = sqlite3_open_v2(path, &lane->db, flags, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_busy_timeout(lane->db, 2000);
+	if (rc == SQLITE_OK && !reads)
+		rc = sqlite3_exec(lane->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+		    "PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -8192", NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		return 0;
+	snprintf(why, size, "%s", lane->db != NULL ? sqlite3_errmsg(lane->db) : sqlite3_errstr(rc));
+	return bl_sqlite_err(rc) == TF_E_INVAL ? TF_E_IO : bl_sqlite_err(rc);
+}
+
+/* Signals are the loop's. */
+static int
+lane_run(struct bl_lane *lane)
+{
+	sigset_t all, before;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(&lane->thread, NULL, lane_main, lane);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	lane->running = rc == 0;
+	return rc == 0 ? 0 : TF_E_NOMEM;
+}
+
+static void
+lane_init(struct bl_lane *lane, struct bl_sqlite *db)
+{
+	lane->store = db;
+	tf_list_init(&lane->queue);
+	pthread_mutex_init(&lane->lock, NULL);
+	pthread_cond_init(&lane->wake, NULL);
+}
+
+int
+bl_sqlite_open(const char *path, void (*wake)(void *arg), void *wake_arg, struct bl_store **out, char *why, size_t size)
+{
+	struct bl_sqlite *db = calloc(1, sizeof *db);
+	int rc;
+
+	if (db == NULL)
+		return TF_E_NOMEM;
+	db->lockfd = -1;
+	db->base = (struct bl_store){ .vt = &vt, .wake = wake, .wake_arg = wake_arg };
+	tf_list_init(&db->base.done);
+	pthread_mutex_init(&db->base.lock, NULL);
+	lane_init(&db->writer, db);
+	lane_init(&db->reader, db);
+	rc = take_lock(db, path, why, size);
+	if (rc == 0)
+		rc = lane_open(&db->writer, path, false, why, size);
+	if (rc == 0)
+		rc = bl_migrate(db->writer.db, path, bl_migrations, bl_n_migrations, why, size);
+	if (rc == 0)
+		rc = lane_open(&db->reader, path, true, why, size);
+	if (rc == 0 && ((rc = lane_run(&db->writer)) != 0 || (rc = lane_run(&db->reader)) != 0))
+		snprintf(why, size, "cannot start a thread");
+	if (rc != 0) {
+		sqlite_free(db);
+		return rc;
+	}
+	*out = &db->base;
+	return 0;
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store: what billingd keeps for good, behind an asynchronous interface. The loop
+ * submits batches of operations; another thread carries them out; their callbacks run on
+ * the loop. A batch of writes happens whole or not at all. Operations say what is meant, not
+ * how: sqlite.c is the only file that knows SQL, and another database is another struct
+ * bl_store_vt. Knows nothing of sockets, messages or limits.
+ */
+#ifndef BL_STORE_H
+#define BL_STORE_H
+
+#include <pthread.h>
+
+#include "common/base/base.h"
+
+#define BL_DIGEST TF_SHA256 /* bytes of HMAC-SHA256(pepper, SHA-256(key text)) */
+#define BL_NAME_MAX 64      /* bytes of a workspace's, plan's or key's name */
+#define BL_SHOWN_MAX 16     /* bytes of a key's visible prefix */
+#define BL_NEVER_MS INT64_MAX /* a time that does not come */
+
+/* ---- rows --------------------------------------------------------------------------------- */
+
+/* Texts are owned by the row's holder and freed by bl_*_fini; times are ms since 1970. */
+struct bl_workspace_row {
+	struct tf_id id;
+	char name[BL_NAME_MAX + 1];
+	char plan[BL_NAME_MAX + 1];
+	int64_t created_ms;
+};
+
+struct bl_key_row {
+	struct tf_id id, workspace;
+	char name[BL_NAME_MAX + 1];
+	char form[8], env[8];
+	int64_t created_ms;
+	int64_t expires_ms;   /* BL_NEVER_MS */
+	int64_t revoked_ms;   /* BL_NEVER_MS */
+	int64_t last_used_ms; /* 0: not yet */
+	char **models;        /* n_models texts; none: all */
+	size_t n_models;
+};
+void bl_key_row_fini(struct bl_key_row *row);
+
+struct bl_secret_row {
+	uint8_t digest[BL_DIGEST];
+	struct tf_id key;
+	uint64_t generation; /* from 1; the highest is the current one */
+	char prefix[BL_SHOWN_MAX + 1];
+	char last4[TF_APIKEY_SHOWN_TAIL + 1];
+	int64_t pepper;
+	int64_t created_ms;
+	int64_t until_ms;    /* BL_NEVER_MS for the current one */
+};
+
+/* A gateway thread's start, and what it holds acknowledgements for. */
+struct bl_instance_row {
+	int64_t id; /* the store's number */
+	char name[104];
+	uint64_t boot;
+	uint64_t seq;    /* every record up to here is in the ledger */
+	int64_t gone_ms; /* BL_NEVER_MS while it is in session */
+};
+
+struct bl_tokens { /* disjoint */
+	uint64_t prompt, cache_read, cache_write, completion, reasoning;
+};
+static inline uint64_t
+bl_tokens_sum(const struct bl_tokens *t)
+{
+	return t->prompt + t->cache_read + t->cache_write + t->completion + t->reasoning;
+}
+
+enum bl_text { BL_T_MODEL, BL_T_SURFACE, BL_T_FINISH, BL_T_CODE, BL_T_WORKER, BL_T_COUNT };
+
+/* One attempt that ended. Counts are at most INT64_MAX. */
+struct bl_usage {
+	struct tf_id request, workspace, key;
+	uint32_t attempt;
+	uint8_t outcome;  /* enum wire_outcome */
+	bool delivered, estimated, stream;
+	struct bl_tokens tokens;
+	uint64_t reserved, window;
+	int64_t began_ms, ended_ms;
+	int64_t first_us; /* -1: unknown */
+	uint32_t status;
+	int64_t instance; /* bl_instance_row.id */
+	uint64_t seq;
+	struct tf_span text[BL_T_COUNT]; /* in bytes behind the struct; empty is null */
+};
+/* Returns new (free()) with its own copy of the texts; NULL without memory. */
+struct bl_usage *bl_usage_copy(const struct bl_usage *u);
+
+/* ---- operations --------------------------------------------------------------------------- */
+
+enum bl_op_kind {
+	BL_OP_START,          /* arg bl_start: one more epoch, everything that must be in memory */
+	BL_OP_USAGE,          /* arg bl_usage: ledger and sums */
+	BL_OP_ACK,            /* arg bl_instance_row: seq of .id; gone_ms */
+	BL_OP_INSTANCE,       /* arg bl_instance_row: finds or makes (name, boot); fills id and seq */
+	BL_OP_WORKSPACE_NEW,  /* arg bl_workspace_row; TF_E_EXIST: name taken */
+	BL_OP_WORKSPACE_PLAN, /* arg bl_workspace_row: id, plan */
+	BL_OP_KEY_NEW,        /* arg bl_key_row */
+	BL_OP_SECRET_NEW,     /* arg bl_secret_row; TF_E_EXIST: that digest or generation is there */
+	BL_OP_SECRET_UNTIL,   /* arg bl_secret_row: digest, until_ms */
+	BL_OP_SECRET_DROP,    /* arg bl_secret_row: digest */
+	BL_OP_KEY_REVOKE,     /* arg bl_key_row: id, revoked_ms */
+	BL_OP_KEY_USED,       /* arg bl_key_row: id, last_used_ms */
+	BL_OP_CHANGE,         /* arg uint64_t: one more change number */
+	BL_OP_SUMS,           /* arg bl_sums; in a reading batch */
+	BL_OP_REBUILD,        /* no arg: makes the daily sums anew from the ledger */
+};
+
+/* What a BL_OP_USAGE came to (op.result). */
+enum bl_usage_result {
+	BL_USAGE_NEW,
+	BL_USAGE_REPLAY,     /* was there already: nothing changed */
+	BL_USAGE_FINAL,      /* replaced what was only known as lost */
+	BL_USAGE_UNCHARGED,  /* new, but another attempt of that request is charged already: this one is not */
+};
+
+/* Filled by BL_OP_START; freed by bl_start_fini. used: requests and tokens of the last minute window. */
+struct bl_start {
+	int64_t now_ms;
+	int64_t pepper;   /* number of the pepper in use */
+	uint64_t epoch, change;
+	struct bl_workspace_row *workspaces;
+	struct bl_key_row *keys;
+	struct bl_secret_row *secrets;
+	struct bl_instance_row *instances; /* in session, or gone less than a minute ago */
+	struct bl_window_row {
+		struct tf_id workspace;
+		uint64_t window, requests, tokens;
+	} *windows;
+	size_t n_workspaces, n_keys, n_secrets, n_instances, n_windows;
+};
+void bl_start_fini(struct bl_start *s);
+
+/* Sums over charged attempts that began in [from_ms, to_ms). */
+enum bl_by { BL_BY_TOTAL, BL_BY_SURFACE, BL_BY_MODEL, BL_BY_KEY, BL_BY_DAY, BL_BY_COUNT };
+#define BL_SUMS_MAX 10000 /* groups of one kind; further ones are left out and counted in more */
+
+struct bl_sum {
+	char *group;     /* surface family, model id; NULL for the others. Owned */
+	struct tf_id key;
+	int64_t day;     /* days since 1970 */
+	uint64_t requests;
+	struct bl_tokens tokens;
+};
+struct bl_sums {
+	bool all;               /* every workspace */
+	struct tf_id workspace;
+	int64_t from_ms, to_ms;
+	char surface[32];       /* "openai", "anthropic": surfaces of that family; "": all */
+	unsigned by;            /* bits 1 << enum bl_by */
+	struct bl_sum *v[BL_BY_COUNT];
+	size_t n[BL_BY_COUNT];
+	bool more[BL_BY_COUNT];
+};
+void bl_sums_fini(struct bl_sums *s);
+
+struct bl_op {
+	enum bl_op_kind kind;
+	int rc;     /* 0 or TF_E_*; set when the batch is done */
+	int result; /* enum bl_usage_result */
+	void *arg;  /* borrowed until the batch is done */
+};
+
+/* ---- batches ------------------------------------------------------------------------------ */
+
+/*
+ * rc of a batch: 0: all of it is durable; TF_E_FULL (no space), TF_E_IO, TF_E_AGAIN (locked), TF_E_NOMEM:
+ * none of it is, and trying again may do; else the rc of the operation that was refused,
+ * and none of it is. Operations of ledger batches (lenient) do not refuse each other: a
+ * row that can never be stored has its own rc and the rest is durable.
+ */
+struct bl_batch {
+	struct tf_node node;
+	struct bl_op *ops; /* owned by the batch */
+	size_t n, cap;
+	bool read;         /* only reads: does not wait for writes that were submitted before */
+	bool lenient;
+	int rc;
+	uint64_t busy_ns;  /* how long the transaction took that it was part of */
+	void (*done)(struct bl_batch *b, void *arg); /* on the loop; frees the batch or submits it again */
+	void *arg;
+};
+/* Returns new; NULL without memory. */
+struct bl_batch *bl_batch_new(void (*done)(struct bl_batch *b, void *arg), void *arg);
+/* TF_E_NOMEM. */
+int bl_batch_add(struct bl_batch *b, enum bl_op_kind kind, void *arg) TF_MUSTCHECK;
+/* Frees the batch and its array, not the args. */
+void bl_batch_free(struct bl_batch **b);
+
+/* ---- the interface ------------------------------------------------------------------------ */
+
+struct bl_store;
+struct bl_store_vt {
+	const char *name;
+	void (*submit)(struct bl_store *s, struct bl_batch *b);
+	void (*close)(struct bl_store *s);
+};
+struct bl_store {
+	const struct bl_store_vt *vt;
+	void (*wake)(void *arg); /* called on the store's thread when a batch is done: run bl_store_reap on the loop */
+	void *wake_arg;
+	pthread_mutex_t lock;
+	struct tf_list done; /* batches whose callback is due; under lock */
+};
+/* Takes b until its done runs. Batches of one kind (read or not) are carried out in order. Never fails. */
+static inline void
+bl_store_submit(struct bl_store *s, struct bl_batch *b)
+{
+	s->vt->submit(s, b);
+}
+/* For implementations: b is carried out. Any thread. */
+void bl_store_finished(struct bl_store *s, struct bl_batch *b);
+/* Runs the callbacks of all that is done; loop thread. */
+void bl_store_reap(struct bl_store *s);
+/* Carries out what was submitted, runs its callbacks (they must not submit), frees. Clears *s; NULL is fine. */
+void bl_store_close(struct bl_store **s);
+
+/*
+ * Opens the file, making or migrating it; this blocks. why gets a sentence for the operator.
+ * TF_E_EXIST: another process has it; TF_E_STATE: it is newer than this program, or no
+ * database of ours; TF_E_IO; TF_E_NOMEM.
+ */
+int bl_sqlite_open(const char *path, void (*wake)(void *arg), void *wake_arg, struct bl_store **out, char *why,
+    size_t size) TF_MUSTCHECK;
+
+#endif

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store: what is told twice counts once, what fails leaves nothing, sums equal the
+ * ledger, and everything is there again after kill -9.
+ */
+#include "config.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "common/wire/wire.h"
+#include "tests/billingd/fixture.h"
+
+#define DAY INT64_C(86400000)
+
+static int
+setup(void **state)
+{
+	struct bl_instance_row inst = { .name = "gatewayd.0", .boot = UINT64_C(0xf000000000000001) };
+	struct fixture *f = malloc(sizeof *f);
+
+	fx_open(f);
+	assert_int_equal(fx_one(f, BL_OP_INSTANCE, &inst), 0);
+	assert_int_equal(inst.id, 1);
+	*state = f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	fx_close(*state);
+	free(*state);
+	return 0;
+}
+
+/* The result of one usage record, told alone. */
+static int
+tell(struct fixture *f, struct bl_usage *u)
+{
+	struct bl_batch *b = fx_batch(f);
+	int result;
+
+	b->lenient = true;
+	assert_int_equal(bl_batch_add(b, BL_OP_USAGE, u), 0);
+	f->last = NULL;
+	bl_store_submit(f->store, b);
+	while (f->last == NULL) {
+		sem_wait(&f->wake);
+		bl_store_reap(f->store);
+	}
+	assert_int_equal(f->last->rc, 0);
+	assert_int_equal(f->last->ops[0].rc, 0);
+	result = f->last->ops[0].result;
+	bl_batch_free(&f->last);
+	return result;
+}
+
+static void
+test_told_twice(void **state)
+{
+	struct fixture *f = *state;
+	struct bl_usage u = fx_usage(1);
+
+	assert_int_equal(tell(f, &u), BL_USAGE_NEW);
+	assert_int_equal(tell(f, &u), BL_USAGE_REPLAY);
+	u.outcome = WIRE_OUTCOME_LOST; /* a provisional record comes late */
+	assert_int_equal(tell(f, &u), BL_USAGE_REPLAY);
+	assert_int_equal(fx_int(f, "SELECT count(*) FROM ledger WHERE outcome = 1 AND charged = 1"), 1);
+	assert_int_equal(fx_int(f, "SELECT requests FROM usage_days"), 1);
+	assert_int_equal(fx_int(f, "SELECT prompt FROM usage_days"), 100);
+}
+
+static void
+test_final_beats_lost(void **state)
+{
+	struct fixture *f = *state;
+	struct bl_usage u = fx_usage(1);
+
+	u.outcome = WIRE_OUTCOME_LOST;
+	u.tokens = (struct bl_tokens){ 0 };
+	assert_int_equal(tell(f, &u), BL_USAGE_NEW);
+	assert_int_equal(tell(f, &u), BL_USAGE_REPLAY);
+	assert_int_equal(fx_int(f, "SELECT count(*) FROM usage_days"), 0);
+	u = fx_usage(1);
+	u.outcome = WIRE_OUTCOME_PARTIAL;
+	assert_int_equal(tell(f, &u), BL_USAGE_FINAL);
+	assert_int_equal(tell(f, &u), BL_USAGE_REPLAY);
+	assert_int_equal(fx_int(f, "SELECT count(*) FROM ledger"), 1);
+	assert_int_equal(fx_int(f, "SELECT outcome FROM ledger"), WIRE_OUTCOME_PARTIAL);
+	assert_int_equal(fx_int(f, "SELECT completion FROM usage_days"), 7);
+}
+
+/* Attempts of one request, in any order: one charge. */
+static void
+test_one_charge_a_request(void **state)
+{
+	struct fixture *f = *state;
+	struct bl_usage two = fx_usage(1), one = fx_usage(1), three = fx_usage(1);
+
+	two.attempt = 2;
+	one.outcome = WIRE_OUTCOME_FAILED;
+	three.attempt = 3;
+	assert_int_equal(tell(f, &two), BL_USAGE_NEW);
+	assert_int_equal(tell(f, &one), BL_USAGE_NEW);
+	assert_int_equal(tell(f, &three), BL_USAGE_UNCHARGED);
+	assert_int_equal(tell(f, &three), BL_USAGE_REPLAY);
+	/* lost first, charged later, while another one is charged already */
+	three.attempt = 4;
+	three.outcome = WIRE_OUTCOME_LOST;
+	assert_int_equal(tell(f, &three), BL_USAGE_NEW);
+	three.outcome = WIRE_OUTCOME_SERVED;
+	assert_int_equal(tell(f, &three), BL_USAGE_UNCHARGED);
+	assert_int_equal(fx_int(f, "SELECT count(*) FROM ledger"), 4);
+	assert_int_equal(fx_int(f, "SELECT sum(charged) FROM ledger"), 1);
+	assert_int_equal(fx_int(f, "SELECT requests FROM usage_days"), 1);
+}
+
+/* A strange row does not hold up the others, and harms nothing. */
+static void
+test_lenient(void **state)
+{
+	struct fixture *f = *state;
+	struct bl_usage good = fx_usage(1), bad = fx_usage(2), good2 = fx_usage(3);
+	struct bl_batch *b = fx_batch(f);
+
+	bad.instance = 77; /* no such instance */
+	b->lenient = true;
+	assert_int_equal(bl_batch_add(b, BL_OP_USAGE, &good), 0);
+	assert_int_equal(bl_batch_add(b, BL_OP_USAGE, &bad), 0);
+	assert_int_equal(bl_batch_add(b, BL_OP_USAGE, &good2), 0);
+	/* deferred to the end of the row's statement: it is this row alone that is refused */
+	assert_int_equal(fx_run(f, b), 0);
+	assert_int_equal(fx_int(f, "SELECT count(*) FROM ledger"), 2);
+	assert_int_equal(fx_int(f, "SELECT requests FROM usage_days"), 2);
+}
+
+static struct bl_workspace_row
+workspace(unsigned n, const char *name)
+{
+	struct bl_workspace_row w = { .id = fx_id('w', n), .plan = "test", .created_ms = 5 };
+
+	snprintf(w.name, sizeof w.name, "%s", name);
+	return w;
+}
+
+/* A batch of writes happens whole or not at all, and its neighbours in the transaction do not suffer. */
+static void
+test_atomic(void **state)
+{
+	struct fixture *f = *state;
+	struct bl_workspace_row a = workspace(1, "a"), b = workspace(2, "b"), again = workspace(3, "a");
+	struct bl_batch *bad = fx_batch(f);
+	uint64_t change = 0;
+
+	assert_int_equal(fx_one(f, BL_OP_WORKSPACE_NEW, &a), 0);
+	assert_int_equal(bl_batch_add(bad, BL_OP_WORKSPACE_NEW, &b), 0);
+	assert_int_equal(bl_batch_add(bad, BL_OP_CHANGE, &change), 0);
+	assert_int_equal(bl_batch_add(bad, BL_OP_WORKSPACE_NEW, &again), 0);
+	assert_int_equal(fx_run(f, bad), TF_E_EXIST);
+	assert_int_equal(fx_int(f, "SELECT count(*) FROM workspaces"), 1);
+	assert_int_equal(fx_int(f, "SELECT value FROM meta WHERE name = 'change'"), 0);
+	assert_int_equal(fx_one(f, BL_OP_WORKSPACE_NEW, &b), 0);
+	assert_int_equal(fx_one(f, BL_OP_CHANGE, &change), 0);
+	assert_int_equal(change, 1);
+}
+
+static void
+add_key(struct fixture *f, unsigned n, char **models, size_t n_models)
+{
+	struct bl_key_row k = { .id = fx_id('k', n), .workspace = fx_id('w', 1), .name = "ci", .form = "tf", .env = "prod",
+		.created_ms = 7, .expires_ms = BL_NEVER_MS, .models = models, .n_models = n_models };
+	struct bl_secret_row s = { .key = k.id, .generation = 1, .prefix = "tf-prod-ab", .last4 = "wxyz", .pepper = -9,
+		.created_ms = 7, .until_ms = BL_NEVER_MS };
+	struct bl_batch *b = fx_batch(f);
+
+	memset(s.digest, (int)n, sizeof s.digest);
+	assert_int_equal(bl_batch_add(b, BL_OP_KEY_NEW, &k), 0);
+	assert_int_equal(bl_batch_add(b, BL_OP_SECRET_NEW, &s), 0);
+	assert_int_equal(fx_run(f, b), 0);
+}
+
+static void
+test_start(void **state)
+{
+	struct fixture *f = *state;
+	struct bl_workspace_row w = workspace(1, "main");
+	char m1[] = "acme/large", m2[] = "acme/small", *models[] = { m1, m2 };
+	struct bl_start s = { .now_ms = INT64_C(1900000050000), .pepper = -9 };
+	struct bl_usage u = fx_usage(1);
+	struct bl_key_row k = { .id = fx_id('k', 1), .last_used_ms = 99, .revoked_ms = 123 };
+	struct bl_instance_row ack = { .id = 1, .seq = 41, .gone_ms = BL_NEVER_MS };
+
+	assert_int_equal(fx_one(f, BL_OP_WORKSPACE_NEW, &w), 0);
+	add_key(f, 1, models, 2);
+	add_key(f, 2, NULL, 0);
+	u.window = UINT64_C(1900000000000);
+	tell(f, &u);
+	u.attempt = 2;
+	u.outcome = WIRE_OUTCOME_FAILED; /* costs no tokens, and no second request */
+	tell(f, &u);
+	assert_int_equal(fx_one(f, BL_OP_KEY_USED, &k), 0);
+	assert_int_equal(fx_one(f, BL_OP_KEY_REVOKE, &k), 0);
+	assert_int_equal(fx_one(f, BL_OP_ACK, &ack), 0);
+	fx_reopen(f);
+	assert_int_equal(fx_one(f, BL_OP_START, &s), 0);
+	assert_int_equal(s.epoch, 1);
+	assert_int_equal(s.n_workspaces, 1);
+	assert_string_equal(s.workspaces[0].name, "main");
+	assert_int_equal(s.n_keys, 2);
+	assert_int_equal(s.keys[0].n_models, 2);
+	assert_string_equal(s.keys[0].models[1], "acme/small");
+	assert_int_equal(s.keys[0].last_used_ms, 99);
+	assert_int_equal(s.keys[0].revoked_ms, 123);
+	assert_true(s.keys[1].revoked_ms == BL_NEVER_MS && s.keys[1].expires_ms == BL_NEVER_MS);
+	assert_int_equal(s.n_secrets, 2);
+	assert_string_equal(s.secrets[0].last4, "wxyz");
+	assert_int_equal(s.n_instances, 1);
+	assert_true(s.instances[0].boot == UINT64_C(0xf000000000000001));
+	assert_int_equal(s.instances[0].seq, 41);
+	assert_int_equal(s.n_windows, 1);
+	assert_true(s.windows[0].window == UINT64_C(1900000000000));
+	assert_int_equal(s.windows[0].requests, 1);
+	assert_int_equal(s.windows[0].tokens, 130);
+	bl_start_fini(&s);
+	/* a minute later the window is over; another pepper is noticed */
+	s.now_ms = INT64_C(1900000070000);
+	s.pepper = -9;
+	assert_int_equal(fx_one(f, BL_OP_START, &s), 0);
+	assert_int_equal(s.epoch, 2);
+	assert_int_equal(s.n_windows, 0);
+	bl_start_fini(&s);
+	s.pepper = 10;
+	assert_int_equal(fx_one(f, BL_OP_START, &s), TF_E_STATE);
+	bl_start_fini(&s);
+	assert_int_equal(fx_int(f, "SELECT value FROM meta WHERE name = 'epoch'"), 2);
+}
+
+static void
+test_secrets(void **state)
+{
+	struct fixture *f = *state;
+	struct bl_workspace_row w = workspace(1, "main");
+	struct bl_secret_row s = { .key = fx_id('k', 1), .generation = 2, .pepper = 1, .until_ms = BL_NEVER_MS };
+
+	assert_int_equal(fx_one(f, BL_OP_WORKSPACE_NEW, &w), 0);
+	add_key(f, 1, NULL, 0);
+	memset(s.digest, 1, sizeof s.digest);
+	assert_int_equal(fx_one(f, BL_OP_SECRET_NEW, &s), TF_E_EXIST);
+	memset(s.digest, 2, sizeof s.digest);
+	s.generation = 1;
+	assert_int_equal(fx_one(f, BL_OP_SECRET_NEW, &s), TF_E_EXIST);
+	s.generation = 2;
+	assert_int_equal(fx_one(f, BL_OP_SECRET_NEW, &s), 0);
+	s.key = fx_id('k', 99);
+	memset(s.digest, 3, sizeof s.digest);
+	assert_int_equal(fx_one(f, BL_OP_SECRET_NEW, &s), TF_E_NOENT);
+	memset(s.digest, 1, sizeof s.digest);
+	s.until_ms = 1000;
+	assert_int_equal(fx_one(f, BL_OP_SECRET_UNTIL, &s), 0);
+	assert_int_equal(fx_int(f, "SELECT until_ms FROM secrets WHERE generation = 1"), 1000);
+	assert_int_equal(fx_one(f, BL_OP_SECRET_DROP, &s), 0);
+	assert_int_equal(fx_int(f, "SELECT count(*) FROM secrets"), 1);
+}
+
+/* ---- sums --------------------------------------------------------------------------------- */
+
+static void
+fill(struct fixture *f, unsigned n)
+{
+	static const char *surfaces[] = { "openai_chat", "anthropic_messages", "openai_responses" };
+	static const char *models[] = { "acme/large", "acme/small" };
+	struct bl_batch *b = fx_batch(f);
+
+	b->lenient = true;
+	srand(5);
+	for (unsigned i = 1; i <= n; i++) {
+		struct bl_usage u = fx_usage(i % (n * 9 / 10) + 1); /* one in ten is a replay */
+
+		u.workspace = fx_id('w', (unsigned)rand() % 2 + 1);
+		u.key = fx_id('k', (unsigned)rand() % 3);
+		u.outcome = (uint8_t)((unsigned)rand() % 4 + 1);
+		u.attempt = (unsigned)rand() % 2 + 1;
+		u.tokens = (struct bl_tokens){ (unsigned)rand() % 1000, (unsigned)rand() % 50, (unsigned)rand() % 9,
+			(unsigned)rand() % 300, (unsigned)rand() % 40 };
+		u.began_ms = 21000 * DAY + (int64_t)((unsigned)rand() % (5 * DAY));
+		u.text[BL_T_MODEL] = tf_cspan(models[(unsigned)rand() % 2]);
+		u.text[BL_T_SURFACE] = tf_cspan(surfaces[(unsigned)rand() % 3]);
+		assert_int_equal(bl_batch_add(b, BL_OP_USAGE, bl_usage_copy(&u)), 0);
+	}
+	f->last = NULL;
+	bl_store_submit(f->store, b);
+	while (f->last == NULL) {
+		sem_wait(&f->wake);
+		bl_store_reap(f->store);
+	}
+	for (size_t i = 0; i < b->n; i++)
+		free(b->ops[i].arg);
+	assert_int_equal(f->last->rc, 0);
+	bl_batch_free(&f->last);
+}
+
+static const char days_check[] = "SELECT count(*) FROM (SELECT workspace, began_ms / 86400000 AS day, key, model, surface,"
+    " count(*), sum(prompt), sum(cache_read), sum(cache_write), sum(completion), sum(reasoning) FROM ledger WHERE charged = 1"
+    " GROUP BY 1, 2, 3, 4, 5 EXCEPT SELECT * FROM usage_days)";
+
+static void
+check_sum(struct fixture *f, int64_t from, int64_t to, const char *surface)
+{
+	struct bl_sums s = { .workspace = fx_id('w', 1), .from_ms = from, .to_ms = to, .by = 31 };
+	char sql[512];
+
+	snprintf(s.surface, sizeof s.surface, "%s", surface);
+	assert_int_equal(fx_one(f, BL_OP_SUMS, &s), 0);
+	assert_int_equal(s.n[BL_BY_TOTAL], 1);
+	snprintf(sql, sizeof sql, "SELECT coalesce(sum(prompt * 3 + cache_read * 5 + cache_write * 7 + completion * 11 + reasoning"
+	    " * 13 + 1), 0) FROM ledger WHERE charged = 1 AND hex(workspace) LIKE '77%%01' AND began_ms >= %lld AND began_ms < %lld"
+	    " AND surface LIKE '%s%%'", (long long)from, (long long)to, surface);
+	for (int by = 0; by < BL_BY_COUNT; by++) {
+		int64_t sum = 0;
+
+		for (size_t i = 0; i < s.n[by]; i++) {
+			struct bl_tokens *t = &s.v[by][i].tokens;
+
+			sum += (int64_t)(t->prompt * 3 + t->cache_read * 5 + t->cache_write * 7 + t->completion * 11 +
+			    t->reasoning * 13 + s.v[by][i].requests);
+		}
+		assert_int_equal(sum, fx_int(f, sql));
+	}
+	bl_sums_fini(&s);
+}
+
+static void
+test_sums(void **state)
+{
+	struct fixture *f = *state;
+	struct bl_sums all = { .all = true, .from_ms = 21000 * DAY, .to_ms = 21005 * DAY, .by = 31 };
+
+	fill(f, 3000);
+	assert_true(fx_int(f, "SELECT sum(charged) FROM ledger") > 500);
+	assert_int_equal(fx_int(f, days_check), 0);
+	check_sum(f, 21000 * DAY, 21005 * DAY, "");
+	check_sum(f, 21000 * DAY, 21005 * DAY, "openai");
+	check_sum(f, 21001 * DAY, 21002 * DAY, "anthropic");
+	check_sum(f, 21001 * DAY + 7, 21003 * DAY - 9000, "");
+	check_sum(f, 21001 * DAY + 3600000, 21001 * DAY + 7200000, "");
+	check_sum(f, 21001 * DAY + 80000000, 21002 * DAY + 3600000, "openai");
+	check_sum(f, 21004 * DAY, 21004 * DAY, "");
+	check_sum(f, 21004 * DAY, 21003 * DAY, "");
+	assert_int_equal(fx_one(f, BL_OP_SUMS, &all), 0);
+	assert_int_equal(all.n[BL_BY_SURFACE], 2);
+	assert_string_equal(all.v[BL_BY_SURFACE][0].group, "anthropic");
+	assert_string_equal(all.v[BL_BY_SURFACE][1].group, "openai");
+	assert_int_equal(all.n[BL_BY_DAY], 5);
+	assert_int_equal(all.v[BL_BY_DAY][4].day, 21004);
+	assert_int_equal(all.n[BL_BY_KEY], 3);
+	assert_int_equal(all.v[BL_BY_TOTAL][0].requests, fx_int(f, "SELECT sum(charged) FROM ledger"));
+	bl_sums_fini(&all);
+	all.to_ms++;
+	assert_int_equal(fx_one(f, BL_OP_SUMS, &all), TF_E_INVAL);
+	/* broken sums are made anew */
+	assert_int_equal(fx_int(f, "UPDATE usage_days SET prompt = prompt + 1"), -1);
+	assert_true(fx_int(f, days_check) > 0);
+	assert_int_equal(fx_one(f, BL_OP_REBUILD, NULL), 0);
+	assert_int_equal(fx_int(f, days_check), 0);
+}
+
+/* ---- trouble ------------------------------------------------------------------------------ */
+
+static void
+pages(struct fixture *f, int more)
+{
+	struct bl_sqlite *db = TF_CONTAINER(f->store, struct bl_sqlite, base);
+	int64_t now = fx_int(f, "PRAGMA page_count");
+	char sql[64];
+
+	snprintf(sql, sizeof sql, "PRAGMA max_page_count = %lld", more < 0 ? 1000000LL : (long long)now + more);
+	assert_int_equal(sqlite3_exec(db->writer.db, sql, NULL, NULL, NULL), SQLITE_OK);
+}
+
+static void
+test_disk_full(void **state)
+{
+	struct fixture *f = *state;
+	struct bl_batch *b = fx_batch(f);
+	struct bl_usage first = fx_usage(1), *u;
+
+	assert_int_equal(tell(f, &first), BL_USAGE_NEW);
+	pages(f, 2);
+	b->lenient = true;
+	for (unsigned i = 2; i < 1000; i++) {
+		struct bl_usage v = fx_usage(i);
+
+		u = bl_usage_copy(&v);
+		assert_non_null(u);
+		assert_int_equal(bl_batch_add(b, BL_OP_USAGE, u), 0);
+	}
+	for (int turn = 0; turn < 2; turn++) {
+		f->last = NULL;
+		bl_store_submit(f->store, b);
+		while (f->last == NULL) {
+			sem_wait(&f->wake);
+			bl_store_reap(f->store);
+		}
+		assert_int_equal(b->rc, turn == 0 ? TF_E_FULL : 0);
+		/* all or nothing; the store works on, and the same batch goes in when there is room */
+		assert_int_equal(fx_int(f, "SELECT count(*) FROM ledger"), turn == 0 ? 1 : 999);
+		pages(f, -1);
+	}
+	assert_int_equal(fx_int(f, days_check), 0);
+	assert_int_equal(fx_int(f, "SELECT requests FROM usage_days"), 999);
+	for (size_t i = 0; i < b->n; i++)
+		free(b->ops[i].arg);
+	bl_batch_free(&b);
+}
+
+static void
+wake_up(void *arg)
+{
+	sem_post(arg);
+}
+
+/* Committed, then killed before anyone was told: telling it again finds it there. */
+static void
+test_killed_before_ack(void **state)
+{
+	struct fixture *f = *state;
+	struct bl_usage u = fx_usage(1), v = fx_usage(2);
+	pid_t pid;
+	int status;
+
+	bl_store_close(&f->store);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		char why[256];
+		struct bl_batch *b;
+
+		if (bl_sqlite_open(f->path, wake_up, &f->wake, &f->store, why, sizeof why) != 0)
+			_exit(1);
+		b = bl_batch_new(NULL, NULL);
+		b->lenient = true;
+		if (bl_batch_add(b, BL_OP_USAGE, &u) != 0)
+			_exit(1);
+		bl_store_submit(f->store, b);
+		sem_wait(&f->wake); /* durable; the callback never runs */
+		kill(getpid(), SIGKILL);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	while (sem_trywait(&f->wake) == 0)
+		;
+	fx_reopen(f);
+	assert_int_equal(tell(f, &u), BL_USAGE_REPLAY);
+	assert_int_equal(tell(f, &v), BL_USAGE_NEW);
+	assert_int_equal(fx_int(f, "SELECT count(*) FROM ledger"), 2);
+	assert_int_equal(fx_int(f, days_check), 0);
+	assert_int_equal(fx_int(f, "SELECT * FROM pragma_integrity_check WHERE integrity_check != 'ok'"), -1);
+}
+
+int
+main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_told_twice), T(test_final_beats_lost), T(test_one_charge_a_request), T(test_lenient), T(test_atomic),
+		T(test_start), T(test_secrets), T(test_sums), T(test_disk_full), T(test_killed_before_ack),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
