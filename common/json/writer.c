@@ -71,7 +71,8 @@ put_odd(struct tf_buf *out, const uint8_t **pp, const uint8_t *end)
 int
 js_quote(struct tf_buf *out, struct tf_span s)
 {
-	const uint8_t *p = (const uint8_t *)s.p, *end = p + s.n;
+	/* an empty span may have no memory, and nothing is added to a null pointer */
+	const uint8_t *p = (const uint8_t *)(s.p != NULL ? s.p : ""), *end = p + s.n;
 	size_t from = out->n;
 	int r = tf_buf_reserve(out, s.n + 2);
 

@@ -107,6 +107,9 @@ test_strings(void **state)
 	start();
 	js_w_str(&w, tf_span("a\0b", 3));
 	finish("\"a\\u0000b\"");
+	start();
+	js_w_str(&w, tf_span(NULL, 0));
+	finish("\"\"");
 }
 
 /* Any bytes at all give a valid string; valid UTF-8 comes back as it was. */
