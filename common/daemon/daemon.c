@@ -4,6 +4,7 @@
  */
 #include "config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -37,7 +38,7 @@ struct dmn {
 	struct ev_signal sig_term, sig_int, sig_quit, sig_hup, sig_usr1;
 	struct ev_timer watchdog, drain_timer;
 	uint64_t watchdog_us;
-	bool draining, ended;
+	bool draining, ended, failed;
 	int status;
 };
 
@@ -189,7 +190,7 @@ dmn_conf_read(struct dmn *d, void (*say)(const struct dmn *, const char *))
 {
 	struct conf_errors errors = { 0 };
 	struct conf *conf = NULL;
-	char why[512];
+	char why[512] = "refused";
 
 	if (conf_load(d->conf_path, &conf, &errors) != 0) {
 		for (size_t i = 0; i < errors.n; i++)
@@ -288,7 +289,7 @@ dmn_drained(struct dmn *d)
 void
 dmn_fail(struct dmn *d)
 {
-	d->status = DMN_EXIT_FAILED;
+	d->failed = true;
 	dmn_end(d);
 }
 
@@ -394,7 +395,7 @@ dmn_process(void)
 	if (getenv("TF_DEBUG_CORE") != NULL)
 		return;
 	(void)setrlimit(RLIMIT_CORE, &none);
-#if !defined(__SANITIZE_ADDRESS__)
+#ifndef TF_SANITIZED /* the leak check attaches to its own process */
 	(void)prctl(PR_SET_DUMPABLE, 0);
 #endif
 }
@@ -439,6 +440,23 @@ dmn_ctl(struct dmn *d)
 	return rc;
 }
 
+/* From init to the end of the loop. */
+static void
+dmn_work(struct dmn *d)
+{
+	if (d->hooks->init(d) != 0) {
+		tf_log(TF_ERROR, "daemon", NULL, "not started");
+		return;
+	}
+	tf_log(TF_INFO, "daemon", NULL, "ready version=%s pid=%d", PACKAGE_VERSION, (int)getpid());
+	dmn_notify("READY=1");
+	if (!d->ended && ev_loop_run(d->loop) != 0)
+		tf_log(TF_ERROR, "daemon", NULL, "the event loop failed errno=%d", errno);
+	else if (!d->failed)
+		d->status = DMN_EXIT_OK;
+	dmn_notify("STOPPING=1");
+}
+
 static void
 dmn_serve(struct dmn *d)
 {
@@ -451,17 +469,11 @@ dmn_serve(struct dmn *d)
 	if (d->loop == NULL || dmn_run_dir(d) != 0)
 		return;
 	dmn_fds_take(&d->fds);
-	if (dmn_signals(d) == 0 && dmn_ctl(d) == 0 && d->hooks->init(d) == 0) {
-		tf_log(TF_INFO, "daemon", NULL, "ready version=%s pid=%d", PACKAGE_VERSION, (int)getpid());
-		dmn_notify("READY=1");
-		d->status = DMN_EXIT_OK;
-		if (!d->ended && ev_loop_run(d->loop) != 0)
-			d->status = DMN_EXIT_FAILED;
-	}
-	dmn_notify("STOPPING=1");
-	if (d->ctl != NULL)
+	if (dmn_signals(d) == 0 && dmn_ctl(d) == 0) {
+		dmn_work(d);
 		ctl_close(&d->ctl);
-	d->hooks->stop(d);
+		d->hooks->stop(d);
+	}
 	dmn_signals_end(d);
 	dmn_fds_free(&d->fds);
 	tf_log(TF_INFO, "daemon", NULL, "ended status=%d", d->status);
@@ -483,8 +495,10 @@ int
 dmn_run(const struct dmn_hooks *hooks, int argc, char **argv)
 {
 	struct dmn d = { .hooks = hooks, .conf_path = TF_CONF_FILE };
-	int rc = dmn_args(&d, argc, argv);
+	int rc;
 
+	assert(hooks->noptions <= DMN_OPTIONS_MAX);
+	rc = dmn_args(&d, argc, argv);
 	if (rc >= 0)
 		return rc;
 	dmn_process();

@@ -4,9 +4,10 @@
  * sockets, notification of the service manager and its watchdog, signals, reload, drain, control
  * socket. A daemon is a table of hooks given to dmn_run; its main() is that one call.
  *
- * Order at start: arguments, configuration, log, clock, limits, run directory, loop, init hook,
- * control socket, READY=1. TERM drains (a second TERM, INT or QUIT ends at once), HUP reloads (a
- * bad file changes nothing and is logged with file and line), USR1 calls dump.
+ * Order at start: arguments, limits, configuration, log, clock, loop, run directory, inherited
+ * sockets, signals, control socket (so that a second instance ends here), init hook, READY=1.
+ * TERM drains (a second TERM, INT or QUIT ends at once), HUP reloads (a bad file changes nothing and
+ * is logged with file and line), USR1 calls dump.
  */
 #ifndef TF_DAEMON_H
 #define TF_DAEMON_H
@@ -42,7 +43,7 @@ struct dmn_hooks {
 	void (*reload)(struct dmn *d, const struct conf *before);
 	/* Stop taking work; call dmn_drained, now or later. NULL: drained at once. */
 	void (*drain)(struct dmn *d);
-	/* Frees what init made, also after a failed init. */
+	/* Frees what init made, also after a failed init; not called when init was not. */
 	void (*stop)(struct dmn *d);
 	/* Logs the state, for USR1. May be NULL. */
 	void (*dump)(struct dmn *d);
@@ -53,7 +54,10 @@ struct dmn_hooks {
 	bool owns_conf; /* frees the configurations itself (gatewayd: threads still use the old one) */
 };
 
-/* Never returns before the daemon has ended: the exit status for main. */
+/*
+ * Never returns before the daemon has ended: the exit status for main. At most 8 options of its own.
+ * Core files are off (unless TF_DEBUG_CORE is in the environment) and the umask is 027.
+ */
 int dmn_run(const struct dmn_hooks *hooks, int argc, char **argv);
 
 struct ev_loop *dmn_loop(struct dmn *d);
