@@ -276,6 +276,8 @@ struct dl_ops {
 	int (*dec_response)(struct dl_dec *d, struct tf_span body);
 	/* The stream ended where its framing allowed: closes what may be closed. The state after it. */
 	int (*dec_end)(struct dl_dec *d);
+	/* We stop it here: what was begun ends with length. As dec_event. */
+	int (*dec_cut)(struct dl_dec *d);
 	enum dl_state (*dec_state)(const struct dl_dec *d);
 
 	struct dl_enc *(*enc_new)(const struct dl_enc_conf *conf);

@@ -107,6 +107,7 @@ void chat_dec_free(struct dl_dec **d);
 int chat_dec_event(struct dl_dec *d, struct tf_span event, struct tf_span data);
 int chat_dec_response(struct dl_dec *d, struct tf_span body);
 int chat_dec_end(struct dl_dec *d);
+int chat_dec_cut(struct dl_dec *d);
 enum dl_state chat_dec_state(const struct dl_dec *d);
 /* The second half of chat_dec_event: d->msg is parsed. */
 int chat_dec_msg(struct dl_dec *d);

@@ -406,9 +406,9 @@ has_content(const struct chat_choice *c)
 	return c->finished || c->nitem > 0 || c->ncall > 0 || c->think.hold.n > 0;
 }
 
-/* The runtime says that it is done: what it forgot to finish is finished for it. */
+/* Nothing more comes: what is not finished is finished here, for that reason. */
 static int
-settle(struct dl_dec *d)
+settle(struct dl_dec *d, enum dl_finish why)
 {
 	struct dl_fault f;
 	bool some = false;
@@ -420,7 +420,7 @@ settle(struct dl_dec *d)
 		some = some || has_content(&d->choice[i]);
 	for (uint32_t i = 0; some && r == 0 && i < d->nchoice; i++)
 		if (d->choice[i].used && !d->choice[i].finished)
-			r = finish(d, i, DL_FINISH_STOP, tf_span(NULL, 0));
+			r = finish(d, i, why, tf_span(NULL, 0));
 	d->done = some && r == 0;
 	if (some)
 		return r;
@@ -446,7 +446,7 @@ chat_dec_event(struct dl_dec *d, struct tf_span event, struct tf_span data)
 	if (d->done || d->failed)
 		return 0;
 	if (is_done_mark(data))
-		return settle(d);
+		return settle(d, DL_FINISH_STOP); /* it forgot to say so */
 	r = chat_msg_parse(&d->msg, data);
 	if (r == TF_E_NOMEM)
 		return r;
@@ -466,7 +466,7 @@ chat_dec_response(struct dl_dec *d, struct tf_span body)
 	if (r == 0)
 		r = chat_dec_msg(d);
 	if (r == 0)
-		r = settle(d);
+		r = settle(d, DL_FINISH_STOP);
 	if (r == 0 || r == TF_E_NOMEM)
 		return r;
 	dl_fault_set(&f, TF_E_UPSTREAM_ERROR, NULL,
@@ -487,6 +487,12 @@ chat_dec_end(struct dl_dec *d)
 	dl_fault_set(&f, TF_E_UPSTREAM_ERROR, NULL, "The model's runtime broke off its answer.");
 	f.retryable = true;
 	return fault(d, &f);
+}
+
+int
+chat_dec_cut(struct dl_dec *d)
+{
+	return settle(d, DL_FINISH_LENGTH);
 }
 
 enum dl_state

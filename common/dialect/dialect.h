@@ -272,6 +272,11 @@ int dl_xlate_end(struct dl_xlate *x, struct tf_buf *out) TF_MUSTCHECK;
  * answer whose finish reasons are all there is completed all the same; else the fault is set.
  */
 int dl_xlate_broken(struct dl_xlate *x, int err, struct tf_buf *out) TF_MUSTCHECK;
+/*
+ * The limits leave no room for more output: ends the answer here as the runtime would at its cap, with finish
+ * reason length. An answer of which nothing is there yet becomes a fault. 0 or TF_E_NOMEM.
+ */
+int dl_xlate_cut(struct dl_xlate *x, struct tf_buf *out) TF_MUSTCHECK;
 /* Borrowed, current after each call. */
 const struct dl_facts *dl_xlate_facts(const struct dl_xlate *x);
 

@@ -19,6 +19,7 @@ const struct dl_ops dl_openai_chat = {
 	.dec_event = chat_dec_event,
 	.dec_response = chat_dec_response,
 	.dec_end = chat_dec_end,
+	.dec_cut = chat_dec_cut,
 	.dec_state = chat_dec_state,
 	.enc_new = chat_enc_new,
 	.enc_free = chat_enc_free,

@@ -643,3 +643,24 @@ dl_xlate_broken(struct dl_xlate *x, int err, struct tf_buf *out)
 	set_usage(x);
 	return 0;
 }
+
+int
+dl_xlate_cut(struct dl_xlate *x, struct tf_buf *out)
+{
+	int r;
+
+	x->out = out;
+	x->facts.tail = SIZE_MAX;
+	if (x->facts.fault.err != 0 || x->facts.complete)
+		return 0;
+	if (x->mode != MODE_EVENTS) {
+		unreadable(x);
+		return 0;
+	}
+	r = begin_answer(x);
+	if (r == 0)
+		r = x->runtime->dec_cut(x->dec);
+	if (r == 0 && x->head.stream && x->facts.fault.err == 0)
+		r = x->surface->enc_flush(x->enc, x->out);
+	return r == 0 ? complete(x) : r;
+}

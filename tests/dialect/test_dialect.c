@@ -605,6 +605,58 @@ test_sse(void **state)
 	assert_sse("data\n\ndatax: 1\n\n", "|;");
 }
 
+/* ---- the cut ------------------------------------------------------------------------------ */
+
+/* Scans the body and makes the translator of one attempt, its answer begun with two pieces of text. */
+static struct dl_xlate *
+cut_start(const char *body, bool canonical, struct tf_buf *out)
+{
+	static struct dl_scan s;
+	struct dl_xlate_conf conf = { .surface = DL_OPENAI_CHAT, .runtime = DL_OPENAI_CHAT, .canonical = canonical,
+		.asked = TF_SPAN("m"), .model = TF_SPAN("n") };
+	static const char answer[] =
+	    "data: {\"id\":\"chatcmpl-1\",\"created\":1,\"model\":\"n\",\"choices\":[{\"index\":0,\"delta\":{\"role\":"
+	    "\"assistant\",\"content\":\"one\"},\"finish_reason\":null}]}\n\n"
+	    "data: {\"id\":\"chatcmpl-1\",\"created\":1,\"model\":\"n\",\"choices\":[{\"index\":0,\"delta\":{\"content\":"
+	    "\" two\"},\"finish_reason\":null}]}\n\n";
+	struct dl_xlate *x;
+
+	dl_scan_init(&s, DL_OPENAI_CHAT, 0, 0);
+	assert_int_equal(dl_scan_end(&s, body, strlen(body)), 0);
+	x = dl_xlate_new(&conf, &s.head);
+	assert_non_null(x);
+	dl_xlate_head(x, 200, TF_SPAN("text/event-stream"), 0);
+	assert_int_equal(dl_xlate_feed(x, answer, sizeof answer - 1, out), 0);
+	return x;
+}
+
+static void
+test_cut(void **state)
+{
+	for (int canonical = 0; canonical < 2; canonical++) {
+		struct tf_buf out = { 0 };
+		struct dl_xlate *x = cut_start("{\"model\":\"m\",\"stream\":true,\"messages\":"
+					       "[{\"role\":\"user\",\"content\":\"x\"}]}", canonical, &out);
+		const struct dl_facts *f = dl_xlate_facts(x);
+		const char *text;
+
+		assert_false(f->complete);
+		assert_int_equal(dl_xlate_cut(x, &out), 0);
+		assert_true(f->complete && f->content && f->estimated);
+		assert_int_equal(f->fault.err, 0);
+		assert_string_equal(f->finish, "length");
+		assert_true(f->usage.completion >= 2);
+		text = tf_buf_cstr(&out);
+		assert_non_null(strstr(text, "\"finish_reason\":\"length\""));
+		assert_non_null(strstr(text, " two"));
+		assert_string_equal(text + out.n - 14, "data: [DONE]\n\n");
+		assert_int_equal(dl_xlate_cut(x, &out), 0); /* once */
+		dl_xlate_free(&x);
+		tf_buf_free(&out);
+	}
+	(void)state;
+}
+
 int
 main(void)
 {
@@ -621,6 +673,7 @@ main(void)
 		cmocka_unit_test(test_scrub),
 		cmocka_unit_test(test_grammar),
 		cmocka_unit_test(test_sse),
+		cmocka_unit_test(test_cut),
 	};
 	int r;
 
