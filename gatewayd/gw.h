@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gatewayd: the structures its files share. A process has one main loop (listeners, control,
+ * signals) and share-nothing threads, each with its own loop, HTTP server, links, key cache and
+ * requests. Nobody outside this folder includes it.
+ */
+#ifndef GW_H
+#define GW_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "common/base/base.h"
+#include "common/conf/conf.h"
+#include "common/dialect/dialect.h"
+#include "common/event/event.h"
+#include "common/http/http.h"
+#include "common/wire/wire.h"
+#include "gatewayd/gw_route.h"
+
+#define GW_TICK_MS 100           /* deadlines, pings and repetitions are looked at this often */
+#define GW_LINK_FRESH_MS 1000    /* silence of billingd after which cached keys count as unverified */
+#define GW_WAIT_MS 3000          /* longest wait for billingd in one step */
+#define GW_ORPHAN_MS 5000        /* longest wait for the END of a cancelled attempt */
+#define GW_SLACK_MS 2000         /* our own deadlines stand this far behind those we hand on */
+#define GW_TRANCHE 1024u         /* output tokens reserved at a time when no cap says more */
+#define GW_UNSETTLED_MAX 200000u /* usage records billingd has not acknowledged; beyond: no new work */
+#define GW_KEYS_MAX 50000u       /* cached keys of a thread */
+#define GW_KEYS_ASKED_MAX 1000u  /* look-ups under way */
+#define GW_BODY_PIECE (256u << 10) /* bytes of one BODY frame */
+
+/* ---- configuration, shared by threads, swapped on reload ------------------------------------ */
+
+struct gw_conf {
+	struct conf *c; /* owned */
+	atomic_uint refs;
+};
+struct gw_conf *gw_conf_new(struct conf *c); /* takes c; one reference; NULL without memory */
+struct gw_conf *gw_conf_ref(struct gw_conf *gc);
+void gw_conf_unref(struct gw_conf **gc);
+
+/* ---- keys and their limits ------------------------------------------------------------------- */
+
+enum gw_key_state {
+	GW_KEY_ASKED,   /* KEY_ASK is under way; requests wait */
+	GW_KEY_KNOWN,   /* verified */
+	GW_KEY_STALE,   /* was known, must be asked again before use */
+	GW_KEY_REFUSED, /* unknown, revoked or expired; believed until `until` */
+};
+
+/* A piece of room in the limits that billingd handed us. */
+struct gw_grant {
+	struct tf_node node; /* gw_key.grants, oldest first */
+	uint64_t number;
+	uint64_t requests, tokens; /* unused */
+	uint64_t expires;          /* tf_mono_ms */
+	uint64_t window;
+};
+
+struct gw_key {
+	struct tf_node lru;  /* gw_thread.keys_lru, least recently used first */
+	struct tf_node busy; /* gw_thread.keys_busy: something is under way or held, the tick looks at it */
+	uint8_t digest[TF_SHA256];
+	enum gw_key_state state;
+	uint64_t until;     /* tf_mono_ms: expiry of the key, or of a refusal; UINT64_MAX never */
+	uint64_t asked;     /* tf_mono_ms of the KEY_ASK under way */
+	struct tf_id ask;   /* its id */
+	unsigned refs;      /* requests that point here */
+	uint8_t id[16], workspace[16];
+	char *name, *workspace_name, *plan;
+	char **models; /* allow-list; none: all */
+	size_t nmodels;
+	uint64_t rpm, tpm; /* of the plan; 0: no limit */
+	struct tf_list waiting;   /* gw_req.wait: for KEY */
+	struct tf_list admitting; /* gw_req.wait: for room, oldest first */
+	struct tf_list grants;
+	bool granting;         /* GRANT_ASK under way */
+	struct tf_id grant_id; /* its id */
+	uint64_t grant_asked;  /* tf_mono_ms */
+	uint64_t grant_again;  /* tf_mono_ms: not before, after a transient refusal */
+	uint64_t reserved;     /* tokens in reservations of running requests */
+	uint64_t window;       /* minute window of the newest grant */
+	uint64_t limit, remaining; /* as billingd said; remaining: beside what our grants hold */
+	int64_t reset;         /* wall clock second in which the window ends; 0 unknown */
+	uint64_t budget;       /* tokens left in the plan's token window; UINT64_MAX: none */
+	uint64_t rate_at;      /* tf_mono_ms: start of the second that is counted */
+	uint64_t rate_requests, rate_tokens; /* admitted in this second so far */
+	uint64_t last_requests, last_tokens; /* in the one before */
+};
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+enum gw_state {
+#define STATE(sym, name, whom) GW_S_##sym,
+#include "gatewayd/state.def"
+#undef STATE
+	GW_S_COUNT
+};
+
+struct gw_usage { /* of the attempt that settles */
+	uint64_t prompt, cache_read, cache_write, completion, reasoning;
+	bool estimated;
+};
+
+struct gw_req {
+	struct tf_node node; /* list of its state */
+	struct tf_node wait; /* gw_key.waiting or .admitting */
+	enum gw_state state;
+	struct gw_thread *t;
+	struct http_req *http; /* NULL once the client has left or was served */
+	struct tf_id id;
+	const struct gw_route *route; /* NULL: the head was refused */
+	char *rest;                   /* what {rest} of the route matched; NULL none */
+	bool anthropic;               /* shape of errors */
+	struct gw_key *key;
+	struct gw_conf *conf;         /* the configuration it began under */
+	uint64_t began, wait_since;   /* tf_mono_ms */
+	int64_t began_wall;           /* ms since 1970 */
+	uint64_t first_us;            /* from began to the first content byte */
+	unsigned status;              /* given to the client; 0 none yet */
+
+	/* inference only */
+	struct dl_scan *scan; /* until dispatch */
+	struct dl_head *head;
+	const struct conf_model *model;
+	char *body;       /* kept until the first content byte, for another attempt */
+	size_t body_len;
+	uint64_t need_prompt, need_output; /* tokens reserved */
+	uint64_t reserved;                 /* tokens moved from grants; 0: nothing held */
+	uint64_t window;
+	bool admitted, extending;
+	uint32_t attempt;
+	uint8_t secret[WIRE_SECRET];
+	struct wire_peer *worker; /* after ACCEPT */
+	char *worker_name;
+	bool routed;              /* routerd has it, not accepted yet */
+	bool cancelled;
+	enum wire_cancel_reason cancel_reason;
+	uint64_t cancel_at;       /* tf_mono_ms of the last CANCEL sent */
+	uint64_t queued_until, first_until, idle_until; /* tf_mono_ms */
+	struct wire_rx rx;
+	struct wire_tx tx;        /* of the body under PULL */
+	uint64_t credit_at;       /* tf_mono_ms of the last CREDIT */
+	uint64_t wrote_at;        /* tf_mono_ms of the last byte for the client */
+	bool begun;               /* status line given */
+	bool content;             /* a content byte was given: no other attempt */
+	bool boundary;            /* the bytes given end between two events */
+	uint64_t out_tokens;
+	char *dropped;            /* request fields without effect */
+};
+
+/* ---- threads and the process ----------------------------------------------------------------- */
+
+struct gw_unsettled { /* a usage record billingd has not acknowledged */
+	struct tf_node node;
+	uint64_t seq;
+	struct tf_id id;
+	uint32_t attempt;
+	struct tf_buf frame;
+};
+
+struct gw_live { /* a model with registered workers, as routerd last said */
+	char *id;
+	uint64_t workers, needs;
+};
+
+struct gw_thread {
+	struct gw *gw;
+	unsigned index;
+	pthread_t tid;
+	char name[WIRE_NAME_MAX + 16];
+	uint64_t boot;
+	struct ev_loop *loop;
+	struct gw_conf *conf;
+	struct http_server *server[2]; /* plain, TLS */
+	struct wire_dial *router, *billing;
+	struct wire_hub *hub;          /* workers */
+	struct ev_timer tick;
+	struct ev_turn reap;           /* frees requests at the end of a turn */
+	struct tf_map reqs;            /* by id */
+	struct tf_list state[GW_S_COUNT];
+	struct tf_map keys, asks;      /* keys by digest; by id of the question under way */
+	struct tf_list keys_lru, keys_busy;
+	uint64_t key_change;           /* last change seen */
+	size_t asked;                  /* KEY_ASKs under way */
+	struct tf_list unsettled;
+	uint64_t seq;                  /* last usage record made */
+	struct gw_live *live;
+	size_t nlive;
+	bool running, draining, drained;
+	uint64_t drain_until;          /* tf_mono_ms */
+	atomic_uint conns;             /* for the main thread's choice */
+};
+
+struct gw_listener;
+struct gw {
+	struct dmn *dmn;
+	struct ev_loop *loop; /* main */
+	struct ev_zctx *zctx;
+	struct gw_conf *conf;
+	struct gw_thread *threads;
+	unsigned nthreads;
+	struct gw_listener *listeners;
+	size_t nlisteners;
+	struct ssl_ctx_st *tls;
+	struct gw_addrs *addrs;
+	atomic_uint conns;
+	atomic_uint undrained; /* threads that still have work */
+};
+
+/* gw.c */
+void gw_drained(void *gw); /* posted by the last thread that has nothing left */
+
+/* gw_thread.c */
+int gw_threads_start(struct gw *gw);
+void gw_threads_stop(struct gw *gw);
+void gw_threads_reload(struct gw *gw);
+void gw_threads_drain(struct gw *gw);
+/* A fresh connection for the least loaded thread; takes fd. */
+void gw_threads_give(struct gw *gw, int fd, bool tls, const struct sockaddr *peer, socklen_t len);
+bool gw_thread_billing_fresh(const struct gw_thread *t);
+
+/* gw_listen.c */
+int gw_listen_start(struct gw *gw);
+void gw_listen_stop(struct gw *gw);
+
+/* gw_addr.c: open connections by client address, all threads */
+struct gw_addrs *gw_addrs_new(void);
+void gw_addrs_free(struct gw_addrs **a);
+bool gw_addrs_take(struct gw_addrs *a, const struct sockaddr *sa, unsigned max);
+void gw_addrs_give(struct gw_addrs *a, const struct sockaddr *sa);
+
+/* gw_req.c: life of a request */
+extern const struct http_server_hooks gw_req_hooks;
+/* The only place that changes req->state. */
+void gw_req_to(struct gw_req *req, enum gw_state state);
+struct gw_req *gw_req_find(struct gw_thread *t, struct tf_id id);
+const char *gw_state_name(enum gw_state state);
+/* Answers an error and ends the request; after the status line as an event of the stream. */
+void gw_req_fail(struct gw_req *req, int err, const char *param, const char *message, uint64_t retry_after_s);
+/* Fields that every answer carries: ids, limits. */
+void gw_req_fields(struct gw_req *req, struct http_fields *f);
+void gw_req_json(struct gw_req *req, int status, const struct tf_buf *body);
+void gw_req_text(struct gw_req *req, int status, const char *type, const struct tf_buf *body);
+/* The answer is ended: waits for the client to take it. */
+void gw_req_replied(struct gw_req *req);
+/* Goes on after a wait for the key. */
+void gw_req_authed(struct gw_req *req, int err);
+void gw_req_free_list(struct gw_thread *t);
+
+/* gw_key.c: authentication */
+/* 0: req->key is verified; TF_E_AGAIN: it waits; positive: refused. */
+int gw_key_auth(struct gw_req *req);
+void gw_key_answer(struct gw_thread *t, const struct wire_frame *f, const struct wire_key *m);
+void gw_key_changed(struct gw_thread *t, const struct wire_key_change *m);
+void gw_key_distrust_all(struct gw_thread *t);
+void gw_key_link_up(struct gw_thread *t);
+void gw_key_drop(struct gw_req *req); /* the request lets go of its key */
+bool gw_key_may(const struct gw_key *k, const char *model_id);
+void gw_key_busy(struct gw_thread *t, struct gw_key *k);
+void gw_key_tick(struct gw_thread *t, uint64_t now);
+void gw_keys_free(struct gw_thread *t);
+
+/* gw_admit.c: room in the limits */
+/* 0: admitted; TF_E_AGAIN: it waits; positive: refused (answered by the caller). */
+int gw_admit(struct gw_req *req);
+/* While it streams: reserves more output when what is reserved runs out. */
+void gw_admit_extend(struct gw_req *req);
+/* Moves what is reserved out of the key's account; the USAGE record returns it to billingd. */
+uint64_t gw_admit_settle(struct gw_req *req);
+void gw_admit_leave(struct gw_req *req); /* stops waiting */
+void gw_admit_grant(struct gw_thread *t, const struct wire_frame *f, const struct wire_grant *m);
+void gw_admit_refuse(struct gw_thread *t, const struct wire_frame *f, const struct wire_grant_refuse *m);
+void gw_admit_recall(struct gw_thread *t, const struct wire_grant_recall *m);
+void gw_admit_key_tick(struct gw_thread *t, struct gw_key *k, uint64_t now);
+void gw_admit_declare(struct gw_thread *t);
+void gw_admit_key_free(struct gw_key *k);
+/* X-RateLimit-Remaining: what billingd holds back plus what our grants hold. */
+uint64_t gw_admit_remaining(const struct gw_key *k);
+
+/* gw_infer.c: body, scan, validation, admission of an inference call */
+void gw_infer_body(struct gw_req *req, bool whole);
+void gw_infer_admitted(struct gw_req *req, int err, const char *message, uint64_t retry_after_s);
+
+/* gw_attempt.c: dispatch, cancel, retry */
+void gw_attempt_start(struct gw_req *req);
+/* The attempt failed on the upstream's side: another one, or the answer. */
+void gw_attempt_failed(struct gw_req *req, int err, bool retryable, const struct wire_end *end);
+void gw_attempt_cancel(struct gw_req *req, enum wire_cancel_reason reason);
+void gw_attempt_tick(struct gw_req *req, uint64_t now);
+void gw_attempt_reject(struct gw_thread *t, const struct wire_frame *f, const struct wire_reject *m);
+void gw_attempt_accept(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_accept *m);
+void gw_attempt_pull(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_pull *m);
+void gw_attempt_router_up(struct gw_thread *t);
+void gw_attempt_router_down(struct gw_thread *t);
+void gw_attempt_worker_down(struct gw_thread *t, struct wire_peer *p);
+/* The client has left or was cut off: end the attempt, keep the account until END. */
+void gw_attempt_orphan(struct gw_req *req, enum wire_cancel_reason reason);
+
+/* gw_relay.c: the answer on its way to the client */
+void gw_relay_event(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_event *m);
+void gw_relay_end(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_end *m);
+void gw_relay_drained(struct gw_req *req, size_t pending);
+void gw_relay_tick(struct gw_req *req, uint64_t now);
+
+/* gw_settle.c: usage records */
+/* Settles the attempt: exactly once for each that was dispatched. end may be NULL: lost. */
+void gw_settle(struct gw_req *req, enum wire_outcome outcome, const struct wire_end *end, int err, bool keep_reservation);
+void gw_settle_ack(struct gw_thread *t, const struct wire_usage_ack *m);
+void gw_settle_resend(struct gw_thread *t);
+void gw_settle_free(struct gw_thread *t);
+
+/* gw_query.c */
+void gw_query_answer(struct gw_thread *t, const struct wire_frame *f, const struct wire_answer *m);
+
+/* gw_models.c */
+void gw_models_live(struct gw_thread *t, const struct wire_models *m);
+bool gw_capability_known(const char *name);
+bool gw_models_any_live(const struct gw_thread *t);
+
+#endif

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attempts. gatewayd alone decides that there is another one: it mints the number and a secret, and
+ * hands the job to routerd, which picks a worker. From ACCEPT on the worker is spoken to directly.
+ * Frames of an attempt that is no more are answered with CANCEL and otherwise ignored.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gatewayd/gw.h"
+
+#define GW_CANCEL_REPEAT_MS 250
+#define GW_RETRY_SHARE 5 /* one attempt in so many may be a retry, beside the first few */
+#define GW_RETRY_FREE 20
+
+/* Retries are a share of what is served, so that a failing runtime is not flooded. */
+static bool
+gw_retry_allowed(bool another)
+{
+	static _Thread_local uint64_t firsts, retries;
+
+	if (!another) {
+		firsts++;
+		return true;
+	}
+	if (retries > GW_RETRY_FREE + firsts / GW_RETRY_SHARE)
+		return false;
+	retries++;
+	return true;
+}
+
+static uint64_t
+gw_left(uint64_t until, uint64_t now)
+{
+	return until > now ? until - now : 0;
+}
+
+static int
+gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
+{
+	const struct conf_gatewayd *c = &req->conf->c->gatewayd;
+	static _Thread_local struct tf_buf head, prefix;
+	struct wire_dispatch m = {
+		.surface = tf_cspan(req->route->surface), .model = tf_cspan(req->model->name),
+		.asked = tf_span(req->head->model, req->head->model_len), .stream = req->head->stream,
+		.needs = req->head->needs, .deadline_ms = gw_left(req->queued_until, now),
+		.workspace = tf_span(req->key->workspace, sizeof req->key->workspace),
+		.gateway = tf_cspan(req->t->name), .gateway_boot = req->t->boot,
+		.secret = tf_span(req->secret, sizeof req->secret), .body_len = req->body_len,
+		.first_ms = c->first_timeout, .idle_ms = c->stream_idle_timeout, .credit = c->unread_max,
+	};
+	struct tf_span payload = { 0 };
+	int rc;
+
+	tf_buf_reset(&head);
+	tf_buf_reset(&prefix);
+	if (dl_head_encode(req->head, &head) != 0)
+		return TF_E_NOMEM;
+	m.head = tf_buf_span(&head);
+	if (req->scan != NULL && req->scan->nprefix > 0)
+		m.prefix = tf_span(req->scan->prefix, req->scan->nprefix * sizeof req->scan->prefix[0]);
+	if (req->body_len <= WIRE_INLINE_BODY)
+		payload = tf_span(req->body, req->body_len);
+	rc = wire_send_dispatch(router, &req->id, req->attempt, &m, payload);
+	if (rc == 0)
+		req->routed = true;
+	return rc;
+}
+
+void
+gw_attempt_start(struct gw_req *req)
+{
+	const struct conf_gatewayd *c = &req->conf->c->gatewayd;
+	struct wire_peer *router = wire_dial_peer(req->t->router);
+	uint64_t now = tf_mono_ms();
+
+	req->attempt++;
+	(void)gw_retry_allowed(req->attempt > 1);
+	tf_random(req->secret, sizeof req->secret);
+	req->worker = NULL;
+	free(req->worker_name);
+	req->worker_name = NULL;
+	req->routed = req->cancelled = false;
+	req->out_tokens = 0;
+	req->rx = (struct wire_rx){ .limit = c->unread_max, .window = c->unread_max };
+	req->tx = (struct wire_tx){ 0 };
+	req->queued_until = now + c->queue_timeout;
+	gw_req_to(req, GW_S_QUEUED);
+	/* no routerd at the moment: it waits in the list, and goes when the link is up */
+	if (router != NULL)
+		(void)gw_dispatch_send(req, router, now);
+}
+
+static void
+gw_cancel_send(struct gw_req *req)
+{
+	struct wire_peer *router = wire_dial_peer(req->t->router);
+	struct wire_cancel m = { .reason = req->cancel_reason };
+
+	req->cancel_at = tf_mono_ms();
+	if (req->worker != NULL)
+		(void)wire_send_cancel(req->worker, &req->id, req->attempt, &m, (struct tf_span){ 0 });
+	else if (req->routed && router != NULL)
+		(void)wire_send_cancel(router, &req->id, req->attempt, &m, (struct tf_span){ 0 });
+}
+
+void
+gw_attempt_cancel(struct gw_req *req, enum wire_cancel_reason reason)
+{
+	if (req->cancelled)
+		return;
+	req->cancelled = true;
+	req->cancel_reason = reason;
+	gw_cancel_send(req);
+}
+
+void
+gw_attempt_orphan(struct gw_req *req, enum wire_cancel_reason reason)
+{
+	gw_attempt_cancel(req, reason);
+	free(req->body);
+	req->body = NULL;
+	if (req->state == GW_S_QUEUED) {
+		/* nobody accepted it: it costs nothing; a late ACCEPT finds no request and is cancelled */
+		gw_settle(req, WIRE_OUTCOME_FAILED, NULL, TF_E_CLIENT_CLOSED, false);
+		gw_req_to(req, GW_S_DONE);
+		return;
+	}
+	req->wait_since = tf_mono_ms();
+	gw_req_to(req, GW_S_ORPHAN);
+}
+
+void
+gw_attempt_failed(struct gw_req *req, int err, bool retryable, const struct wire_end *end)
+{
+	char param[DL_PARAM_MAX], message[DL_MESSAGE_MAX];
+	bool again = retryable && !req->content && req->http != NULL && !req->t->draining &&
+	    req->attempt <= (uint64_t)req->conf->c->gatewayd.retries && gw_retry_allowed(true);
+	uint64_t retry_after = end ? end->retry_after_s : 0;
+
+	/* an attempt that gave content before it failed is charged for what it gave */
+	gw_settle(req, req->content ? WIRE_OUTCOME_PARTIAL : WIRE_OUTCOME_FAILED, end, err, again);
+	if (again) {
+		tf_log(TF_INFO, "attempt", &req->id, "failed, trying another attempt=%u code=%s", req->attempt,
+		    tf_err_row(err)->code);
+		tf_metric_add(TF_M_GW_RETRIES, 1);
+		gw_attempt_start(req);
+		return;
+	}
+	if (req->state == GW_S_ORPHAN || req->http == NULL) {
+		gw_req_to(req, GW_S_DONE);
+		return;
+	}
+	snprintf(param, sizeof param, TF_SPAN_FMT, TF_SPAN_ARG(end ? end->param : (struct tf_span){ 0 }));
+	snprintf(message, sizeof message, TF_SPAN_FMT, TF_SPAN_ARG(end ? end->message : (struct tf_span){ 0 }));
+	gw_req_fail(req, err, param[0] ? param : NULL, message[0] ? message : NULL, retry_after);
+}
+
+/* ---- what routerd and workers say ------------------------------------------------------------ */
+
+static bool
+gw_attempt_is(const struct gw_req *req, const struct wire_frame *f)
+{
+	return req != NULL && req->attempt == f->attempt;
+}
+
+void
+gw_attempt_reject(struct gw_thread *t, const struct wire_frame *f, const struct wire_reject *m)
+{
+	struct gw_req *req = gw_req_find(t, f->id);
+	struct wire_end end = { .message = m->message, .retry_after_s = m->retry_after_s };
+	const struct tf_err_row *row;
+	char code[64];
+
+	if (!gw_attempt_is(req, f) || req->state != GW_S_QUEUED || !req->routed)
+		return;
+	snprintf(code, sizeof code, TF_SPAN_FMT, TF_SPAN_ARG(m->code));
+	row = tf_err_by_code(code);
+	req->routed = false;
+	gw_attempt_failed(req, row ? row->err : TF_E_MODEL_UNAVAILABLE, m->lost != 0, &end);
+}
+
+static void
+gw_stray(struct wire_peer *p, const struct wire_frame *f)
+{
+	struct wire_cancel m = { .reason = WIRE_CANCEL_CLIENT_GONE };
+
+	(void)wire_send_cancel(p, &f->id, f->attempt, &m, (struct tf_span){ 0 });
+}
+
+void
+gw_attempt_accept(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_accept *m)
+{
+	struct gw_req *req = gw_req_find(t, f->id);
+	uint64_t now = tf_mono_ms();
+
+	if (!gw_attempt_is(req, f) || req->state != GW_S_QUEUED) {
+		gw_stray(p, f);
+		return;
+	}
+	/* whoever knows the secret was given the job; it must also be who the link says it is */
+	if (m->secret.n != sizeof req->secret || !tf_ct_equal(m->secret.p, req->secret, sizeof req->secret) ||
+	    !tf_span_is(m->worker, p->name) || m->boot != p->boot) {
+		wire_drop(p, "ACCEPT of a job that was not given to it");
+		return;
+	}
+	req->worker = p;
+	req->worker_name = tf_span_dup(m->worker);
+	req->first_until = now + req->conf->c->gatewayd.first_timeout + GW_SLACK_MS;
+	req->wrote_at = now;
+	gw_req_to(req, GW_S_ACCEPTED);
+	free(req->scan);
+	req->scan = NULL;
+}
+
+static void
+gw_body_push(struct gw_req *req)
+{
+	while (req->body != NULL && wire_tx_room(&req->tx) > 0 && req->tx.sent < req->body_len) {
+		size_t n = req->body_len - (size_t)req->tx.sent;
+		struct wire_body m = { .offset = req->tx.sent };
+
+		if (n > wire_tx_room(&req->tx))
+			n = wire_tx_room(&req->tx);
+		if (n > GW_BODY_PIECE)
+			n = GW_BODY_PIECE;
+		if (wire_send_body(req->worker, &req->id, req->attempt, &m, tf_span(req->body + req->tx.sent, n)) != 0)
+			return;
+		req->tx.sent += n;
+	}
+}
+
+void
+gw_attempt_pull(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_pull *m)
+{
+	struct gw_req *req = gw_req_find(t, f->id);
+
+	if (!gw_attempt_is(req, f) || req->worker != p) {
+		gw_stray(p, f);
+		return;
+	}
+	if (wire_tx_credit(&req->tx, m->limit))
+		gw_body_push(req);
+}
+
+void
+gw_attempt_router_down(struct gw_thread *t)
+{
+	struct tf_node *e, *tmp;
+
+	TF_LIST_EACH(&t->state[GW_S_QUEUED], e, tmp) {
+		struct gw_req *req = TF_CONTAINER(e, struct gw_req, node);
+
+		if (!req->routed)
+			continue;
+		/* not accepted: it goes again as the next attempt; the list grows at its end only, with unrouted ones */
+		req->routed = false;
+		gw_attempt_failed(req, TF_E_OVERLOADED, true, NULL);
+	}
+}
+
+void
+gw_attempt_router_up(struct gw_thread *t)
+{
+	struct wire_peer *router = wire_dial_peer(t->router);
+	uint64_t now = tf_mono_ms();
+	struct tf_node *e, *tmp;
+
+	TF_LIST_EACH(&t->state[GW_S_QUEUED], e, tmp) {
+		struct gw_req *req = TF_CONTAINER(e, struct gw_req, node);
+
+		if (!req->routed && router != NULL && gw_dispatch_send(req, router, now) != 0)
+			return;
+	}
+}
+
+void
+gw_attempt_worker_down(struct gw_thread *t, struct wire_peer *p)
+{
+	static const enum gw_state states[] = { GW_S_ACCEPTED, GW_S_STREAM, GW_S_ORPHAN };
+
+	for (size_t i = 0; i < TF_LEN(states); i++) {
+		struct tf_node *e, *tmp;
+
+		TF_LIST_EACH(&t->state[states[i]], e, tmp) {
+			struct gw_req *req = TF_CONTAINER(e, struct gw_req, node);
+
+			if (req->worker != p)
+				continue;
+			req->worker = NULL;
+			gw_attempt_failed(req, TF_E_UPSTREAM_ERROR, true, NULL);
+		}
+	}
+}
+
+/* ---- deadlines ------------------------------------------------------------------------------- */
+
+static void
+gw_tick_orphan(struct gw_req *req, uint64_t now)
+{
+	if (now - req->wait_since < GW_ORPHAN_MS)
+		return;
+	gw_settle(req, req->out_tokens > 0 ? WIRE_OUTCOME_PARTIAL : WIRE_OUTCOME_LOST, NULL, TF_E_CLIENT_CLOSED, false);
+	gw_req_to(req, GW_S_DONE);
+}
+
+void
+gw_attempt_tick(struct gw_req *req, uint64_t now)
+{
+	if (req->cancelled && now - req->cancel_at >= GW_CANCEL_REPEAT_MS)
+		gw_cancel_send(req);
+	switch (req->state) {
+	case GW_S_QUEUED:
+		/* routerd refuses in time; this is for a routerd that is away or lost our job */
+		if (now < req->queued_until + (req->routed ? GW_SLACK_MS : 0))
+			break;
+		gw_attempt_cancel(req, WIRE_CANCEL_TIMEOUT);
+		gw_attempt_failed(req, req->routed ? TF_E_OVERLOADED : TF_E_MODEL_UNAVAILABLE, false, NULL);
+		break;
+	case GW_S_ACCEPTED:
+	case GW_S_STREAM:
+		if (now < (req->content ? req->idle_until : req->first_until))
+			break;
+		gw_attempt_cancel(req, WIRE_CANCEL_TIMEOUT);
+		gw_attempt_failed(req, TF_E_UPSTREAM_TIMEOUT, false, NULL);
+		break;
+	case GW_S_ORPHAN:
+		gw_tick_orphan(req, now);
+		break;
+	default:
+		break;
+	}
+}

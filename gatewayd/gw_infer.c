@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An inference call up to its first attempt: the body is scanned as it arrives, then the model is
+ * looked up and the request held against what it can, then it is admitted. Whatever is wrong is
+ * said here, before anything is charged or queued.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "gatewayd/gw.h"
+#include "gatewayd/gw_op.h"
+
+/* Tokens a template adds at most for each message, tool and piece of media, beside its text. */
+#define GW_TOKENS_MESSAGE 16
+#define GW_TOKENS_MEDIA 4096
+
+static int
+gw_infer_media_type(const struct http_req *http)
+{
+	struct tf_span type = http_req_get(http, HTTP_H_CONTENT_TYPE);
+	struct tf_span enc = http_req_get(http, HTTP_H_CONTENT_ENCODING);
+
+	if (enc.p != NULL && !tf_span_caseeq(enc, "identity"))
+		return TF_E_UNSUPPORTED_MEDIA_TYPE;
+	/* curl -d says x-www-form-urlencoded of whatever it sends: only what cannot be JSON is refused */
+	if (type.p != NULL && type.n >= 10 && tf_span_caseeq((struct tf_span){ type.p, 10 }, "multipart/"))
+		return TF_E_UNSUPPORTED_MEDIA_TYPE;
+	return 0;
+}
+
+int
+gw_op_inference(struct gw_req *req)
+{
+	const struct conf_gatewayd *c = &req->conf->c->gatewayd;
+	int err = gw_infer_media_type(req->http);
+
+	if (err != 0)
+		return err;
+	if (req->t->draining)
+		return TF_E_OVERLOADED;
+	req->scan = malloc(sizeof *req->scan);
+	if (req->scan == NULL)
+		return TF_E_SERVER_ERROR;
+	dl_scan_init(req->scan, dl_dialect_by_name(tf_cspan(req->route->surface)), (unsigned)c->json_depth,
+	    (uint32_t)c->json_nodes);
+	gw_req_to(req, GW_S_BODY);
+	http_req_read_body(req->http, c->body_max);
+	return 0;
+}
+
+static void
+gw_infer_refuse(struct gw_req *req, const struct dl_fault *f)
+{
+	gw_req_fail(req, f->err > 0 ? f->err : TF_E_BAD_REQUEST, f->param[0] ? f->param : NULL,
+	    f->message[0] ? f->message : NULL, f->retry_after_s);
+}
+
+static uint32_t
+gw_infer_can(const struct conf_model *m)
+{
+	uint32_t can = dl_need_always();
+
+	for (size_t i = 0; i < m->capabilities.n; i++)
+		can |= dl_need_by_capability(tf_cspan(m->capabilities.v[i]));
+	return can;
+}
+
+/* The model, and whether this key and this request may have it. */
+static int
+gw_infer_model(struct gw_req *req, struct dl_fault *f)
+{
+	const struct conf_model *m = conf_find_model(req->conf->c, tf_span(req->head->model, req->head->model_len));
+	struct tf_span asked = tf_span(req->head->model, req->head->model_len);
+
+	if (m == NULL || !gw_key_may(req->key, m->name)) {
+		dl_fault_set(f, TF_E_MODEL_NOT_FOUND, "model",
+		    "The model %s does not exist or this key has no access to it. GET /v1/models lists the models.",
+		    tf_log_q(asked));
+		return TF_E_NOENT;
+	}
+	if (strcmp(m->status, "unavailable") == 0 || strcmp(m->status, "coming_soon") == 0) {
+		dl_fault_set(f, TF_E_MODEL_UNAVAILABLE, "model", NULL);
+		return TF_E_NOENT;
+	}
+	req->model = m;
+	return dl_need_check(req->head->needs, gw_infer_can(m), asked, f);
+}
+
+/* Upper bounds of what the call can cost in tokens: every byte of text may be a token. */
+static void
+gw_infer_need(struct gw_req *req)
+{
+	const struct dl_head *h = req->head;
+	uint64_t cap = h->max_output ? h->max_output * h->n : GW_TRANCHE * h->n;
+	uint64_t tpm = req->key->tpm;
+
+	req->need_prompt = h->prompt_bytes + (uint64_t)req->model->prompt_overhead +
+	    GW_TOKENS_MESSAGE * ((uint64_t)h->messages + h->tools) +
+	    GW_TOKENS_MEDIA * ((uint64_t)h->images + h->audios + h->files);
+	/* a cap that the plan's minute cannot hold is reserved piece by piece, like none */
+	if (tpm != 0 && req->need_prompt + cap > tpm)
+		cap = GW_TRANCHE * h->n < cap ? GW_TRANCHE * h->n : cap;
+	if (tpm != 0 && req->need_prompt + cap > tpm && req->need_prompt < tpm)
+		cap = tpm - req->need_prompt;
+	req->need_output = cap;
+}
+
+static void
+gw_infer_go(struct gw_req *req)
+{
+	struct dl_fault f = { 0 };
+	int rc;
+
+	if (gw_infer_model(req, &f) != 0) {
+		gw_infer_refuse(req, &f);
+		return;
+	}
+	gw_infer_need(req);
+	rc = gw_admit(req);
+	if (rc == TF_E_AGAIN)
+		return;
+	if (rc == TF_E_BAD_REQUEST)
+		gw_infer_admitted(req, rc, "The request is larger than the plan's tokens per minute allow.", 0);
+	else
+		gw_infer_admitted(req, rc, NULL, 0);
+}
+
+void
+gw_infer_body(struct gw_req *req, bool whole)
+{
+	struct tf_span body = http_req_body(req->http);
+	int rc = whole ? dl_scan_end(req->scan, body.p, body.n) : dl_scan_feed(req->scan, body.p, body.n);
+
+	if (rc != 0) {
+		gw_infer_refuse(req, &req->scan->fault);
+		return;
+	}
+	if (!whole) {
+		if (http_server_body_bytes(req->t->server[0]) + http_server_body_bytes(req->t->server[1]) >
+		    req->conf->c->gatewayd.body_memory)
+			http_req_pause(req->http); /* the tick lets it go on */
+		return;
+	}
+	req->head = malloc(sizeof *req->head);
+	if (req->head == NULL) {
+		gw_req_fail(req, TF_E_SERVER_ERROR, NULL, NULL, 0);
+		return;
+	}
+	*req->head = req->scan->head;
+	req->body = http_req_take_body(req->http, &req->body_len);
+	gw_infer_go(req);
+}
+
+void
+gw_infer_admitted(struct gw_req *req, int err, const char *message, uint64_t retry_after_s)
+{
+	if (err != 0) {
+		gw_req_fail(req, err, NULL, message, retry_after_s);
+		return;
+	}
+	gw_attempt_start(req);
+}

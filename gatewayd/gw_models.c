@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The catalogue as clients see it, and what routerd says of live workers. Listings come from the
+ * configuration, limited to what the key may use; the extra members are the product's (R67).
+ */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "common/json/json.h"
+#include "gatewayd/gw.h"
+#include "gatewayd/gw_op.h"
+
+static void
+gw_live_free(struct gw_thread *t)
+{
+	for (size_t i = 0; i < t->nlive; i++)
+		free(t->live[i].id);
+	free(t->live);
+	t->live = NULL;
+	t->nlive = 0;
+}
+
+void
+gw_models_live(struct gw_thread *t, const struct wire_models *m)
+{
+	struct wire_rep it;
+	struct tf_span s;
+
+	gw_live_free(t);
+	if (m == NULL)
+		return;
+	it = m->model;
+	while (wire_next(&it, &s)) {
+		struct wire_live_rec rec;
+		struct gw_live *v;
+
+		if (wire_dec_live_rec(s, &rec) != 0)
+			return;
+		v = realloc(t->live, (t->nlive + 1) * sizeof *v);
+		if (v == NULL)
+			return;
+		t->live = v;
+		v[t->nlive] = (struct gw_live){ .id = tf_span_dup(rec.id), .workers = rec.workers, .needs = rec.needs };
+		if (v[t->nlive].id == NULL)
+			return;
+		t->nlive++;
+	}
+}
+
+bool
+gw_models_any_live(const struct gw_thread *t)
+{
+	for (size_t i = 0; i < t->nlive; i++)
+		if (t->live[i].workers > 0)
+			return true;
+	return false;
+}
+
+static struct tf_span
+gw_model_provider(const struct conf_model *m)
+{
+	const char *slash = strchr(m->name, '/');
+
+	if (m->provider != NULL)
+		return tf_cspan(m->provider);
+	return slash ? tf_span(m->name, (size_t)(slash - m->name)) : tf_cspan("system");
+}
+
+/* Names are those of conf.def's help; each is a member, so that a client can test for it. */
+static const char *const gw_capability_names[] = {
+	"chat", "completions", "tools", "json", "vision", "audio", "thinking", "streaming", "embeddings", "images",
+	"speech", "transcription", "rerank",
+};
+
+bool
+gw_capability_known(const char *name)
+{
+	for (size_t i = 0; i < TF_LEN(gw_capability_names); i++)
+		if (strcmp(gw_capability_names[i], name) == 0)
+			return true;
+	return dl_need_by_capability(tf_cspan(name)) != 0;
+}
+
+static bool
+gw_model_has(const struct conf_model *m, const char *capability)
+{
+	for (size_t i = 0; i < m->capabilities.n; i++)
+		if (strcmp(m->capabilities.v[i], capability) == 0)
+			return true;
+	return false;
+}
+
+static void
+gw_model_length(struct js_w *w, const char *name, int64_t v)
+{
+	if (v > 0)
+		js_w_ki64(w, name, v);
+	else
+		js_w_knull(w, name);
+}
+
+static void
+gw_model_write(struct js_w *w, const struct conf_model *m)
+{
+	js_w_object(w);
+	js_w_kcstr(w, "id", m->name);
+	js_w_kcstr(w, "object", "model");
+	js_w_ki64(w, "created", m->created);
+	js_w_kstr(w, "owned_by", gw_model_provider(m));
+	js_w_kcstr(w, "name", m->display_name ? m->display_name : m->name);
+	js_w_kstr(w, "provider", gw_model_provider(m));
+	js_w_kcstr(w, "modality", m->modality);
+	js_w_kcstr(w, "status", m->status);
+	js_w_kbool(w, "ultrafast", m->ultrafast);
+	gw_model_length(w, "context_length", m->context);
+	gw_model_length(w, "max_model_len", m->context);
+	gw_model_length(w, "max_output_tokens", m->max_output ? m->max_output : m->context);
+	js_w_key(w, "capabilities");
+	js_w_object(w);
+	for (size_t i = 0; i < TF_LEN(gw_capability_names); i++)
+		js_w_kbool(w, gw_capability_names[i], gw_model_has(m, gw_capability_names[i]));
+	js_w_object_end(w);
+	js_w_knull(w, "pricing");
+	js_w_key(w, "aliases");
+	js_w_array(w);
+	for (size_t i = 0; i < m->aliases.n; i++)
+		js_w_cstr(w, m->aliases.v[i]);
+	js_w_array_end(w);
+	js_w_object_end(w);
+}
+
+static void
+gw_models_reply(struct gw_req *req, struct js_w *w, struct tf_buf *out)
+{
+	if (js_w_done(w) != 0)
+		gw_req_fail(req, TF_E_SERVER_ERROR, NULL, NULL, 0);
+	else
+		gw_req_json(req, 200, out);
+	tf_buf_free(out);
+}
+
+int
+gw_op_models(struct gw_req *req)
+{
+	const struct conf *c = req->conf->c;
+	struct tf_buf out = { 0 };
+	struct js_w w;
+
+	js_w_init(&w, &out);
+	js_w_object(&w);
+	js_w_kcstr(&w, "object", "list");
+	js_w_key(&w, "data");
+	js_w_array(&w);
+	for (size_t i = 0; i < c->model_n; i++)
+		if (gw_key_may(req->key, c->model[i].name))
+			gw_model_write(&w, &c->model[i]);
+	js_w_array_end(&w);
+	js_w_object_end(&w);
+	gw_models_reply(req, &w, &out);
+	return 0;
+}
+
+int
+gw_op_model(struct gw_req *req)
+{
+	const struct conf_model *m = conf_find_model(req->conf->c, tf_cspan(req->rest));
+	struct tf_buf out = { 0 };
+	struct js_w w;
+
+	if (m == NULL || !gw_key_may(req->key, m->name))
+		return TF_E_MODEL_NOT_FOUND;
+	js_w_init(&w, &out);
+	gw_model_write(&w, m);
+	gw_models_reply(req, &w, &out);
+	return 0;
+}

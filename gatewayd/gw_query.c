@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * GET /v1/usage: the query string becomes a QUERY to billingd, whose ANSWER is the body. billingd
+ * owns the meaning of the arguments; only their form is known here.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/json/json.h"
+#include "gatewayd/gw.h"
+#include "gatewayd/gw_op.h"
+
+#define GW_QUERY_ARG_MAX 256
+
+/* name=value&.. as a JSON object of strings. TF_E_INVAL: not decodable. */
+static int
+gw_query_args(struct tf_span query, struct tf_buf *out)
+{
+	struct tf_span name, value;
+	struct js_w w;
+	size_t pos = 0;
+
+	js_w_init(&w, out);
+	js_w_object(&w);
+	while (http_query_next(query, &pos, &name, &value)) {
+		char k[GW_QUERY_ARG_MAX], v[GW_QUERY_ARG_MAX];
+		ssize_t kn = http_query_decode(name, k, sizeof k), vn = 0;
+
+		if (name.n == 0)
+			continue;
+		if (value.p != NULL)
+			vn = http_query_decode(value, v, sizeof v);
+		if (kn < 0 || vn < 0)
+			return TF_E_INVAL;
+		js_w_keyn(&w, tf_span(k, (size_t)kn));
+		js_w_str(&w, tf_span(v, (size_t)vn));
+	}
+	js_w_object_end(&w);
+	return js_w_done(&w);
+}
+
+int
+gw_op_usage(struct gw_req *req)
+{
+	struct wire_peer *p = wire_dial_peer(req->t->billing);
+	struct tf_buf args = { 0 };
+	struct wire_query m = { .name = TF_SPAN("usage"), .workspace = tf_span(req->key->workspace, 16) };
+	int rc;
+
+	if (p == NULL)
+		return TF_E_OVERLOADED;
+	if (gw_query_args(http_req_query(req->http), &args) != 0) {
+		tf_buf_free(&args);
+		return TF_E_BAD_REQUEST;
+	}
+	m.args = tf_buf_span(&args);
+	rc = wire_send_query(p, &req->id, 0, &m, (struct tf_span){ 0 });
+	tf_buf_free(&args);
+	if (rc != 0)
+		return TF_E_OVERLOADED;
+	req->wait_since = tf_mono_ms();
+	gw_req_to(req, GW_S_QUERY);
+	return 0;
+}
+
+void
+gw_query_answer(struct gw_thread *t, const struct wire_frame *f, const struct wire_answer *m)
+{
+	struct gw_req *req = gw_req_find(t, f->id);
+	struct tf_buf body = { 0 };
+	char code[64], param[DL_PARAM_MAX], message[DL_MESSAGE_MAX];
+
+	if (req == NULL || req->state != GW_S_QUERY)
+		return;
+	if (m->code.n > 0) {
+		const struct tf_err_row *row;
+
+		snprintf(code, sizeof code, TF_SPAN_FMT, TF_SPAN_ARG(m->code));
+		snprintf(param, sizeof param, TF_SPAN_FMT, TF_SPAN_ARG(m->param));
+		snprintf(message, sizeof message, TF_SPAN_FMT, TF_SPAN_ARG(m->message));
+		row = tf_err_by_code(code);
+		gw_req_fail(req, row ? row->err : TF_E_SERVER_ERROR, param[0] ? param : NULL, message[0] ? message : NULL, 0);
+		return;
+	}
+	if (tf_buf_addspan(&body, f->payload) != 0)
+		gw_req_fail(req, TF_E_SERVER_ERROR, NULL, NULL, 0);
+	else
+		gw_req_json(req, 200, &body);
+	tf_buf_free(&body);
+}

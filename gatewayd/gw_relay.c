@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The answer on its way from a worker to the client. The bytes come ready; this file commits the
+ * status line, passes them on, grants credit as the client takes them, keeps a silent stream alive
+ * and settles at the end. A slow client costs unread_max bytes here and stalls its own runtime.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gatewayd/gw.h"
+
+#define GW_CREDIT_REPEAT_MS 1000
+
+static struct gw_req *
+gw_relay_find(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f)
+{
+	struct gw_req *req = gw_req_find(t, f->id);
+
+	if (req == NULL || req->attempt != f->attempt || req->worker != p)
+		return NULL;
+	return req;
+}
+
+/* Gives the status line; type and length are known from the first EVENT, or this is a ping. */
+static int
+gw_relay_begin(struct gw_req *req, struct tf_span type, int64_t length)
+{
+	struct http_fields f;
+
+	gw_req_fields(req, &f);
+	if (req->head->stream) {
+		http_fields_add(&f, "content-type", "text/event-stream; charset=utf-8");
+		http_fields_add(&f, "cache-control", "no-cache");
+		http_fields_add(&f, "x-accel-buffering", "no");
+	} else {
+		http_fields_add_str(&f, "content-type",
+		    type.n ? (struct tf_span){ type.p, type.n } : TF_SPAN("application/json"));
+	}
+	if (req->dropped != NULL)
+		http_fields_add(&f, "x-tf-dropped", req->dropped);
+	req->begun = true;
+	req->status = 200;
+	return http_respond_begin(req->http, 200, &f, length);
+}
+
+static void
+gw_relay_first(struct gw_req *req, uint64_t now)
+{
+	req->content = true;
+	req->first_us = (now - req->began) * 1000;
+	tf_metric_observe(TF_M_GW_TTFT_SECONDS, req->first_us * 1000);
+	/* no other attempt from here: the body is of no use any more */
+	free(req->body);
+	req->body = NULL;
+	gw_req_to(req, GW_S_STREAM);
+}
+
+static void
+gw_relay_credit(struct gw_req *req, size_t pending, bool force, uint64_t now)
+{
+	struct wire_credit m;
+
+	if (req->worker == NULL || (!wire_rx_credit(&req->rx, pending) && !force))
+		return;
+	m = (struct wire_credit){ .limit = req->rx.limit };
+	req->credit_at = now;
+	(void)wire_send_credit(req->worker, &req->id, req->attempt, &m, (struct tf_span){ 0 });
+}
+
+/* The worker broke the rules of the stream: the attempt is void. */
+static void
+gw_relay_void(struct gw_req *req, const char *why)
+{
+	tf_log(TF_WARN, "relay", &req->id, "attempt void reason=%s worker=%s", tf_log_q(tf_cspan(why)),
+	    req->worker_name ? req->worker_name : "-");
+	gw_attempt_cancel(req, WIRE_CANCEL_RETRY);
+	gw_attempt_failed(req, TF_E_UPSTREAM_ERROR, true, NULL);
+}
+
+void
+gw_relay_event(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_event *m)
+{
+	struct gw_req *req = gw_relay_find(t, p, f);
+	uint64_t now;
+
+	if (req == NULL) {
+		struct wire_cancel c = { .reason = WIRE_CANCEL_CLIENT_GONE };
+
+		(void)wire_send_cancel(p, &f->id, f->attempt, &c, (struct tf_span){ 0 });
+		return;
+	}
+	if (m->out_tokens > req->out_tokens)
+		req->out_tokens = m->out_tokens;
+	if (req->state != GW_S_ACCEPTED && req->state != GW_S_STREAM)
+		return; /* an orphan: only the account is of interest */
+	if (wire_rx_data(&req->rx, m->offset, f->payload.n) != 0) {
+		gw_relay_void(req, "a gap in its answer, or more than its credit");
+		return;
+	}
+	now = tf_mono_ms();
+	req->idle_until = now + req->conf->c->gatewayd.stream_idle_timeout + GW_SLACK_MS;
+	if (f->payload.n == 0)
+		return;
+	if (!req->begun) {
+		if (m->dropped.n > 0)
+			req->dropped = tf_span_dup(m->dropped);
+		if (gw_relay_begin(req, m->content_type,
+		    req->head->stream || !wire_has(m, EVENT, length) ? HTTP_STREAM : (int64_t)m->length) != 0)
+			return; /* on_abort follows */
+	}
+	if (!req->content)
+		gw_relay_first(req, now);
+	req->boundary = (m->flags & WIRE_EV_BOUNDARY) != 0;
+	req->wrote_at = now;
+	tf_metric_add(TF_M_GW_BYTES_OUT, f->payload.n);
+	if (http_respond_write(req->http, f->payload.p, f->payload.n) != 0)
+		return;
+	gw_relay_credit(req, http_req_pending(req->http), false, now);
+	gw_admit_extend(req);
+}
+
+static void
+gw_relay_served(struct gw_req *req, const struct wire_end *m)
+{
+	gw_settle(req, (enum wire_outcome)m->outcome, m, 0, false);
+	if (!req->begun && gw_relay_begin(req, (struct tf_span){ 0 }, 0) != 0)
+		return;
+	if (http_respond_end(req->http) == 0) {
+		const char *labels[2] = { req->route->name, "200" };
+
+		tf_metric_add_l(TF_M_GW_REQUESTS, 1, labels);
+		gw_req_replied(req);
+	}
+}
+
+void
+gw_relay_end(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_end *m)
+{
+	struct gw_req *req = gw_relay_find(t, p, f);
+	const struct tf_err_row *row = NULL;
+	char code[64];
+
+	(void)wire_send_lazy(p, WIRE_END_ACK, &f->id, f->attempt, &(struct wire_end_ack){ 0 }, (struct tf_span){ 0 });
+	if (req == NULL)
+		return;
+	req->worker = NULL; /* the attempt is over on its side */
+	if (req->state == GW_S_ORPHAN) {
+		gw_settle(req, m->outcome == WIRE_OUTCOME_FAILED ? WIRE_OUTCOME_FAILED : WIRE_OUTCOME_PARTIAL, m,
+		    TF_E_CLIENT_CLOSED, false);
+		gw_req_to(req, GW_S_DONE);
+		return;
+	}
+	if (m->code.n > 0) {
+		snprintf(code, sizeof code, TF_SPAN_FMT, TF_SPAN_ARG(m->code));
+		row = tf_err_by_code(code);
+		gw_attempt_failed(req, row ? row->err : TF_E_UPSTREAM_ERROR, m->retryable != 0, m);
+		return;
+	}
+	if (m->total != req->rx.next || m->outcome != WIRE_OUTCOME_SERVED) {
+		gw_attempt_failed(req, TF_E_UPSTREAM_ERROR, true, m);
+		return;
+	}
+	gw_relay_served(req, m);
+}
+
+void
+gw_relay_drained(struct gw_req *req, size_t pending)
+{
+	gw_relay_credit(req, pending, false, tf_mono_ms());
+}
+
+void
+gw_relay_tick(struct gw_req *req, uint64_t now)
+{
+	struct tf_span ping;
+
+	/* CREDIT may have been lost with a link that broke for a moment */
+	if (req->rx.limit > req->rx.window && now - req->credit_at >= GW_CREDIT_REPEAT_MS)
+		gw_relay_credit(req, http_req_pending(req->http), true, now);
+	if (!req->head->stream || !req->boundary || now - req->wrote_at < req->conf->c->gatewayd.ping_after)
+		return;
+	if (!req->begun && gw_relay_begin(req, (struct tf_span){ 0 }, HTTP_STREAM) != 0)
+		return;
+	/* the runtime's timers look at the runtime only: a ping moves nothing but its own clock */
+	req->wrote_at = now;
+	ping = dl_ping(req->head->surface);
+	(void)http_respond_write(req->http, ping.p, ping.n);
+}

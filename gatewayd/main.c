@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "common/daemon/daemon.h"
+#include "gatewayd/gatewayd.h"
+
+int
+main(int argc, char **argv)
+{
+	return dmn_run(&gatewayd, argc, argv);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The route table against every way in which clients join a base URL and a path. */
+#include "config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "gatewayd/gw_route.h"
+
+struct row {
+	enum http_method method;
+	const char *path;
+	bool version; /* sends anthropic-version */
+	int err;
+	enum gw_route_id route;
+	bool anthropic;
+	const char *rest;
+};
+
+#define POST HTTP_M_POST
+#define GET HTTP_M_GET
+#define OK(m, p, r, rest) { m, p, false, 0, GW_R_##r, false, rest }
+#define NO(m, p, e, a) { m, p, false, TF_E_##e, GW_R_COUNT, a, NULL }
+
+static const struct row rows[] = {
+	OK(POST, "/v1/chat/completions", CHAT, NULL),
+	OK(POST, "/v1/chat/completions/", CHAT, NULL),
+	OK(POST, "//v1//chat///completions", CHAT, NULL),
+	OK(POST, "/openai/v1/chat/completions", CHAT, NULL),
+	OK(POST, "/openai/chat/completions", CHAT, NULL),
+	OK(POST, "/openai/v1/v1/chat/completions", CHAT, NULL),
+	OK(GET, "/v1/models", MODELS, NULL),
+	OK(HTTP_M_HEAD, "/v1/models", MODELS, NULL),
+	OK(GET, "/v1/models/", MODELS, NULL),
+	OK(GET, "/openai/models", MODELS, NULL),
+	OK(GET, "/v1/models/omniva/tiny", MODEL, "omniva/tiny"),
+	OK(GET, "/v1/models/omniva%2Ftiny", MODEL, "omniva/tiny"),
+	OK(GET, "/v1/models/a%20b", MODEL, "a b"),
+	OK(GET, "/v1/usage", USAGE, NULL),
+	OK(GET, "/openai/v1/usage", USAGE, NULL),
+	{ GET, "/anthropic/v1/usage", false, 0, GW_R_USAGE, true, NULL },
+	OK(GET, "/healthz", HEALTHZ, NULL),
+	OK(GET, "/health", HEALTH, NULL),
+	OK(GET, "/readyz", READYZ, NULL),
+	OK(GET, "/ready", READY, NULL),
+	OK(GET, "/metrics", METRICS, NULL),
+	NO(GET, "/v1/chat/completions", METHOD_NOT_ALLOWED, false),
+	NO(HTTP_M_DELETE, "/v1/models", METHOD_NOT_ALLOWED, false),
+	NO(HTTP_M_UNKNOWN, "/v1/chat/completions", METHOD_NOT_ALLOWED, false),
+	NO(HTTP_M_UNKNOWN, "/nowhere", METHOD_NOT_ALLOWED, false),
+	NO(POST, "/chat/completions", NOT_FOUND, false),
+	NO(POST, "/v1/chat", NOT_FOUND, false),
+	NO(POST, "/v1/chat/completions/x", NOT_FOUND, false),
+	NO(POST, "/v1/Chat/completions", NOT_FOUND, false),
+	NO(GET, "/v1/models/a%00b", NOT_FOUND, false),
+	NO(GET, "/v1/models/a%zzb", NOT_FOUND, false),
+	NO(GET, "/", NOT_FOUND, false),
+	NO(GET, "/v1/healthz", NOT_FOUND, false),
+	NO(POST, "/v1/messages", NOT_FOUND, true),
+	NO(POST, "/anthropic/v1/messages", NOT_FOUND, true),
+	NO(POST, "/anthropic/v1/v1/messages", NOT_FOUND, true),
+	NO(POST, "/anthropic/v1/embeddings", NOT_FOUND, true),
+	NO(POST, "/openai/v1/messages", NOT_FOUND, false),
+	NO(GET, "/v1/files", NOT_FOUND, false),
+	{ GET, "/v1/files", true, TF_E_NOT_FOUND, GW_R_COUNT, true, NULL },
+	{ POST, "/v1/chat/completions", true, 0, GW_R_CHAT, false, NULL },
+};
+
+static void
+test_rows(void **state)
+{
+	static struct gw_match m;
+
+	(void)state;
+	for (size_t i = 0; i < TF_LEN(rows); i++) {
+		const struct row *r = &rows[i];
+
+		gw_route_find(r->method, tf_cspan(r->path), r->version, &m);
+		if (m.err != r->err || m.anthropic != r->anthropic)
+			fail_msg("%s: err %d, anthropic %d", r->path, m.err, m.anthropic);
+		if (r->err != 0) {
+			assert_null(m.route);
+			continue;
+		}
+		assert_int_equal(m.route->id, r->route);
+		if (r->rest != NULL)
+			assert_string_equal(m.rest, r->rest);
+	}
+}
+
+static void
+test_allow(void **state)
+{
+	static struct gw_match m;
+	char text[64];
+
+	(void)state;
+	gw_route_find(HTTP_M_PUT, TF_SPAN("/v1/models"), false, &m);
+	assert_int_equal(m.err, TF_E_METHOD_NOT_ALLOWED);
+	gw_route_allow(m.allow, text, sizeof text);
+	assert_string_equal(text, "GET, HEAD");
+}
+
+static void
+test_long(void **state)
+{
+	static struct gw_match m;
+	char path[4096];
+
+	(void)state;
+	memset(path, '/', sizeof path);
+	gw_route_find(GET, tf_span(path, sizeof path), false, &m);
+	assert_int_equal(m.err, TF_E_NOT_FOUND);
+	for (size_t i = 0; i < 1000; i++)
+		path[i] = i % 2 ? 'a' : '/';
+	gw_route_find(GET, tf_span(path, 1000), false, &m);
+	assert_int_equal(m.err, TF_E_NOT_FOUND);
+	memcpy(path, "/v1/models/", 11);
+	memset(path + 11, 'x', 1000);
+	gw_route_find(GET, tf_span(path, 1011), false, &m);
+	assert_int_equal(m.err, 0);
+	assert_int_equal(m.rest_n, 1000);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rows), cmocka_unit_test(test_allow), cmocka_unit_test(test_long),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of an attempt: taken from routerd, accepted towards its gateway, run, answered under
+ * credit, and kept until its END is acknowledged. wk_attempt_to alone moves it between lists. The
+ * slot goes back as soon as the runtime is done, however slowly the client reads.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "workerd/wk.h"
+
+static const char *const wk_state_names[] = {
+#define STATE(sym, name, whom) name,
+#include "workerd/state.def"
+#undef STATE
+};
+
+const char *
+wk_state_name(enum wk_state state)
+{
+	return wk_state_names[state];
+}
+
+void
+wk_attempt_to(struct wk_attempt *a, enum wk_state state)
+{
+	struct wk *wk = a->wk;
+
+	tf_list_remove(&wk->state[a->state], &a->node);
+	a->state = state;
+	a->since = tf_mono_ms();
+	tf_list_append(&wk->state[state], &a->node);
+	if (state == WK_S_DONE)
+		ev_turn_arm(wk->loop, &wk->reap);
+}
+
+static void
+wk_attempt_key(const struct wire_frame *f, uint8_t key[static 20])
+{
+	memcpy(key, f->id.b, 16);
+	memcpy(key + 16, &f->attempt, 4);
+}
+
+static struct wk_attempt *
+wk_attempt_find(struct wk *wk, const struct wire_frame *f)
+{
+	uint8_t key[20];
+
+	wk_attempt_key(f, key);
+	return tf_map_get(&wk->attempts, tf_span(key, sizeof key));
+}
+
+static void
+wk_attempt_free(struct wk_attempt *a)
+{
+	struct wk *wk = a->wk;
+
+	tf_map_del(&wk->attempts, tf_span(a->key, sizeof a->key));
+	ev_timer_del(&a->timer);
+	wk_call_stop(a);
+	dl_xlate_free(&a->x);
+	tf_buf_free(&a->body);
+	tf_buf_free(&a->out);
+	tf_list_remove(&wk->state[WK_S_DONE], &a->node);
+	free(a);
+}
+
+void
+wk_attempts_reap(void *arg)
+{
+	struct wk *wk = arg;
+	struct tf_node *e;
+
+	while ((e = tf_list_first(&wk->state[WK_S_DONE])) != NULL)
+		wk_attempt_free(TF_CONTAINER(e, struct wk_attempt, node));
+	wk_drain_check(wk);
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
+
+static enum wire_outcome
+wk_attempt_outcome(const struct wk_attempt *a, const struct dl_facts *facts)
+{
+	if (a->fault.err == 0 && !a->cancelled)
+		return WIRE_OUTCOME_SERVED;
+	if (a->fault.err == 0 && a->complete && facts->complete)
+		return WIRE_OUTCOME_SERVED;
+	/* what was generated is charged, also when the answer never became whole */
+	return facts != NULL && facts->content ? WIRE_OUTCOME_PARTIAL : WIRE_OUTCOME_FAILED;
+}
+
+static void
+wk_attempt_measure(struct wk_attempt *a, enum wire_outcome outcome, uint64_t total_us)
+{
+	struct wk *wk = a->wk;
+	const char *labels[1] = { wire_outcome_text(outcome) };
+	const struct dl_facts *facts = dl_xlate_facts(a->x);
+	bool upstream_fault = a->fault.err == TF_E_UPSTREAM_ERROR || a->fault.err == TF_E_UPSTREAM_TIMEOUT;
+
+	tf_metric_add_l(TF_M_WK_ATTEMPTS, 1, labels);
+	wk->errors_ppm = (wk->errors_ppm * 15 + (upstream_fault ? 1000000 : 0)) / 16;
+	if (a->first_us == 0)
+		return;
+	wk->avg_first_us = wk->avg_first_us == 0 ? a->first_us : (wk->avg_first_us * 7 + a->first_us) / 8;
+	if (total_us > a->first_us && facts->out_tokens > 1) {
+		uint64_t mtps = facts->out_tokens * 1000000000u / (total_us - a->first_us);
+
+		wk->avg_mtps = wk->avg_mtps == 0 ? mtps : (wk->avg_mtps * 7 + mtps) / 8;
+	}
+}
+
+static void
+wk_end_send(struct wk_attempt *a)
+{
+	struct wire_peer *p = wk_gateway_peer(a->gateway);
+
+	a->since = tf_mono_ms();
+	if (p != NULL)
+		(void)wire_send_end(p, &a->id, a->number, &a->end, (struct tf_span){ 0 });
+}
+
+static void
+wk_end_fill(struct wk_attempt *a)
+{
+	const struct dl_facts *facts = dl_xlate_facts(a->x);
+	uint64_t total_us = (tf_mono_ns() - a->began) / 1000;
+	struct wire_end *m = &a->end;
+
+	*m = (struct wire_end){
+		.total = a->tx.sent, .outcome = wk_attempt_outcome(a, facts), .first_us = a->first_us,
+		.total_us = total_us, .worker = tf_cspan(a->wk->w->name),
+	};
+	if (m->outcome != WIRE_OUTCOME_FAILED) {
+		m->prompt = facts->usage.prompt;
+		m->cache_read = facts->usage.cache_read;
+		m->cache_write = facts->usage.cache_write;
+		m->completion = facts->usage.completion;
+		m->reasoning = facts->usage.reasoning;
+		m->estimated = facts->estimated;
+		m->finish = tf_cspan(facts->finish);
+	}
+	if (a->fault.err > 0) {
+		m->code = tf_cspan(tf_err_row(a->fault.err)->code);
+		m->message = tf_cspan(a->fault.message);
+		m->param = tf_cspan(a->fault.param);
+		m->retry_after_s = a->fault.retry_after_s;
+		m->retryable = a->fault.retryable && a->tx.sent == 0;
+	}
+	wk_attempt_measure(a, (enum wire_outcome)m->outcome, total_us);
+}
+
+static void
+wk_attempt_finish(struct wk_attempt *a)
+{
+	ev_timer_del(&a->timer);
+	tf_buf_free(&a->out);
+	wk_end_fill(a);
+	wk_attempt_to(a, WK_S_ENDED);
+	wk_end_send(a);
+}
+
+static void
+wk_reject(struct wk *wk, const struct tf_id *id, uint32_t number, const char *code)
+{
+	struct wire_peer *router = wire_dial_peer(wk->router);
+	struct wire_reject m = { .code = tf_cspan(code), .lost = 1 };
+
+	if (router == NULL)
+		return;
+	(void)wire_send_reject(router, id, number, &m, (struct tf_span){ 0 });
+	wk_slot_issue(wk); /* the credit it came with is spent */
+}
+
+void
+wk_attempt_end(struct wk_attempt *a)
+{
+	ev_timer_del(&a->timer);
+	wk_call_stop(a);
+	tf_buf_free(&a->body);
+	if (a->slot) {
+		a->slot = false;
+		a->wk->active--;
+		if (a->state == WK_S_LINK)
+			wk_reject(a->wk, &a->id, a->number, "busy"); /* routerd still counts on us */
+		else
+			wk_slot_issue(a->wk);
+		tf_metric_set(TF_M_WK_ACTIVE, a->wk->active);
+	}
+	a->complete = true;
+	if (!a->accepted) {
+		wk_attempt_to(a, WK_S_DONE);
+		return;
+	}
+	if (a->state != WK_S_SEND)
+		wk_attempt_to(a, WK_S_SEND);
+	/* a failed or unwanted answer is not finished byte by byte: END says where it stopped */
+	if (a->cancelled && a->reason != WIRE_CANCEL_LENGTH)
+		tf_buf_reset(&a->out);
+	wk_attempt_flush(a);
+}
+
+/* ---- towards the client --------------------------------------------------------------------- */
+
+static int
+wk_event_send(struct wk_attempt *a, struct wire_peer *p, size_t n)
+{
+	const struct dl_facts *facts = dl_xlate_facts(a->x);
+	struct wire_event m = { .offset = a->tx.sent, .out_tokens = facts->out_tokens };
+	int rc;
+
+	if (n == a->out.n && (facts->boundary || a->complete))
+		m.flags |= WIRE_EV_BOUNDARY;
+	if (facts->content)
+		m.flags |= WIRE_EV_CONTENT;
+	if (!a->first) {
+		m.content_type = tf_cspan(dl_xlate_content_type(a->x));
+		m.dropped = dl_xlate_dropped(a->x);
+		if (a->complete && !a->stream)
+			wire_set(&m, EVENT, length, a->out.n);
+	}
+	rc = wire_send_event(p, &a->id, a->number, &m, tf_span(a->out.p, n));
+	if (rc == 0) {
+		a->first = true;
+		a->tx.sent += n;
+		tf_buf_shift(&a->out, n);
+	}
+	return rc;
+}
+
+/* Whole answers go when they are whole; streams from their first content on, so that what comes before it can be retried. */
+static bool
+wk_may_send(const struct wk_attempt *a)
+{
+	if (a->complete)
+		return true;
+	return a->stream && (a->first || dl_xlate_facts(a->x)->content);
+}
+
+void
+wk_attempt_flush(struct wk_attempt *a)
+{
+	struct wire_peer *p = wk_gateway_peer(a->gateway);
+
+	while (p != NULL && a->out.n > 0 && wk_may_send(a) && wire_tx_room(&a->tx) > 0) {
+		size_t n = a->out.n;
+
+		if (n > wire_tx_room(&a->tx))
+			n = wire_tx_room(&a->tx);
+		if (n > WK_PIECE)
+			n = WK_PIECE;
+		if (wk_event_send(a, p, n) != 0)
+			return; /* the link goes down, and the attempt with it */
+	}
+	if (a->complete && a->out.n == 0 && a->state == WK_S_SEND)
+		wk_attempt_finish(a);
+	else if (a->state == WK_S_CALL && a->paused && a->out.n < WK_HELD_PAUSE / 2)
+		wk_call_resume(a);
+}
+
+void
+wk_attempt_credit(struct wk *wk, const struct wire_frame *f, const struct wire_credit *m)
+{
+	struct wk_attempt *a = wk_attempt_find(wk, f);
+
+	if (a != NULL && wire_tx_credit(&a->tx, m->limit) && (a->state == WK_S_CALL || a->state == WK_S_SEND))
+		wk_attempt_flush(a);
+}
+
+/* ---- the beginning -------------------------------------------------------------------------- */
+
+static struct wk_gateway *
+wk_gateway_of(struct wk *wk, const struct wire_dispatch *m)
+{
+	struct tf_node *e, *tmp;
+
+	TF_LIST_EACH(&wk->gateways, e, tmp) {
+		struct wk_gateway *g = TF_CONTAINER(e, struct wk_gateway, node);
+
+		if (tf_span_is(m->gateway, g->name) && g->boot == m->gateway_boot)
+			return g;
+	}
+	return NULL;
+}
+
+static const struct wk_model *
+wk_model_of(const struct wk *wk, struct tf_span id)
+{
+	for (size_t i = 0; i < wk->nmodels; i++)
+		if (tf_span_is(id, wk->models[i].id))
+			return &wk->models[i];
+	return NULL;
+}
+
+static int
+wk_attempt_xlate(struct wk_attempt *a, const struct wire_dispatch *m, const struct wk_model *model)
+{
+	struct wk *wk = a->wk;
+	struct dl_head *head = malloc(sizeof *head);
+	struct dl_xlate_conf xc = {
+		.runtime = wk->dialect, .quirks = wk->quirks, .asked = m->asked, .model = tf_cspan(model->runtime),
+		.max_output = m->max_output, .rid = a->id,
+	};
+	int rc;
+
+	if (head == NULL)
+		return TF_E_NOMEM;
+	rc = dl_head_decode(m->head, m->body_len, head);
+	if (rc == 0) {
+		xc.surface = head->surface;
+		a->stream = head->stream;
+		a->x = dl_xlate_new(&xc, head);
+		rc = a->x == NULL ? TF_E_NOMEM : 0;
+	}
+	free(head);
+	return rc;
+}
+
+static void
+wk_accept(struct wk_attempt *a, struct wire_peer *p)
+{
+	struct wire_peer *router = wire_dial_peer(a->wk->router);
+	struct wire_accept m = {
+		.secret = tf_span(a->secret, sizeof a->secret), .worker = tf_cspan(a->wk->w->name), .boot = a->wk->boot,
+	};
+
+	a->accepted = true;
+	a->began = tf_mono_ns();
+	(void)wire_send_accept(p, &a->id, a->number, &m, (struct tf_span){ 0 });
+	if (router != NULL)
+		(void)wire_send_lazy(router, WIRE_TAKEN, &a->id, a->number, &(struct wire_taken){ 0 }, (struct tf_span){ 0 });
+	if (a->body.n < a->body_len) {
+		struct wire_pull pull;
+
+		a->rx = (struct wire_rx){ .limit = WK_BODY_WINDOW, .window = WK_BODY_WINDOW };
+		pull = (struct wire_pull){ .limit = a->rx.limit };
+		wk_attempt_to(a, WK_S_PULL);
+		(void)wire_send_pull(p, &a->id, a->number, &pull, (struct tf_span){ 0 });
+		return;
+	}
+	wk_attempt_to(a, WK_S_CALL);
+	wk_call_start(a);
+}
+
+static struct wk_attempt *
+wk_attempt_new(struct wk *wk, const struct wire_frame *f, const struct wire_dispatch *m, const struct wk_model *model)
+{
+	struct wk_attempt *a = calloc(1, sizeof *a);
+
+	if (a == NULL)
+		return NULL;
+	a->wk = wk;
+	a->id = f->id;
+	a->number = f->attempt;
+	wk_attempt_key(f, a->key);
+	memcpy(a->secret, m->secret.p, sizeof a->secret);
+	a->first_ms = m->first_ms;
+	a->idle_ms = m->idle_ms;
+	a->tx.limit = m->credit;
+	a->body_len = m->body_len;
+	if (wk_attempt_xlate(a, m, model) != 0 || tf_buf_reserve(&a->body, m->body_len) != 0 ||
+	    tf_buf_addspan(&a->body, f->payload) != 0 ||
+	    tf_map_put(&wk->attempts, tf_span(a->key, sizeof a->key), a) != 0) {
+		dl_xlate_free(&a->x);
+		tf_buf_free(&a->body);
+		free(a);
+		return NULL;
+	}
+	a->state = WK_S_LINK;
+	a->since = tf_mono_ms();
+	tf_list_append(&wk->state[WK_S_LINK], &a->node);
+	a->slot = true;
+	wk->active++;
+	tf_metric_set(TF_M_WK_ACTIVE, wk->active);
+	return a;
+}
+
+void
+wk_attempt_dispatch(struct wk *wk, const struct wire_frame *f, const struct wire_dispatch *m)
+{
+	const struct wk_model *model = wk_model_of(wk, m->model);
+	struct wk_gateway *g = wk_gateway_of(wk, m);
+	struct wk_attempt *a;
+
+	if (m->secret.n != WIRE_SECRET || m->body_len > DL_BODY_MAX || f->payload.n > m->body_len ||
+	    (m->body_len <= WIRE_INLINE_BODY && f->payload.n != m->body_len)) {
+		wk_reject(wk, &f->id, f->attempt, "server_error");
+		return;
+	}
+	if (wk->draining || !wk->up || model == NULL || g == NULL || wk->active >= wk->slots) {
+		wk_reject(wk, &f->id, f->attempt, "busy");
+		return;
+	}
+	if (wk_attempt_find(wk, f) != NULL) {
+		wk_reject(wk, &f->id, f->attempt, "conflict");
+		return;
+	}
+	a = wk_attempt_new(wk, f, m, model);
+	if (a == NULL) {
+		wk_reject(wk, &f->id, f->attempt, "server_error");
+		return;
+	}
+	a->gateway = g;
+	if (wk_gateway_peer(g) != NULL)
+		wk_accept(a, wk_gateway_peer(g));
+}
+
+void
+wk_attempt_body(struct wk *wk, const struct wire_frame *f, const struct wire_body *m)
+{
+	struct wk_attempt *a = wk_attempt_find(wk, f);
+	struct wire_peer *p;
+
+	if (a == NULL || a->state != WK_S_PULL)
+		return;
+	p = wk_gateway_peer(a->gateway);
+	if (wire_rx_data(&a->rx, m->offset, f->payload.n) != 0 || a->body.n + f->payload.n > a->body_len ||
+	    tf_buf_addspan(&a->body, f->payload) != 0) {
+		dl_fault_set(&a->fault, TF_E_SERVER_ERROR, NULL, "The request body was damaged on its way.");
+		a->fault.retryable = true;
+		wk_attempt_end(a);
+		return;
+	}
+	if (a->body.n == a->body_len) {
+		wk_attempt_to(a, WK_S_CALL);
+		wk_call_start(a);
+	} else if (wire_rx_credit(&a->rx, 0) && p != NULL) {
+		struct wire_pull pull = { .limit = a->rx.limit };
+
+		(void)wire_send_pull(p, &a->id, a->number, &pull, (struct tf_span){ 0 });
+	}
+}
+
+/* ---- what others do to it ------------------------------------------------------------------- */
+
+void
+wk_attempt_cancel(struct wk *wk, const struct wire_frame *f, uint64_t reason)
+{
+	struct wk_attempt *a = wk_attempt_find(wk, f);
+
+	if (a == NULL || a->cancelled || a->state == WK_S_ENDED || a->state == WK_S_DONE)
+		return;
+	a->cancelled = true;
+	a->reason = (enum wire_cancel_reason)reason;
+	if (reason == WIRE_CANCEL_LENGTH && a->state == WK_S_CALL) {
+		/* the limits leave no room for more: the answer ends here, as if the cap had been reached */
+		wk_call_stop(a);
+		if (dl_xlate_cut(a->x, &a->out) != 0)
+			dl_fault_set(&a->fault, TF_E_SERVER_ERROR, NULL, NULL);
+	}
+	wk_attempt_end(a);
+}
+
+void
+wk_attempt_acked(struct wk *wk, const struct wire_frame *f)
+{
+	struct wk_attempt *a = wk_attempt_find(wk, f);
+
+	if (a != NULL && a->state == WK_S_ENDED)
+		wk_attempt_to(a, WK_S_DONE);
+}
+
+void
+wk_attempt_gateway_up(struct wk *wk, struct wk_gateway *g)
+{
+	struct tf_node *e, *tmp;
+
+	TF_LIST_EACH(&wk->state[WK_S_LINK], e, tmp) {
+		struct wk_attempt *a = TF_CONTAINER(e, struct wk_attempt, node);
+
+		if (a->gateway == g)
+			wk_accept(a, wk_gateway_peer(g));
+	}
+}
+
+void
+wk_attempt_gateway_down(struct wk *wk, struct wk_gateway *g)
+{
+	for (int s = 0; s < WK_S_DONE; s++) {
+		struct tf_node *e, *tmp;
+
+		TF_LIST_EACH(&wk->state[s], e, tmp) {
+			struct wk_attempt *a = TF_CONTAINER(e, struct wk_attempt, node);
+
+			if (a->gateway != g)
+				continue;
+			/* nobody is left to tell: its slot goes back, its runtime stops */
+			a->gateway = NULL;
+			a->cancelled = true;
+			a->reason = WIRE_CANCEL_GATEWAY_LOST;
+			a->accepted = false;
+			if (s == WK_S_ENDED)
+				wk_attempt_to(a, WK_S_DONE);
+			else
+				wk_attempt_end(a);
+		}
+	}
+}
+
+void
+wk_attempts_tick(struct wk *wk, uint64_t now)
+{
+	struct tf_node *e, *tmp;
+
+	TF_LIST_EACH(&wk->state[WK_S_LINK], e, tmp) {
+		struct wk_attempt *a = TF_CONTAINER(e, struct wk_attempt, node);
+
+		if (now - a->since >= WK_LINK_MS)
+			wk_attempt_end(a);
+	}
+	TF_LIST_EACH(&wk->state[WK_S_ENDED], e, tmp) {
+		struct wk_attempt *a = TF_CONTAINER(e, struct wk_attempt, node);
+
+		if (tf_mono_ns() - a->began > a->end.total_us * 1000 + WK_END_MAX_MS * UINT64_C(1000000))
+			wk_attempt_to(a, WK_S_DONE);
+		else if (now - a->since >= WK_END_REPEAT_MS)
+			wk_end_send(a);
+	}
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the runtime is and how it is reached: address, TLS, proxy, key. All of it from the
+ * configuration; nothing a client sends gets here.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "workerd/wk.h"
+
+#define WK_KEY_MAX 4096
+
+int
+wk_upstream_key(struct wk *wk)
+{
+	struct tf_buf key = { 0 };
+	char why[256];
+	int rc;
+
+	if (wk->w->key_file == NULL)
+		return 0;
+	rc = conf_read_secret(wk->w->key_file, WK_KEY_MAX, &key, why, sizeof why);
+	if (rc != 0) {
+		tf_log(TF_ERROR, "upstream", NULL, "cannot read the key reason=%s", tf_log_q(tf_cspan(why)));
+		return rc;
+	}
+	if (wk->auth.p != NULL)
+		tf_wipe(wk->auth.p, wk->auth.cap);
+	tf_buf_reset(&wk->auth);
+	rc = tf_buf_addstr(&wk->auth, "Bearer ");
+	if (rc == 0)
+		rc = tf_buf_addspan(&wk->auth, tf_buf_span(&key));
+	tf_wipe(key.p, key.cap);
+	tf_buf_free(&key);
+	return rc;
+}
+
+/* With or without /v1, as the user of an SDK would write it. */
+static char *
+wk_base(const char *path)
+{
+	size_t n = strlen(path);
+	struct tf_buf b = { 0 };
+	const char *s = NULL;
+	char *out = NULL;
+
+	while (n > 0 && path[n - 1] == '/')
+		n--;
+	if (tf_buf_append(&b, path, n) == 0 &&
+	    (n >= 3 && memcmp(path + n - 3, "/v1", 3) == 0 ? 0 : tf_buf_addstr(&b, "/v1")) == 0)
+		s = tf_buf_cstr(&b);
+	if (s != NULL)
+		out = tf_span_dup(tf_cspan(s));
+	tf_buf_free(&b);
+	return out;
+}
+
+int
+wk_upstream_open(struct wk *wk, const char *url)
+{
+	struct http_client_conf cc;
+	char why[256];
+
+	if (strncmp(url, "https://", 8) == 0) {
+		wk->tls = http_tls_client_new(wk->w->ca_file, why, sizeof why);
+		if (wk->tls == NULL)
+			goto refused;
+	}
+	http_client_conf_default(&cc);
+	cc.connect_ms = (uint32_t)wk->w->connect_timeout;
+	cc.idle_ms = (uint32_t)wk->w->pool_idle;
+	cc.idle_max = (uint32_t)wk->slots;
+	wk->client = http_client_new(wk->loop, &cc);
+	if (wk->client == NULL)
+		return TF_E_NOMEM;
+	wk->origin = http_origin_new(wk->client, url, wk->tls, wk->w->proxy, why, sizeof why);
+	if (wk->origin == NULL)
+		goto refused;
+	wk->base = wk_base(http_origin_base(wk->origin));
+	wk->url = tf_span_dup(tf_cspan(url));
+	return wk->base == NULL || wk->url == NULL ? TF_E_NOMEM : 0;
+refused:
+	tf_log(TF_ERROR, "upstream", NULL, "cannot use the runtime's address reason=%s", tf_log_q(tf_cspan(why)));
+	return TF_E_INVAL;
+}
+
+void
+wk_upstream_close(struct wk *wk)
+{
+	if (wk->origin != NULL)
+		http_origin_free(&wk->origin);
+	if (wk->client != NULL)
+		http_client_free(&wk->client);
+	if (wk->tls != NULL)
+		http_tls_free(&wk->tls);
+	free(wk->base);
+	free(wk->url);
+	wk->base = wk->url = NULL;
+	if (wk->auth.p != NULL)
+		tf_wipe(wk->auth.p, wk->auth.cap);
+	tf_buf_free(&wk->auth);
+}
+
+int
+wk_upstream_target(const struct wk *wk, const char *rest, char *out, size_t cap)
+{
+	int n = snprintf(out, cap, "%s%s", wk->base, rest);
+
+	return n > 0 && (size_t)n < cap ? 0 : TF_E_RANGE;
+}
