@@ -115,7 +115,6 @@ test_types(void **state)
 			      "drain-timeout = 0\n"
 			      "listen = *:0, [::1]:81 ,unix:/tmp/x.sock\n"
 			      "serve-unmetered = on\n"
-			      "public-url = https://a.example:8443/base\n"
 			      "[model a/b#c;d]\n"
 			      "display-name = \xc3\x84 = x\n"
 			      "aliases = one,  \"two\" ,three*\n"
@@ -270,8 +269,6 @@ static const struct {
 	    "t.conf:2: [gatewayd] listen-tls: needs tls-cert and tls-key" },
 	{ "[gatewayd]\nlisten=a:1\nlisten-tls = a:1\ntls-cert=/c\ntls-key=/k\n",
 	    "t.conf:3: [gatewayd] listen-tls: \"a:1\" stands in listen too" },
-	{ "[gatewayd]\npublic-url = example.org\n",
-	    "t.conf:2: [gatewayd] public-url: must begin with http:// or https://" },
 	{ "[gatewayd]\nbody-max=4m\nbody-memory=2m\n",
 	    "t.conf:3: [gatewayd] body-memory: must be at least body-max" },
 	{ "[model m]\ncontext = 10\nmax-output = 11\n",
