@@ -263,7 +263,7 @@ http_sse_format(char *out, size_t cap, const char *event, struct tf_span data)
 		size_t to = nl != NULL ? (size_t)(nl - data.p) : data.n;
 
 		put(out, cap, &len, TF_SPAN("data: "));
-		put(out, cap, &len, (struct tf_span){ data.p + from, to - from });
+		put(out, cap, &len, tf_span(data.n > 0 ? data.p + from : NULL, to - from));
 		put(out, cap, &len, TF_SPAN("\n"));
 		if (nl == NULL)
 			break;
