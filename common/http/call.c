@@ -182,7 +182,8 @@ http_call_start(struct http_origin *o, const struct http_call_req *q,
 {
 	struct http_call *call;
 
-	if (o->closing || (q->fields != NULL && q->fields->bad) || *q->method == '\0' || *q->target != '/' ||
+	if (o->closing || (q->fields != NULL && q->fields->bad) || *q->method == '\0' ||
+	    *q->target != '/' ||
 	    !http_all(q->method, strlen(q->method), HTTP_CT_TOKEN) ||
 	    !http_all(q->target, strlen(q->target), HTTP_CT_TARGET))
 		return NULL;

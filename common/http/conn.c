@@ -32,7 +32,7 @@
 #include "common/http/http.h"
 #include "common/http/http_int.h"
 
-#define DIRECT_MAX	(48 * 1024)	/* received at once, past the bufferevent */
+#define DIRECT_MAX	(40 * 1024)	/* received at once, past the bufferevent */
 #define BODY_FIRST	(64 * 1024)	/* most that is allocated on a stated length alone */
 #define DISCARD_TURN	(256 * 1024)
 
@@ -233,7 +233,7 @@ refuse(struct http_conn *c, enum http_refusal why)
 	const struct http_server *s = c->server;
 	struct http_req *r = c->req;
 
-	if (r->begun)		/* answered in the same turn: closes anyway, for the body is unread */
+	if (r->begun)		/* answered in the same turn, which closes as well */
 		return;
 	r->known = true;
 	r->refusal = (uint8_t)why;
@@ -589,7 +589,7 @@ http_conn_turn(struct http_conn *c)
 	if (todo & HTTP_TODO_EXPIRE && c->state != HTTP_C_DEAD &&
 	    http_conn_expired(c, tf_mono_ms()))
 		expire(c);
-	if (todo & HTTP_TODO_REFUSE && c->req != NULL)
+	if (todo & HTTP_TODO_REFUSE && c->req != NULL && c->req->refusal != HTTP_R_NONE)
 		refuse(c, (enum http_refusal)c->req->refusal);
 	if (todo & HTTP_TODO_INPUT)
 		conn_input(c);

@@ -81,7 +81,9 @@ on_timer(void *arg)
 
 	if (r == NULL)
 		return;
-	if (tf_span_is(http_req_path(r), "/drip")) {
+	if (tf_span_is(http_req_path(r), "/paused")) {
+		http_req_resume(r);
+	} else if (tf_span_is(http_req_path(r), "/drip")) {
 		(void)http_respond_write(r, "data: x\n\n", 9);
 		if (++f->drips < 5) {
 			ev_timer_set(&f->timer, 10);
@@ -133,6 +135,7 @@ on_head(struct http_req *r, void *arg)
 	struct fix *f = arg;
 	struct tf_span path = http_req_path(r);
 
+	atomic_fetch_add(&f->heads, 1);
 	if (stream_head(r, f, path))
 		return;
 	if (http_req_method(r) == HTTP_M_UNKNOWN)
@@ -148,12 +151,31 @@ on_head(struct http_req *r, void *arg)
 		http_req_read_body(r, BODY_CAP);
 }
 
+/* The body comes in bounded slices, each told once. */
+static void
+on_body(struct http_req *r, size_t fresh, void *arg)
+{
+	struct fix *f = arg;
+
+	assert_true(fresh > 0 && fresh <= 64 * 1024);
+	http_req_set_data(r, (char *)http_req_data(r) + fresh);
+	assert_int_equal((uintptr_t)http_req_data(r), http_req_body(r).n);
+	if (tf_span_is(http_req_path(r), "/paused")) {
+		http_req_pause(r);
+		f->deferred = r;
+		ev_timer_set(&f->timer, 10);
+	}
+}
+
 static void
 on_body_done(struct http_req *r, void *arg)
 {
 	struct tf_span body = http_req_body(r);
+	struct fix *f = arg;
 
-	(void)arg;
+	assert_int_equal((uintptr_t)http_req_data(r), body.n);
+	if (f->deferred == r)
+		f->deferred = NULL;
 	if (tf_span_is(http_req_path(r), "/never")) {
 		http_req_drop_body(r);
 		return;
@@ -166,7 +188,8 @@ on_refuse(struct http_req *r, enum http_refusal why, void *arg)
 {
 	struct fix *f = arg;
 
-	atomic_store(&f->last_refusal, (int)why);
+	if (http_req_head(r)->refusal != HTTP_R_NONE || why == HTTP_R_SLOW_HEAD)
+		atomic_fetch_add(&f->heads, 1);		/* on_head did not come before */
 	atomic_fetch_add(&f->refusals, 1);
 	answer(r, http_refusal_status(why), http_refusal_symbol(why));
 }
@@ -197,7 +220,8 @@ on_done(struct http_req *r, bool delivered, void *arg)
 {
 	struct fix *f = arg;
 
-	(void)r;
+	if (f->deferred == r)
+		f->deferred = NULL;
 	atomic_fetch_add(&f->dones, 1);
 	if (!delivered)
 		atomic_fetch_add(&f->undelivered, 1);
@@ -220,13 +244,14 @@ on_close(struct http_conn *c, void *arg)
 }
 
 static const struct http_server_hooks hooks = {
-	.on_open = on_open, .on_close = on_close, .on_head = on_head, .on_body_done = on_body_done,
-	.on_refuse = on_refuse, .on_drain = on_drain, .on_abort = on_abort, .on_done = on_done,
+	.on_open = on_open, .on_close = on_close, .on_head = on_head, .on_body = on_body,
+	.on_body_done = on_body_done, .on_refuse = on_refuse, .on_drain = on_drain,
+	.on_abort = on_abort, .on_done = on_done,
 };
 
 /* ---- the server's thread -------------------------------------------------------------------- */
 
-static int
+int
 listen_on(int *port)
 {
 	struct sockaddr_in sa = { .sin_family = AF_INET };
@@ -309,6 +334,7 @@ fix_stop(struct fix *f)
 	fix_call(f, stop);
 	pthread_join(f->thread, NULL);
 	assert_int_equal(atomic_load(&f->opens), atomic_load(&f->closes));
+	assert_int_equal(atomic_load(&f->heads), atomic_load(&f->aborts) + atomic_load(&f->dones));
 	ev_loop_free(&f->loop);
 }
 
@@ -342,7 +368,7 @@ dial(int port)
 	return fd;
 }
 
-void
+bool
 say_n(int fd, const void *p, size_t n)
 {
 	const char *at = p;
@@ -351,16 +377,17 @@ say_n(int fd, const void *p, size_t n)
 		ssize_t k = send(fd, at, n, MSG_NOSIGNAL);
 
 		if (k <= 0)
-			return;		/* the other side may have had enough */
+			return false;
 		at += k;
 		n -= (size_t)k;
 	}
+	return true;
 }
 
 void
 say(int fd, const char *text)
 {
-	say_n(fd, text, strlen(text));
+	(void)say_n(fd, text, strlen(text));
 }
 
 /* The head byte by byte, so that nothing of the next answer is taken. */

@@ -21,10 +21,10 @@ struct fix {
 	struct http_server_conf	 conf;
 	struct ssl_ctx_st	*tls;
 	struct ev_timer		 timer;
-	struct http_req		*deferred;	/* of /defer and /drip */
+	struct http_req		*deferred;	/* of /defer, /drip and /paused */
 	int			 drips;
-	int			 port;
-	atomic_int		 aborts, dones, undelivered, refusals, opens, closes, last_refusal;
+	int			 port, spare_port;
+	atomic_int		 heads, aborts, dones, undelivered, refusals, opens, closes;
 	atomic_size_t		 most_pending, conns, body_bytes;
 };
 
@@ -35,10 +35,11 @@ void	 fix_call(struct fix *f, void (*fn)(struct fix *f));
 /* Waits until *v reaches at least `want`, for at most ms; returns how long it took, or -1. */
 int	 fix_wait(atomic_int *v, int want, int ms);
 
+int	 listen_on(int *port);
 int	 dial(int port);			/* blocking, 5 s timeouts */
 void	 say(int fd, const char *text);
-void	 say_n(int fd, const void *p, size_t n);
-/* Reads one answer with a length or chunks (or to the end), returns its status; body may be NULL. */
+bool	 say_n(int fd, const void *p, size_t n);	/* false: the connection broke */
+/* Reads one answer; its status, negative if it was cut. body may be NULL. */
 int	 hear(int fd, struct tf_buf *body);
 int	 hear_any(int fd, struct tf_buf *body, bool head_request);
 bool	 at_eof(int fd);			/* the next read says closed or reset */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The client against scripted raw servers and our own server: framings, pool and resend, every
- * class of failure, names, TLS, proxy, UNIX sockets, backpressure, abort.
+ * The client against scripted raw servers and our own server: framings, pool and resend, classes
+ * of failure, names, UNIX sockets, backpressure, abort. TLS and proxies: test_client_tls.c.
  */
 #include "config.h"
 
@@ -16,150 +16,9 @@
 
 #include <cmocka.h>
 
-#include "tests/http/fixture.h"
+#include "tests/http/caller.h"
 
-#define OK5 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-
-static struct ev_loop *loop;
-static struct http_client *client;
 static char dir[] = "/tmp/tf-http-XXXXXX";
-
-/* What became of a call. */
-struct seen {
-	struct http_call	*call;
-	struct tf_buf		 body;
-	int			 status, sent;
-	bool			 done, failed, reused;
-	enum http_fail		 why;
-	char			 detail[128];
-	size_t			 pause_at;	/* pauses once that much has come */
-	bool			 paused;
-	bool			 again;		/* starts a second call from on_done */
-	struct seen		*next;
-	struct http_origin	*origin;
-};
-
-static void
-on_sent(struct http_call *call, void *arg)
-{
-	struct seen *s = arg;
-
-	assert_ptr_equal(call, s->call);
-	s->sent++;
-}
-
-static void
-on_head(struct http_call *call, const struct http_head *head, void *arg)
-{
-	struct seen *s = arg;
-
-	assert_int_equal(s->status, 0);
-	s->status = head->status;
-	s->reused = http_call_reused(call);
-}
-
-static void
-on_data(struct http_call *call, const char *data, size_t len, void *arg)
-{
-	struct seen *s = arg;
-
-	assert_false(s->paused);
-	tf_buf_append(&s->body, data, len);
-	if (s->pause_at > 0 && s->body.n >= s->pause_at) {
-		s->paused = true;
-		http_call_pause(call);
-	}
-}
-
-static void request(struct seen *s, struct http_origin *o, const char *method, const char *body);
-
-static void
-on_done(struct http_call *call, void *arg)
-{
-	struct seen *s = arg;
-
-	(void)call;
-	assert_false(s->done || s->failed);
-	s->done = true;
-	if (s->again)
-		request(s->next, s->origin, "GET", "");
-}
-
-static void
-on_error(struct http_call *call, enum http_fail why, const char *detail, void *arg)
-{
-	struct seen *s = arg;
-
-	(void)call;
-	assert_false(s->done || s->failed);
-	assert_non_null(detail);
-	s->failed = true;
-	s->why = why;
-	snprintf(s->detail, sizeof(s->detail), "%s", detail);
-}
-
-static const struct http_call_hooks hooks = { on_sent, on_head, on_data, on_done, on_error };
-
-static void
-request(struct seen *s, struct http_origin *o, const char *method, const char *body)
-{
-	struct http_fields f;
-	struct http_call_req q = { .method = method, .target = "/v1/x?y", .fields = &f,
-	    .body = body, .len = strlen(body) };
-
-	memset(s, 0, sizeof(*s));
-	http_fields_init(&f);
-	http_fields_add(&f, "Authorization", "Bearer k");
-	s->call = http_call_start(o, &q, &hooks, s);
-	assert_non_null(s->call);
-}
-
-static void
-nothing(void *arg)
-{
-	(void)arg;
-}
-
-static void
-turn_until(bool *flag, bool *or, int ms)
-{
-	struct ev_timer wake;
-	uint64_t end = now_ms() + (uint64_t)ms;
-
-	ev_timer_init(&wake, loop, nothing, NULL);
-	while (!*flag && !(or != NULL && *or) && now_ms() < end) {
-		ev_timer_set(&wake, 20);
-		ev_loop_once(loop, true);
-	}
-	ev_timer_del(&wake);
-}
-
-static void
-turn_for(int ms)
-{
-	bool never = false;
-
-	turn_until(&never, NULL, ms);
-}
-
-static void
-wait_for(struct seen *s)
-{
-	turn_until(&s->done, &s->failed, 5000);
-	assert_true(s->done || s->failed);
-}
-
-static struct http_origin *
-origin(const char *url, struct ssl_ctx_st *tls, const char *proxy)
-{
-	char err[128] = "";
-	struct http_origin *o = http_origin_new(client, url, tls, proxy, err, sizeof(err));
-
-	if (o == NULL)
-		print_error("%s: %s\n", url, err);
-	assert_non_null(o);
-	return o;
-}
 
 static struct http_origin *
 local(int port)
@@ -168,69 +27,6 @@ local(int port)
 
 	snprintf(url, sizeof(url), "http://127.0.0.1:%d/base/", port);
 	return origin(url, NULL, NULL);
-}
-
-static void
-get(struct http_origin *o, int status, const char *body)
-{
-	struct seen s;
-
-	request(&s, o, "GET", "");
-	wait_for(&s);
-	if (s.failed)
-		print_error("%s: %s\n", http_fail_name(s.why), s.detail);
-	assert_true(s.done);
-	assert_int_equal(s.status, status);
-	if (body != NULL)
-		assert_true(tf_span_is(tf_buf_span(&s.body), body));
-	tf_buf_free(&s.body);
-}
-
-static void
-get_fails(struct http_origin *o, enum http_fail why)
-{
-	struct seen s;
-
-	request(&s, o, "POST", "abc");
-	wait_for(&s);
-	if (!s.failed || s.why != why)
-		print_error("failed %d why %s: %s\n", s.failed, http_fail_name(s.why), s.detail);
-	assert_true(s.failed);
-	assert_int_equal(s.why, why);
-	tf_buf_free(&s.body);
-}
-
-static bool
-saw(const struct raw *r, const char *text)
-{
-	return memmem(r->seen.p, r->seen.n, text, strlen(text)) != NULL;
-}
-
-static int
-setup(void **state)
-{
-	struct http_client_conf c;
-
-	(void)state;
-	http_client_conf_default(&c);
-	c.connect_ms = 1500;
-	c.idle_ms = 1000;
-	c.idle_max = 2;
-	loop = ev_loop_new();
-	assert_non_null(loop);
-	client = http_client_new(loop, &c);
-	assert_non_null(client);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	http_client_free(&client);
-	ev_loop_once(loop, false);
-	ev_loop_free(&loop);
-	return 0;
 }
 
 static void
@@ -388,11 +184,11 @@ test_failures(void **state)
 {
 	static const struct script scripts[] = {
 		{ .answers = { "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello" } },
-		{ .answers = { "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" } },
+		{ .answers = { CHUNKED "3\r\nabc\r\n" } },
 		{ .answers = { "HTTP/1.1 200" } },
 		{ .answers = { "hello, I am not HTTP\r\n\r\n" } },
 		{ .answers = { "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" } },
-		{ .answers = { "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n" } },
+		{ .answers = { TWO_LENGTHS } },
 		{ .answers = { "HTTP/1.1 101 Switching\r\n\r\n" } },
 	};
 	static const enum http_fail whys[] = { HTTP_FAIL_MID, HTTP_FAIL_MID, HTTP_FAIL_MID,
@@ -483,7 +279,7 @@ static void
 test_abort_closes_at_once(void **state)
 {
 	static const struct script scripts[] = {
-		{ .answers = { "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" },
+		{ .answers = { CHUNKED "3\r\nabc\r\n" },
 		  .hold = true },
 	};
 	struct raw r;
@@ -556,7 +352,7 @@ test_pause(void **state)
 	http_server_conf_default(&c);
 	fix_start(&f, &c, NULL);
 	o = local(f.port);
-	s.call = http_call_start(o, &q, &hooks, &s);
+	s.call = http_call_start(o, &q, &call_hooks, &s);
 	turn_until(&s.paused, NULL, 3000);
 	assert_true(s.paused);
 	at = s.body.n;
@@ -599,16 +395,16 @@ test_large_request(void **state)
 	http_server_conf_default(&c);
 	fix_start(&f, &c, NULL);
 	o = local(f.port);
-	s.call = http_call_start(o, &q, &hooks, &s);
+	s.call = http_call_start(o, &q, &call_hooks, &s);
 	wait_for(&s);
 	assert_true(s.done);
 	assert_int_equal(released, 1);
 	assert_int_equal(s.body.n, n);
 	assert_memory_equal(s.body.p, body, n);
 	tf_buf_free(&s.body);
-	q.target = "/early";			/* refused while we still send: the reason arrives */
+	q.target = "/early";			/* refused while we still send: we learn why */
 	memset(&s, 0, sizeof(s));
-	s.call = http_call_start(o, &q, &hooks, &s);
+	s.call = http_call_start(o, &q, &call_hooks, &s);
 	wait_for(&s);
 	assert_true(s.done);
 	assert_int_equal(s.status, 401);
@@ -620,118 +416,6 @@ test_large_request(void **state)
 	fix_stop(&f);
 }
 
-static struct ssl_ctx_st *
-server_ctx(const char *name)
-{
-	char cert[600], key[600], err[256];
-	struct ssl_ctx_st *ctx;
-
-	make_certs(dir, name);
-	snprintf(cert, sizeof(cert), "%s/chain.pem", dir);
-	snprintf(key, sizeof(key), "%s/key.pem", dir);
-	ctx = http_tls_server_new(cert, key, err, sizeof(err));
-	assert_non_null(ctx);
-	return ctx;
-}
-
-static struct ssl_ctx_st *
-client_ctx(void)
-{
-	char ca[600], err[256];
-	struct ssl_ctx_st *ctx;
-
-	snprintf(ca, sizeof(ca), "%s/ca.pem", dir);
-	ctx = http_tls_client_new(ca, err, sizeof(err));
-	assert_non_null(ctx);
-	return ctx;
-}
-
-static void
-test_tls(void **state)
-{
-	struct http_server_conf c;
-	struct ssl_ctx_st *sctx, *good, *other;
-	struct http_origin *o;
-	struct fix f;
-	struct raw r;
-	char url[64], err[256];
-	static const struct script silent[] = { { .hold = true } };
-
-	(void)state;
-	http_server_conf_default(&c);
-	make_certs(dir, "elsewhere.test");
-	other = client_ctx();
-	sctx = server_ctx("localhost");
-	good = client_ctx();
-	fix_start(&f, &c, sctx);
-	snprintf(url, sizeof(url), "https://localhost:%d", f.port);
-	o = origin(url, good, NULL);
-	get(o, 200, "");
-	get(o, 200, "");
-	assert_int_equal(http_origin_idle(o), 1);
-	http_origin_free(&o);
-	o = origin(url, other, NULL);		/* a CA that we do not trust */
-	get_fails(o, HTTP_FAIL_TLS);
-	http_origin_free(&o);
-	snprintf(url, sizeof(url), "https://127.0.0.1:%d", f.port);
-	o = origin(url, good, NULL);
-	get(o, 200, "");
-	http_origin_free(&o);
-	fix_stop(&f);
-	http_tls_free(&sctx);
-	sctx = server_ctx("elsewhere.test");	/* right CA, wrong name */
-	http_tls_free(&good);
-	good = client_ctx();
-	fix_start(&f, &c, sctx);
-	snprintf(url, sizeof(url), "https://localhost:%d", f.port);
-	o = origin(url, good, NULL);
-	get_fails(o, HTTP_FAIL_TLS);
-	http_origin_free(&o);
-	fix_stop(&f);
-	raw_start(&r, silent, 1, NULL);		/* takes the connection and says nothing */
-	snprintf(url, sizeof(url), "https://localhost:%d", r.port);
-	o = origin(url, good, NULL);
-	get_fails(o, HTTP_FAIL_TIMEOUT);
-	http_origin_free(&o);
-	raw_stop(&r);
-	assert_null(http_tls_client_new("/nonexistent", err, sizeof(err)));
-	assert_non_null(strstr(err, "/nonexistent"));
-	http_tls_free(&sctx);
-	http_tls_free(&good);
-	http_tls_free(&other);
-}
-
-/* The proxy is a script, too: after its answer it plays the far side. */
-static void
-test_proxy(void **state)
-{
-	static const struct script scripts[] = {
-		{ .answers = { "HTTP/1.1 200 Connection established\r\n\r\n", OK5 } },
-		{ .answers = { "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno" } },
-		{ .answers = { "SSH-2.0-x\r\n" } },
-		{ .answers = { "HTTP/1.1 200 OK\r\n\r\nextra" } },
-	};
-	char proxy[64];
-	struct raw r;
-	struct http_origin *o;
-
-	(void)state;
-	raw_start(&r, scripts, TF_LEN(scripts), NULL);
-	snprintf(proxy, sizeof(proxy), "http://127.0.0.1:%d", r.port);
-	o = origin("http://upstream.test:8080/v1", NULL, proxy);
-	get(o, 200, "hello");
-	for (int i = 0; i < 3; i++)
-		get_fails(o, HTTP_FAIL_CONNECT);
-	http_origin_free(&o);
-	pthread_join(r.thread, NULL);
-	assert_true(saw(&r, "CONNECT upstream.test:8080 HTTP/1.1\r\n"
-	    "Host: upstream.test:8080\r\n\r\n"));
-	assert_true(saw(&r, "GET /v1/x?y HTTP/1.1\r\n"
-	    "Host: upstream.test:8080\r\n"));
-	close(r.listen_fd);
-	tf_buf_free(&r.seen);
-}
-
 static void
 test_bad_requests(void **state)
 {
@@ -740,31 +424,18 @@ test_bad_requests(void **state)
 	struct http_call_req q = { .method = "GET", .target = "/a b" };
 
 	(void)state;
-	assert_null(http_call_start(o, &q, &hooks, NULL));
+	assert_null(http_call_start(o, &q, &call_hooks, NULL));
 	q.target = "/a\r\nx: y";
-	assert_null(http_call_start(o, &q, &hooks, NULL));
+	assert_null(http_call_start(o, &q, &call_hooks, NULL));
 	q.target = "/a";
 	q.method = "G T";
-	assert_null(http_call_start(o, &q, &hooks, NULL));
+	assert_null(http_call_start(o, &q, &call_hooks, NULL));
 	q.method = "GET";
 	q.fields = &f;
 	http_fields_init(&f);
 	http_fields_add(&f, "Evil", "a\r\nb");
-	assert_null(http_call_start(o, &q, &hooks, NULL));
+	assert_null(http_call_start(o, &q, &call_hooks, NULL));
 	http_origin_free(&o);
-}
-
-static void
-remove_certs(void)
-{
-	static const char *const names[] = { "ca.pem", "chain.pem", "key.pem" };
-	char path[600];
-
-	for (size_t i = 0; i < TF_LEN(names); i++) {
-		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-		(void)unlink(path);
-	}
-	(void)rmdir(dir);
 }
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -776,7 +447,7 @@ main(void)
 		T(test_framings), T(test_head_request), T(test_resend), T(test_stale_pool),
 		T(test_keep_alive_hint), T(test_failures), T(test_names), T(test_urls),
 		T(test_unix), T(test_abort_closes_at_once), T(test_many_at_once), T(test_pause),
-		T(test_large_request), T(test_tls), T(test_proxy), T(test_bad_requests),
+		T(test_large_request), T(test_bad_requests),
 	};
 	int rc;
 
@@ -784,6 +455,6 @@ main(void)
 	if (mkdtemp(dir) == NULL)
 		return 99;
 	rc = cmocka_run_group_tests(tests, NULL, NULL);
-	remove_certs();
+	(void)rmdir(dir);
 	return rc;
 }

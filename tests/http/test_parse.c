@@ -155,7 +155,8 @@ static void
 test_fields(void **state)
 {
 	static const char text[] = "POST /v1/a%2Fb?x=1&y HTTP/1.1\r\nhOST: h\r\nX-Api-Key:  k \r\n"
-	    "X-Other: o\r\nx-api-key: second\r\nConnection: foo, Close\r\ncontent-length: 12\r\n\r\n";
+	    "X-Other: o\r\nx-api-key: second\r\nConnection: foo, Close\r\n"
+	    "content-length: 12\r\n\r\n";
 	struct http_head h;
 	struct tf_span s;
 
@@ -480,7 +481,8 @@ main(void)
 		cmocka_unit_test(test_heads_at_every_split), cmocka_unit_test(test_nul_in_value),
 		cmocka_unit_test(test_fields), cmocka_unit_test(test_keep_alive),
 		cmocka_unit_test(test_limits), cmocka_unit_test(test_responses),
-		cmocka_unit_test(test_chunked_at_every_piece), cmocka_unit_test(test_chunked_bounds),
+		cmocka_unit_test(test_chunked_at_every_piece),
+		cmocka_unit_test(test_chunked_bounds),
 		cmocka_unit_test(test_length_body), cmocka_unit_test(test_decode),
 		cmocka_unit_test(test_outgoing_fields),
 	};

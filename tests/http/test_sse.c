@@ -27,7 +27,8 @@ read_all(const char *text, size_t n, size_t piece, struct tf_buf *out, struct tf
 
 		assert_non_null(copy);
 		memcpy(copy, text + at, len);
-		while ((k = http_sse_next(&s, copy + used, len - used, &got, &ev)) != HTTP_SSE_MORE) {
+		while ((k = http_sse_next(&s, copy + used, len - used, &got, &ev)) !=
+		    HTTP_SSE_MORE) {
 			used += got;
 			assert_int_not_equal(k, HTTP_SSE_TOO_BIG);
 			tf_buf_addspan(raw, ev.raw);
@@ -85,7 +86,8 @@ test_rows_at_every_piece(void **state)
 
 			read_all(rows[i].text, n, piece, &out, &raw);
 			if (!tf_span_is(tf_buf_span(&out), rows[i].seen))
-				print_error("row %zu piece %zu: %.*s\n", i, piece, (int)out.n, out.p);
+				print_error("row %zu piece %zu: %.*s\n", i, piece, (int)out.n,
+				    out.p);
 			assert_true(tf_span_is(tf_buf_span(&out), rows[i].seen));
 			/* a \r at the end of a piece ends an event before its \n is seen */
 			if (rows[i].same_raw && strstr(rows[i].text, "\r\n\r\n") == NULL)
