@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans: exactly as many requests and tokens in a minute as the plan says, however they arrive."""
+import concurrent.futures
+import time
+
+import pytest
+
+RPM = 12
+FACTORY = {
+    "conf": {
+        "plan small": {"rpm": str(RPM), "tpm": "0"},
+        "plan tokens": {"rpm": "0", "tpm": "3000"},
+    },
+}
+
+
+def workspace(factory, name, plan):
+    factory.keyctl("workspace", "create", name, "--plan", plan)
+    return factory.mint(workspace=name)
+
+
+def flood(factory, keys, n, script="tokens=1", **more):
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        return list(pool.map(lambda i: factory.chat(script, key=keys[i % len(keys)], **more), range(n)))
+
+
+def test_exactly_n_requests_a_minute(factory):
+    keys = [workspace(factory, "rpm", "small"), factory.mint(workspace="rpm")]
+    for window in range(2):
+        answers = flood(factory, keys, 3 * RPM)
+        admitted = [a for a in answers if a.status == 200]
+        refused = [a for a in answers if a.status != 200]
+        assert len(admitted) == RPM and all(a.status == 429 for a in refused)
+        for a in refused:
+            assert a.error["type"] == "rate_limit_error" and a.error["code"] == "rate_limit_exceeded"
+            assert 1 <= int(a.response.get("retry-after")) <= 60 and a.response.get("x-ratelimit-remaining") == "0"
+        for a in answers:
+            assert a.response.get("x-ratelimit-limit") == str(RPM)
+            assert 0 <= int(a.response.get("x-ratelimit-remaining")) < RPM
+            assert int(a.response.get("x-ratelimit-reset")) > 1_600_000_000
+        remaining = [int(a.response.get("x-ratelimit-remaining")) for a in admitted]
+        assert sorted(remaining) == sorted(set(remaining)) or min(remaining) == 0
+        factory.shift_clock(61)
+        time.sleep(0.3)
+    assert factory.settled(2 * RPM, workspace="rpm")
+
+
+def test_retry_after_is_true(factory):
+    key = workspace(factory, "truth", "small")
+    flood(factory, [key], RPM)
+    refused = factory.chat("tokens=1", key=key)
+    assert refused.status == 429
+    wait = int(refused.response.get("retry-after"))
+    if wait > 3:
+        factory.shift_clock(wait - 3)
+        time.sleep(0.2)
+        assert factory.chat("tokens=1", key=key).status == 429
+        factory.shift_clock(3.2)
+    else:
+        factory.shift_clock(wait + 0.2)
+    time.sleep(0.2)
+    assert factory.chat("tokens=1", key=key).status == 200
+
+
+def test_a_listing_costs_nothing(factory):
+    key = workspace(factory, "listing", "small")
+    for _ in range(2 * RPM):
+        assert factory.call("GET", "/v1/models", key=key).status == 200
+    assert [a.status for a in flood(factory, [key], RPM)] == [200] * RPM
+
+
+def test_a_refused_request_costs_nothing(factory):
+    key = workspace(factory, "refused", "small")
+    for _ in range(2 * RPM):
+        assert factory.chat("x", model="no/such", key=key).status == 404
+        assert factory.chat("x", key=key, temperature=9).status == 400
+    assert [a.status for a in flood(factory, [key], RPM)] == [200] * RPM
+
+
+def test_tokens_a_minute_are_never_exceeded(factory):
+    key = workspace(factory, "tpm", "tokens")
+    answers = flood(factory, [key], 100, "tokens=50&prompt=50", max_tokens=50)
+    used = sum(a.usage["total_tokens"] for a in answers if a.status == 200)
+    admitted = sum(a.status == 200 for a in answers)
+    assert 0 < used <= 3000 and {a.status for a in answers} <= {200, 429}, used
+    assert admitted >= 10  # it is not strangled either
+    assert factory.settled(admitted, workspace="tpm")
+
+
+def test_tokens_come_back_when_less_was_used(factory):
+    """A large reservation is returned with the answer: small calls in a row go on."""
+    key = workspace(factory, "returned", "tokens")
+    for _ in range(5):
+        assert factory.chat("tokens=2&prompt=10", key=key, max_tokens=2000).status == 200
+
+
+def test_one_call_larger_than_the_plan(factory):
+    key = workspace(factory, "larger", "tokens")
+    r = factory.chat("tokens=1\n" + "word " * 5000, key=key)
+    assert r.status in (400, 429) and r.error["message"]
+
+
+@pytest.mark.parametrize("limit", ["small"])
+def test_limits_outlive_billingd(factory, limit):
+    """kill -9 of billingd gives nobody a second helping within the window."""
+    key = workspace(factory, "again", limit)
+    assert [a.status for a in flood(factory, [key], RPM)] == [200] * RPM
+    factory.settled(RPM, workspace="again")
+    factory.daemons["billingd"].kill()
+    factory.restart("billingd")
+    factory.wait_ready()
+    assert [a.status for a in flood(factory, [key], 4)] == [429] * 4
+
+
+def test_plan_change_is_felt(factory):
+    key = workspace(factory, "change", "small")
+    flood(factory, [key], RPM)
+    assert factory.chat("tokens=1", key=key).status == 429
+    factory.keyctl("workspace", "set-plan", "change", "local")
+    time.sleep(1)
+    assert factory.chat("tokens=1", key=key).status == 200

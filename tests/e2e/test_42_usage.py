@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ledger agrees to the token with what clients saw: keyctl usage, GET /v1/usage, and the sum of
+the answers' own usage."""
+import concurrent.futures
+import random
+
+from factory import MODEL, wait_for
+
+ASK = {"include_usage": True}
+
+
+def totals(factory, key=None):
+    return factory.call("GET", "/v1/usage?period=month", key=key).json()["totals"]
+
+
+def same(row, totals, requests, prompt, cached, completion, thought):
+    for source in (row, totals):
+        assert int(source["requests"]) == requests, source
+        # input tokens that were read from a cache stand apart
+        assert int(source["input_tokens"]) + int(source["cached_input_tokens"]) == prompt, source
+        assert int(source["cached_input_tokens"]) == cached, source
+        # reasoning tokens are a part of the runtime's completion tokens
+        assert int(source["output_tokens"]) + int(source["reasoning_tokens"]) in (completion, completion + thought), source
+        assert int(source["total_tokens"]) == prompt + completion, source
+
+
+def test_the_sum_of_all_answers(factory):
+    rng = random.Random(1)
+    calls = []
+    for i in range(60):
+        prompt, tokens = rng.randrange(1, 200), rng.randrange(1, 40)
+        script = "tokens=%d&prompt=%d&cached=%d&thought=%d" % (tokens, prompt, rng.randrange(0, prompt), rng.randrange(0, tokens))
+        calls.append((script, i % 3))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda c: factory.chat(
+            c[0], stream=c[1] > 0, **({"stream_options": ASK} if c[1] == 1 else {})), calls))
+    sums = [0, 0, 0, 0]
+    for (script, kind), answer in zip(calls, answers):
+        assert answer.status == 200 and (answer.usage is None) == (kind == 2)
+        said = dict(p.split("=") for p in script.split("&"))
+        expected = [int(said[n]) for n in ("prompt", "cached", "tokens", "thought")]
+        if answer.usage:
+            assert answer.usage["prompt_tokens"] == expected[0] and answer.usage["completion_tokens"] == expected[2]
+        sums = [a + b for a, b in zip(sums, expected)]
+    row = factory.settled(60)
+    same(row, totals(factory), 60, *sums)
+    by_model = factory.usage("--by", "model")
+    assert [r["group"] for r in by_model] == [MODEL] and int(by_model[0]["total_tokens"]) == int(row["total_tokens"])
+    by_key = factory.usage("--by", "key")
+    assert sum(int(r["total_tokens"]) for r in by_key) == int(row["total_tokens"])
+    assert sum(int(r["requests"]) for r in factory.usage("--by", "day")) == 60
+
+
+def test_restart_changes_nothing(factory):
+    before = factory.usage()
+    factory.daemons["billingd"].kill()
+    factory.restart("billingd")
+    factory.wait_ready()
+    assert factory.usage() == before and totals(factory)["total_tokens"] == int(before["total_tokens"])
+
+
+def test_aborted_streams_count_what_was_generated(factory):
+    key = factory.mint()
+    factory.keyctl("workspace", "create", "aborted", "--plan", "local")
+    key = factory.mint(workspace="aborted")
+    seen = []
+    for _ in range(5):
+        answer = factory.open("tokens=500&delay_ms=10&prompt=20&tag=ab", key=key)
+        got = 0
+        for event in answer:
+            got += bool(event["choices"] and event["choices"][0]["delta"].get("content"))
+            if got == 10:
+                break
+        answer.raw.close()
+        seen.append(got)
+    row = factory.settled(5, workspace="aborted")
+    output = int(row["output_tokens"])
+    # what the client saw is charged; a little more may have been generated before it was stopped
+    assert sum(seen) <= output <= sum(seen) + 5 * 60, row
+    sent = sum(r["sent"] for r in factory.fake.requests("ab"))
+    assert output <= sent + 5
+    assert int(row["input_tokens"]) > 0
+    wait_for("stopped", lambda: factory.fake.running() == 0, 2)
+
+
+def test_failed_calls_are_not_charged(factory):
+    factory.keyctl("workspace", "create", "failed", "--plan", "local")
+    key = factory.mint(workspace="failed")
+    for script in ("status=400", "status=500", "die=head", "error_first=1"):
+        assert factory.chat(script, key=key).status >= 400
+    assert factory.chat("tokens=2&prompt=3", key=key).status == 200
+    row = wait_for("the one", lambda: (r := factory.usage(workspace="failed")) and int(r["total_tokens"]) and r)
+    assert int(row["total_tokens"]) == 5, row
+
+
+def test_runtime_without_usage_is_estimated(factory):
+    factory.keyctl("workspace", "create", "estimated", "--plan", "local")
+    key = factory.mint(workspace="estimated")
+    for stream in (False, True):
+        answer = factory.chat("tokens=30&usage=never", stream=stream, key=key, **({"stream_options": ASK} if stream else {}))
+        assert answer.status == 200 and answer.usage["completion_tokens"] > 0 and answer.usage["prompt_tokens"] > 0
+    row = factory.settled(2, workspace="estimated")
+    assert int(row["output_tokens"]) > 0 and int(row["input_tokens"]) > 0
+
+
+def test_bad_query(factory):
+    r = factory.call("GET", "/v1/usage?period=fortnight")
+    assert r.status == 400 and r.error["param"] == "period", r.body
