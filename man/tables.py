@@ -113,6 +113,16 @@ def errors(_):
     return out + ['.El']
 
 
+def routes(_):
+    out = ['.Bl -tag -width Ds']
+    for _, a, _ in tree.table('gatewayd/route.def', 'ROUTE'):
+        path = ('/' if 'ROOT' in a[3] else '/v1/') + a[2].replace('{rest}', 'ID')
+        out.append(f'.It Li {a[1]} {path}')
+        out += text(sentence(a[7]))
+        out.append('Needs a key.' if a[4] == 'AUTH' else 'Needs no key.')
+    return out + ['.El']
+
+
 def metrics(daemon):
     out = ['.Bl -tag -width Ds']
     for _, a, _ in tree.table('common/base/metric.def', 'METRIC'):
@@ -230,7 +240,7 @@ def exits(_):
     return [l for l in EXITS.split('\n') if l]
 
 
-TABLES = {'skeleton': skeleton, 'exits': exits, 'options': options, 'plans': plans, 'quirks': quirks, 'runtimes': runtimes, 'errors': errors, 'metrics': metrics,
+TABLES = {'skeleton': skeleton, 'exits': exits, 'options': options, 'plans': plans, 'quirks': quirks, 'runtimes': runtimes, 'errors': errors, 'metrics': metrics, 'routes': routes,
           'statuses': statuses, 'commands': commands}
 MARK = re.compile(r'^\.\\" table: (\w+)(?: (\S+))?\n(.*?)^\.\\" end of table\n', re.M | re.S)
 
