@@ -17,7 +17,11 @@
 
 #include "common/daemon/daemon.h"
 #include "common/daemon/notify.h"
+#include "common/wire/wire.def"
 
+#define DMN_TEXT(number) DMN_TEXT_(number)
+#define DMN_TEXT_(number) #number
+#define DMN_WIRE DMN_TEXT(WIRE_MAJOR) "." DMN_TEXT(WIRE_MINOR) /* for keyctl status */
 #define DMN_OPTIONS_MAX 8
 #define DMN_DRAIN_MS 60000
 #define DMN_DRAIN_SLACK_MS 5000 /* the daemon ends its work itself; this is for one that cannot */
@@ -430,7 +434,7 @@ dmn_ctl(struct dmn *d)
 	const char *name = d->hooks->instance ? d->hooks->instance(d, d->conf) : d->hooks->name;
 	struct ctl_options opt = {
 		.run_dir = d->conf->common.run_dir, .name = name, .daemon = d->hooks->name, .conf = dmn_ctl_conf,
-		.arg = d, .cmds = d->hooks->cmds, .ncmds = d->hooks->ncmds,
+		.arg = d, .cmds = d->hooks->cmds, .ncmds = d->hooks->ncmds, .wire = DMN_WIRE,
 	};
 	int rc = ctl_open(d->loop, &opt, &d->ctl);
 

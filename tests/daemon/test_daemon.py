@@ -202,6 +202,9 @@ class Life(unittest.TestCase):
         self.assertIsNone(first.p.poll())
         answer = self.ask(first, 'ping')
         self.assertIn('end', json.loads(answer.splitlines()[-1]))
+        row = json.loads(self.ask(first, 'version').splitlines()[0])['row']
+        self.assertEqual((row['daemon'], row['name'], row['pid']), ('toyd', 'toyd', first.p.pid))
+        self.assertRegex(row['wire'], r'^\d+\.\d+$')
         first.signal(signal.SIGTERM)
         self.assertEqual(first.end(), 0)
 
