@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -21,10 +22,10 @@
 #include <cmocka.h>
 
 #include "common/conf/conf.h"
-#include "common/ctl/ctl.h"
-#include "common/event/event.h"
+#include "common/ctl/inside.h"
 
 #define NOBODY 65534
+#define GROUP 54321 /* stands for tokenfactory's */
 
 static char dir[] = "/tmp/tf-ctl-XXXXXX";
 static char path[100];
@@ -535,9 +536,9 @@ test_files(void **state)
 	tf_buf_free(&g.rows);
 }
 
-/* As another user, in a process of its own; the exit status says how its calls ended. */
+/* As another user, in a process of its own; the exit status says how its call ended. */
 static int
-as_stranger(const char *cmd)
+as_stranger(const char *cmd, gid_t primary, gid_t other)
 {
 	struct ctl_call call = { path, cmd, { 0 }, 5000, NULL, NULL };
 	char message[512];
@@ -545,7 +546,7 @@ as_stranger(const char *cmd)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		if (setgid(NOBODY) != 0 || setuid(NOBODY) != 0)
+		if (setgroups(1, &other) != 0 || setgid(primary) != 0 || setuid(NOBODY) != 0)
 			_exit(99);
 		_exit((int)ctl_ask(&call, message, sizeof message));
 	}
@@ -566,11 +567,19 @@ test_privilege(void **state)
 	if (geteuid() != 0)
 		skip(); /* only root can be somebody else */
 	/* the file's mode keeps them out */
-	assert_int_equal(as_stranger("ping"), CTL_FORBIDDEN);
+	assert_int_equal(as_stranger("ping", NOBODY, NOBODY), CTL_FORBIDDEN);
 	/* and without it the dispatcher does */
 	assert_int_equal(chmod(path, 0666), 0);
-	assert_int_equal(as_stranger("ping"), CTL_FORBIDDEN);
-	assert_int_equal(as_stranger("admin"), CTL_FORBIDDEN);
+	assert_int_equal(as_stranger("ping", NOBODY, NOBODY), CTL_FORBIDDEN);
+	assert_int_equal(as_stranger("admin", NOBODY, NOBODY), CTL_FORBIDDEN);
+	/* members of the group may look, by their primary group or another one */
+	srv.ctl->has_group = true;
+	srv.ctl->group = GROUP;
+	assert_int_equal(as_stranger("ping", NOBODY, NOBODY), CTL_FORBIDDEN);
+	assert_int_equal(as_stranger("ping", GROUP, NOBODY), CTL_OK);
+	assert_int_equal(as_stranger("ping", NOBODY, GROUP), CTL_OK);
+	assert_int_equal(as_stranger("admin", GROUP, GROUP), CTL_FORBIDDEN);
+	srv.ctl->has_group = false;
 	assert_int_equal(srv.calls, 1);
 	assert_int_equal(chmod(path, 0660), 0);
 }
