@@ -170,10 +170,11 @@ escaped_eq(const uint8_t *p, const uint8_t *end, struct tf_span s)
 bool
 js_str_eqn(struct tf_span text, struct tf_span s)
 {
-	const uint8_t *p = (const uint8_t *)text.p + 1;
+	const uint8_t *p;
 
 	if (!is_string(text))
 		return false;
+	p = (const uint8_t *)text.p + 1;
 	if (memchr(p, '\\', text.n - 2) != NULL)
 		return escaped_eq(p, p + text.n - 2, s);
 	return text.n - 2 == s.n && (s.n == 0 || memcmp(p, s.p, s.n) == 0);
@@ -220,12 +221,13 @@ parse_exponent(const char **pp, const char *end, int *out)
 static int
 parse_decimal(struct tf_span text, struct decimal *out)
 {
-	const char *p = text.p, *end = p + text.n, *from;
+	const char *p = text.p, *end, *from;
 	bool point = false;
 	int exp = 0;
 
 	if (js_type(text) != JS_NUMBER || text.n > JS_NUMBER_MAX)
 		return TF_E_INVAL;
+	end = p + text.n;
 	out->n = out->exp = 0;
 	out->negative = *p == '-';
 	p += out->negative;

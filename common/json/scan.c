@@ -573,7 +573,7 @@ step(struct js_scan *s, int st, const uint8_t *base, const uint8_t **pp, const u
 int
 js_scan_feed(struct js_scan *s, const char *text, size_t len)
 {
-	const uint8_t *base = (const uint8_t *)text, *p = base + s->off, *end = base + len;
+	const uint8_t *base = (const uint8_t *)(len > 0 ? text : ""), *p = base + s->off, *end = base + len;
 	int st = s->state;
 
 	assert(len >= s->off);

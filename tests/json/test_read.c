@@ -64,6 +64,7 @@ test_strings(void **state)
 		for (size_t k = 0; k < TF_LEN(rows); k++)
 			assert_int_equal(js_str_eq(text, rows[k].want), i == k);
 	}
+	assert_false(js_str_eq(tf_span(NULL, 0), ""));
 	assert_false(js_str_eq(TF_SPAN("\"ab\""), "a"));
 	assert_false(js_str_eq(TF_SPAN("\"a\""), "ab"));
 	assert_false(js_str_eq(TF_SPAN("\"\\u0061\""), "ab"));
@@ -161,6 +162,7 @@ test_doubles(void **state)
 	bool b;
 
 	(void)state;
+	assert_int_equal(js_get_double(tf_span(NULL, 0), &d), TF_E_INVAL);
 	assert_int_equal(js_get_double(TF_SPAN("0.1"), &d), 0);
 	assert_true(d == 0.1);
 	assert_int_equal(js_get_double(TF_SPAN("-2.5e-3"), &d), 0);

@@ -285,6 +285,7 @@ test_refuse(void **state)
 		tf_buf_free(&r.hits);
 	}
 	/* a NUL is no white space and ends nothing */
+	assert_int_equal(js_valid(tf_span(NULL, 0)), TF_E_INVAL);
 	assert_int_equal(js_valid(tf_span("{}\0", 3)), TF_E_INVAL);
 	assert_int_equal(js_valid(tf_span("\"\0\"", 3)), TF_E_INVAL);
 	assert_int_equal(js_valid(tf_span("\0", 1)), TF_E_INVAL);
