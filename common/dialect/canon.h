@@ -238,6 +238,7 @@ struct dl_enc; /* a dialect's encoder of one answer */
 
 struct dl_dec_conf {
 	uint32_t quirks;
+	uint32_t n;      /* answers that were asked for; others are left out */
 	bool one_call;   /* the client forbade parallel calls: further ones are left out */
 	bool asked_json; /* the runtime was not asked to stream */
 	struct tf_id rid;

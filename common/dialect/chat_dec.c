@@ -345,8 +345,11 @@ piece(struct dl_dec *d, uint32_t i)
 	bool gave_up = false;
 	int r;
 
-	if (n >= DL_CHOICES_MAX)
-		return TF_E_INVAL;
+	/* when one answer was asked for it is the first, whatever number it bears */
+	if (d->conf.n == 1)
+		n = i;
+	if (n >= d->conf.n || n >= DL_CHOICES_MAX)
+		return 0;
 	c = chat_dec_choice(d, n);
 	if (c == NULL)
 		return TF_E_NOMEM;

@@ -38,34 +38,36 @@ enum {
 	M_BODY_EXTRA,
 };
 
-#define BODY(name)                                                                                 \
-	{ "choices[*]." name, M_BODY, 0 }, { "choices[*]." name ".role", M_ROLE, 0 },              \
-	    { "choices[*]." name ".content", M_CONTENT, 0 },                                       \
-	    { "choices[*]." name ".reasoning_content", M_REASONING, 0 },                           \
-	    { "choices[*]." name ".reasoning", M_REASONING_2, 0 },                                 \
-	    { "choices[*]." name ".refusal", M_REFUSAL, 0 },                                       \
-	    { "choices[*]." name ".tool_calls", M_CALLS, 0 },                                      \
-	    { "choices[*]." name ".function_call", M_OLD_CALL, 0 },                                \
-	{                                                                                          \
-		"choices[*]." name ".*", M_BODY_EXTRA, 0                                           \
-	}
+/* clang-format off */
+#define BODY(name) \
+	{ "choices[*]." name, M_BODY, JS_UNIQUE }, \
+	{ "choices[*]." name ".role", M_ROLE, JS_UNIQUE }, \
+	{ "choices[*]." name ".content", M_CONTENT, JS_UNIQUE }, \
+	{ "choices[*]." name ".reasoning_content", M_REASONING, JS_UNIQUE }, \
+	{ "choices[*]." name ".reasoning", M_REASONING_2, JS_UNIQUE }, \
+	{ "choices[*]." name ".refusal", M_REFUSAL, JS_UNIQUE }, \
+	{ "choices[*]." name ".tool_calls", M_CALLS, JS_UNIQUE }, \
+	{ "choices[*]." name ".function_call", M_OLD_CALL, JS_UNIQUE }, \
+	{ "choices[*]." name ".*", M_BODY_EXTRA, 0 }
+/* clang-format on */
 
+/* A member given twice would mean one thing here and another to the client: such a chunk is malformed. */
 static const struct js_path paths[] = {
 	{ "", M_ROOT, 0 },
-	{ "id", M_ID, 0 },
-	{ "object", M_OBJECT, 0 },
-	{ "created", M_CREATED, 0 },
-	{ "model", M_MODEL, 0 },
-	{ "usage", M_USAGE, 0 },
-	{ "error", M_ERROR, 0 },
-	{ "choices", M_CHOICES, 0 },
+	{ "id", M_ID, JS_UNIQUE },
+	{ "object", M_OBJECT, JS_UNIQUE },
+	{ "created", M_CREATED, JS_UNIQUE },
+	{ "model", M_MODEL, JS_UNIQUE },
+	{ "usage", M_USAGE, JS_UNIQUE },
+	{ "error", M_ERROR, JS_UNIQUE },
+	{ "choices", M_CHOICES, JS_UNIQUE },
 	{ "*", M_EXTRA, 0 },
 	{ "choices[*]", M_CHOICE, JS_AT_START },
-	{ "choices[*].index", M_INDEX, 0 },
-	{ "choices[*].finish_reason", M_FINISH, 0 },
-	{ "choices[*].logprobs", M_LOGPROBS, 0 },
-	{ "choices[*].stop_reason", M_MATCHED, 0 },
-	{ "choices[*].matched_stop", M_MATCHED, 0 },
+	{ "choices[*].index", M_INDEX, JS_UNIQUE },
+	{ "choices[*].finish_reason", M_FINISH, JS_UNIQUE },
+	{ "choices[*].logprobs", M_LOGPROBS, JS_UNIQUE },
+	{ "choices[*].stop_reason", M_MATCHED, JS_UNIQUE },
+	{ "choices[*].matched_stop", M_MATCHED, JS_UNIQUE },
 	{ "choices[*].*", M_CHOICE_EXTRA, 0 },
 	BODY("delta"),
 	BODY("message"),

@@ -160,6 +160,8 @@ dl_head_decode(struct tf_span bytes, uint64_t body_len, struct dl_head *h)
 	HEAD_RANGES(X)
 #undef X
 	get_members(&r, body_len, h);
+	if (h->n < 1 || h->n > DL_CHOICES_MAX)
+		return TF_E_INVAL;
 	if (r.bad || r.p != r.end || h->body_len != body_len || h->root.end == 0 ||
 	    h->model_at.end == 0)
 		return TF_E_INVAL;

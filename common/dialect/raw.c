@@ -171,7 +171,7 @@ is_plain(const struct dl_dec *d)
 	    p->reasoning.n > 0 || p->refusal.n > 0 || p->calls.n > 0 || p->old_call.n > 0 ||
 	    p->finish.n > 0 || p->odd)
 		return false;
-	if (p->index >= d->nchoice)
+	if (p->index >= d->nchoice || p->index >= d->conf.n)
 		return false;
 	c = &d->choice[p->index];
 	if (!c->open || c->open_kind != DL_ITEM_TEXT || c->finished)
@@ -254,7 +254,7 @@ plain_answer(const struct dl_dec *d, struct dl_raw_answer *answer)
 {
 	const struct chat_msg *m = &d->msg;
 
-	if (m->error.n > 0 || m->npiece == 0 || m->npiece > 4 || m->id.n == 0 ||
+	if (m->error.n > 0 || m->npiece == 0 || m->npiece > 4 || m->npiece > d->conf.n || m->id.n == 0 ||
 	    m->created.n == 0 || m->model.n == 0 || !tf_span_is(m->object, "\"chat.completion\"") ||
 	    !sound_usage(m, &answer->usage))
 		return false;

@@ -242,6 +242,7 @@ scan(struct dl_scan *s, const char *text, size_t len, bool end)
 		dl_fault_set(&s->fault, TF_E_REQUEST_TOO_LARGE, NULL, NULL);
 		return TF_E_INVAL;
 	}
+	text = len > 0 ? text : "";
 	s->text = text;
 	r = end ? js_scan_end(&s->js, text, len) : js_scan_feed(&s->js, text, len);
 	if (r < 0 && s->fault.err == 0)

@@ -339,7 +339,7 @@ complete(struct dl_xlate *x)
 	return 0;
 }
 
-/* The first chunk says what all chunks say. */
+/* The chunk that began the answer says what all chunks say. */
 static int
 keep_common(struct dl_xlate *x)
 {
@@ -360,14 +360,9 @@ keep_common(struct dl_xlate *x)
 static int
 raw_event(struct dl_xlate *x, struct tf_span data)
 {
-	bool first = !x->dec->started;
 	size_t n;
 	int r = chat_msg_parse(&x->dec->msg, data);
 
-	if (r < 0)
-		return r;
-	if (first)
-		r = keep_common(x);
 	if (r == 0)
 		r = dl_raw_chunk(&x->raw, x->dec, x->out, &n);
 	if (r == 1) {
@@ -381,6 +376,7 @@ raw_event(struct dl_xlate *x, struct tf_span data)
 static int
 decode_event(struct dl_xlate *x, struct tf_span event, struct tf_span data)
 {
+	bool first;
 	int r;
 
 	if (!raw_answers(x) || !x->head.stream || event.n > 0 || data.n == 0 || data.p[0] != '{')
@@ -388,9 +384,11 @@ decode_event(struct dl_xlate *x, struct tf_span event, struct tf_span data)
 	r = raw_event(x, data);
 	if (r == 1)
 		return 0;
-	if (r == 0)
-		return chat_dec_msg(x->dec);
-	return r == TF_E_NOMEM ? r : TF_E_INVAL;
+	if (r < 0)
+		return r == TF_E_NOMEM ? r : TF_E_INVAL;
+	first = !x->dec->started;
+	r = chat_dec_msg(x->dec);
+	return r == 0 && first && x->dec->started ? keep_common(x) : r;
 }
 
 static int
@@ -466,6 +464,7 @@ begin_answer(struct dl_xlate *x)
 {
 	struct dl_dec_conf dc = {
 		.quirks = x->conf.quirks,
+		.n = x->head.n,
 		.one_call = (x->head.flags & DL_HEAD_ONE_CALL) != 0,
 		.asked_json = x->mode == MODE_JSON,
 		.rid = x->conf.rid,

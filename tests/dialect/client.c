@@ -180,7 +180,7 @@ const char *
 client_reads(
     struct client *c, struct tf_span stream, struct tf_span model, bool include_usage, bool whole)
 {
-	const char *p = stream.p, *last = stream.p + stream.n, *e, *bad;
+	const char *p = stream.n > 0 ? stream.p : "", *last = p + stream.n, *e, *bad;
 
 	memset(c, 0, sizeof *c);
 	while (p < last) {
