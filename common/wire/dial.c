@@ -44,7 +44,9 @@ static int
 new_socket(struct wire_dial *d)
 {
 	char rid[EV_ZID_MAX];
-	struct ev_zopts o = { .type = EV_DEALER, .msg_max = WIRE_MESSAGE_MAX, .immediate = true,
+	/* not "immediate": with it ZeroMQ drops what it had received but not handed over when the
+	 * other side closes, and with that the last words of a hub that leaves */
+	struct ev_zopts o = { .type = EV_DEALER, .msg_max = WIRE_MESSAGE_MAX,
 		.linger_ms = WIRE_LINGER_MS, .on_message = dial_message, .arg = d };
 	int n;
 

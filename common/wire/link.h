@@ -18,7 +18,7 @@
 #define WIRE_LAZY_US 2000u            /* longest a lazy frame waits */
 #define WIRE_FULL_US 5000u            /* pause when ZeroMQ takes no more for a peer */
 #define WIRE_HELLO_MS 100u            /* between two HELLOs until an answer */
-#define WIRE_UNSENT_MS 20u            /* until HELLO is tried again when nobody is connected */
+#define WIRE_UNSENT_MS 20u            /* until HELLO is tried again when it did not get out */
 #define WIRE_CALM_MS 1000u            /* one loss in this time is answered with HELLO at once */
 #define WIRE_REFUSED_MS 3000u         /* pause after REFUSE */
 #define WIRE_HELLO_TRIES 50u          /* unanswered HELLOs, then a new socket */
