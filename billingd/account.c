@@ -393,9 +393,18 @@ bl_account_declare(struct bl_account *a, uint64_t gateway, const struct bl_decla
 	g->lapses_ms = now.mono_ms + d->ttl_ms + BL_GRANT_SLACK_MS;
 	h->tokens += granted.tokens + d->reserved;
 	a->debit.tokens += granted.tokens + d->reserved;
-	a->debit.requests += granted.requests + d->running;
-	a->used.requests += d->running;
+	a->debit.requests += granted.requests;
 	return 0;
+}
+
+void
+bl_account_admitted(struct bl_account *a, uint64_t window, uint64_t requests, struct bl_now now)
+{
+	bl_account_turn(a, now);
+	if (!bl_window_runs(&a->window, now) || window != a->window.number)
+		return;
+	a->debit.requests += requests;
+	a->used.requests += requests;
 }
 
 void

@@ -147,7 +147,6 @@ uint64_t bl_account_lapse(struct bl_account *a, struct bl_now now);
 struct bl_declared {
 	struct bl_amount granted; /* still in grants */
 	uint64_t reserved;        /* tokens of running attempts */
-	uint64_t running;         /* requests admitted whose end was not acknowledged yet */
 	uint64_t window;
 	struct tf_id key;
 	uint64_t ttl_ms;          /* longest life the grants can still have */
@@ -157,6 +156,8 @@ struct bl_declared {
  * fits. Of a window that is over: nothing. TF_E_NOMEM.
  */
 int bl_account_declare(struct bl_account *a, uint64_t gateway, const struct bl_declared *d, struct bl_now now);
+/* Requests that a former billingd had admitted and that nobody had counted. Another window: nothing. */
+void bl_account_admitted(struct bl_account *a, uint64_t window, uint64_t requests, struct bl_now now);
 /* What the ledger says was used of a window before a restart. */
 void bl_account_restore(struct bl_account *a, uint64_t window, struct bl_amount used, struct bl_now now);
 /* The gateway left, or came back with the same boot. */

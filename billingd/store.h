@@ -85,6 +85,7 @@ struct bl_usage {
 	uint32_t status;
 	int64_t instance; /* bl_instance_row.id */
 	uint64_t seq;
+	void *user;       /* the caller's own */
 	struct tf_span text[BL_T_COUNT]; /* in bytes behind the struct; empty is null */
 };
 /* Returns new (free()) with its own copy of the texts; NULL without memory. */
@@ -137,7 +138,7 @@ void bl_start_fini(struct bl_start *s);
 
 /* Sums over charged attempts that began in [from_ms, to_ms). */
 enum bl_by { BL_BY_TOTAL, BL_BY_SURFACE, BL_BY_MODEL, BL_BY_KEY, BL_BY_DAY, BL_BY_COUNT };
-#define BL_SUMS_MAX 10000 /* groups of one kind; further ones are left out and counted in more */
+#define BL_SUMS_MAX 4000 /* groups of one kind; further ones are left out and counted in more */
 
 struct bl_sum {
 	char *group;     /* surface family, model id; NULL for the others. Owned */

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * billingd: keys, workspaces, plans, limits and the usage ledger. One loop thread does
+ * everything but the database. This is the inside of the daemon: what its files give each
+ * other; tests include it too. main.c is the only user outside.
+ *
+ *	store   what is kept for good (store.h); the loop only ever waits for callbacks
+ *	index   all workspaces, keys and secrets in memory (index.c)
+ *	admin   changes of them: durable first, then in memory, then told to the gateways (admin.c)
+ *	peers   gateway threads: sessions and their starts (peers.c)
+ *	admit   grants out of the accounts of limit.h (admit.c)
+ *	ledger  usage records: gathered, committed, acknowledged (ledger.c)
+ *	usage   sums as JSON and as rows (usage.c)
+ *	ctl     the operator's commands (control.c)
+ */
+#ifndef BL_BILLINGD_H
+#define BL_BILLINGD_H
+
+#include "billingd/limit.h"
+#include "billingd/store.h"
+#include "common/conf/conf.h"
+#include "common/ctl/ctl.h"
+#include "common/event/event.h"
+#include "common/wire/wire.h"
+
+struct bl;
+
+static inline int64_t
+bl_wall_ms(void)
+{
+	return tf_wall_ns() / 1000000;
+}
+static inline struct bl_now
+bl_now(void)
+{
+	return (struct bl_now){ tf_mono_ms(), (uint64_t)bl_wall_ms() };
+}
+
+/* ---- index -------------------------------------------------------------------------------- */
+
+struct bl_workspace {
+	struct bl_workspace_row row;
+	struct bl_account account;
+	struct tf_list waits;   /* bl_wait: asks that wait for returns, first come first served */
+	struct tf_node active;  /* bl.active while anything is out */
+	size_t n_keys;          /* that are not revoked */
+};
+
+struct bl_key {
+	struct bl_key_row row;
+	struct bl_workspace *workspace;
+	struct tf_list secrets; /* bl_secret, oldest first; two at most */
+	bool used;              /* last_used_ms is newer than the store's */
+};
+
+struct bl_secret {
+	struct tf_node node;
+	struct bl_secret_row row;
+	struct bl_key *key;
+};
+
+struct bl_index {
+	struct tf_map workspaces; /* by id */
+	struct tf_map names;      /* workspaces by name */
+	struct tf_map keys;       /* by id */
+	struct tf_map digests;    /* secrets by digest */
+};
+
+/* Takes the rows' texts. TF_E_NOMEM; TF_E_NOENT: a key without workspace, a secret without key. */
+int bl_index_load(struct bl_index *ix, struct bl_start *s);
+void bl_index_free(struct bl_index *ix);
+/* Copies the row; for keys takes its texts. New ones in *out. TF_E_NOMEM, TF_E_EXIST. */
+int bl_index_add_workspace(struct bl_index *ix, const struct bl_workspace_row *row, struct bl_workspace **out);
+int bl_index_add_key(struct bl_index *ix, struct bl_key_row *row, struct bl_key **out);
+int bl_index_add_secret(struct bl_index *ix, const struct bl_secret_row *row);
+void bl_index_drop_secret(struct bl_index *ix, struct bl_secret *s);
+struct bl_workspace *bl_index_workspace(const struct bl_index *ix, struct tf_span id);
+struct bl_key *bl_index_key(const struct bl_index *ix, struct tf_span id);
+/* By name, or by the 26 characters of its id. */
+struct bl_workspace *bl_index_find_workspace(const struct bl_index *ix, struct tf_span text);
+struct bl_key *bl_index_find_key(const struct bl_index *ix, struct tf_span text);
+/* The newest secret of a key; never NULL for a key that was loaded whole. */
+struct bl_secret *bl_key_current(const struct bl_key *k);
+enum wire_key_status bl_key_status(const struct bl_key *k, int64_t now_ms);
+/* Status of this secret, and in *until_ms when it stops (BL_NEVER_MS). */
+enum wire_key_status bl_secret_status(const struct bl_secret *s, int64_t now_ms, int64_t *until_ms);
+
+/* ---- pepper ------------------------------------------------------------------------------- */
+
+struct bl_pepper {
+	struct tf_buf bytes;
+	int64_t number; /* tells peppers apart, and nothing else about them */
+};
+/* Reads the file, or makes the default one when there is no database yet. why: for the operator. */
+int bl_pepper_load(const struct conf *conf, struct bl_pepper *p, char *why, size_t size);
+void bl_pepper_free(struct bl_pepper *p);
+/* sha: SHA-256 of a key's text. */
+void bl_pepper_digest(const struct bl_pepper *p, const uint8_t sha[static TF_SHA256], uint8_t out[static BL_DIGEST]);
+
+/* ---- peers -------------------------------------------------------------------------------- */
+
+#define BL_SEQ_AHEAD 65536 /* usage records taken beyond the first that is not committed */
+
+/* One start of a gateway thread. */
+struct bl_gateway {
+	struct tf_node node;          /* bl.gateways */
+	struct bl *bl;
+	struct bl_instance_row row;   /* id 0: the store has not answered yet */
+	uint64_t number;              /* of its holds */
+	uint64_t grants;              /* numbers given */
+	struct wire_peer *peer;       /* NULL: not in session */
+	uint64_t gone_mono;           /* since when */
+	size_t refs;                  /* batches under way that name it */
+	bool awaited;                 /* was in session when billingd ended; has not said all it holds */
+	bool declaring;               /* may still declare */
+	uint64_t committed;           /* every record up to here is in the ledger */
+	uint64_t taken[BL_SEQ_AHEAD / 64]; /* bit seq % BL_SEQ_AHEAD: taken ... */
+	uint64_t stored[BL_SEQ_AHEAD / 64]; /* ... and committed, out of order */
+	struct bl_batch *early;       /* records that came before its row's id was known */
+};
+
+void bl_peers_init(struct bl *bl);
+/* Those of the last start that may still hold something. */
+int bl_peers_load(struct bl *bl, const struct bl_start *s);
+void bl_peers_free(struct bl *bl);
+struct wire_hooks bl_peers_hooks(struct bl *bl);
+void bl_peers_tick(struct bl *bl, uint64_t mono_ms);
+/* Stops taking it for alive, when it is one that we wait for. */
+void bl_peers_settled(struct bl *bl, struct bl_gateway *g);
+
+/* ---- admission ---------------------------------------------------------------------------- */
+
+#define BL_RECALL_MS 100   /* longest wait for returns */
+#define BL_WAITS_MAX 1024  /* waiting asks of one workspace; further ones are refused as transient */
+#define BL_TICK_MS 250
+#define BL_COUNT_MAX INT64_C(1000000000000000) /* most tokens or requests that a message can speak of */
+
+/* Room for requests and tokens: answers at once or after a recall. */
+void bl_admit_ask(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, const struct wire_grant_ask *m);
+void bl_admit_return(struct bl *bl, struct bl_gateway *g, const struct wire_grant_return *m);
+void bl_admit_declare(struct bl *bl, struct bl_gateway *g, const struct wire_declare *m);
+/* An attempt is in the ledger: frees its reservation, counts actual tokens. */
+struct bl_settled {
+	struct tf_id workspace;
+	uint64_t gateway, window, reserved, actual;
+	bool foreign; /* admitted by a former billingd: its request was not counted yet */
+};
+void bl_admit_settle(struct bl *bl, const struct bl_settled *s);
+void bl_admit_gone(struct bl *bl, struct bl_gateway *g, bool gone);
+/* Drops everything that waits for an answer to this gateway. */
+void bl_admit_forget(struct bl *bl, struct bl_gateway *g);
+/* The limits that were unknown after the start are known now, or the grace is over. */
+void bl_admit_open(struct bl *bl);
+void bl_admit_tick(struct bl *bl);
+/* A plan changed: what is out under the former one comes back. */
+void bl_admit_recall(struct bl *bl, struct bl_workspace *w);
+/* The plan's limits; false: no such plan in the configuration. */
+bool bl_plan_limits(const struct bl *bl, const struct bl_workspace *w, struct bl_amount *out);
+
+/* ---- ledger ------------------------------------------------------------------------------- */
+
+#define BL_PENDING_MAX 65536  /* records in memory that are not committed; gateways repeat what is not taken */
+
+struct bl_ledger {
+	struct bl *bl;
+	struct bl_batch *filling; /* NULL: nothing came since the last batch left */
+	struct bl_batch *flying;  /* under way, or waiting to be tried again */
+	size_t held;              /* records in these and in early batches */
+	uint64_t taken, done;     /* records so far; those that are durable */
+	struct ev_timer commit;
+	struct ev_timer retry;
+	uint64_t retry_ms;        /* 0: no trouble */
+	bool hurry;               /* somebody waits: do not wait for company */
+	struct tf_list waits;     /* bl_after */
+};
+
+/* Runs fn when all records taken so far are durable, or with late set after ms. */
+struct bl_after {
+	struct tf_node node;
+	uint64_t ticket;
+	uint64_t deadline; /* monotonic ms */
+	void (*fn)(struct bl_after *a, bool late);
+};
+void bl_ledger_init(struct bl *bl);
+/* Submits nothing more and turns away who waits; then, when the store is closed, frees. */
+void bl_ledger_stop(struct bl *bl);
+void bl_ledger_free(struct bl *bl);
+void bl_ledger_usage(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, const struct wire_usage *m);
+/* The row's id is known: what came early goes on. */
+void bl_ledger_early(struct bl *bl, struct bl_gateway *g);
+void bl_ledger_after(struct bl *bl, struct bl_after *a, uint64_t ms, void (*fn)(struct bl_after *a, bool late));
+/* From now on batches leave without waiting for company. */
+void bl_ledger_hurry(struct bl *bl);
+void bl_ledger_tick(struct bl *bl, uint64_t mono_ms);
+static inline bool
+bl_ledger_idle(const struct bl_ledger *l)
+{
+	return l->held == 0;
+}
+
+/* ---- administration ----------------------------------------------------------------------- */
+
+/*
+ * A change of workspaces or keys. Its number is durable together with it; then it is brought
+ * into memory and told to every gateway, and only then done is called.
+ */
+struct bl_change {
+	struct bl *bl;
+	struct bl_batch *batch;
+	uint64_t number;
+	struct bl_workspace_row workspace;
+	struct bl_key_row key;
+	struct bl_secret_row secret;  /* the new one */
+	struct bl_secret_row ending;  /* the one before, with its end */
+	struct bl_secret_row dropped; /* and the one before that */
+	char text[TF_APIKEY_MAX + 1]; /* the minted key; wiped afterwards */
+	int (*apply)(struct bl_change *c);
+	void (*done)(const struct bl_change *c, void *arg); /* borrows c */
+	void *arg;
+	int rc; /* 0; TF_E_EXIST: name taken, or changed meanwhile; TF_E_FULL, TF_E_IO ...: not stored */
+};
+typedef void bl_changed(const struct bl_change *c, void *arg);
+/*
+ * Each calls done exactly once, later, unless it returns an error: TF_E_NOMEM, TF_E_INVAL (a
+ * name or form that cannot be), TF_E_STATE (the key is revoked).
+ */
+int bl_admin_workspace(struct bl *bl, struct tf_span name, struct tf_span plan, bl_changed *done, void *arg);
+int bl_admin_plan(struct bl *bl, struct bl_workspace *w, struct tf_span plan, bl_changed *done, void *arg);
+struct bl_mint {
+	struct bl_workspace *workspace;
+	struct tf_span name, form, env;
+	int64_t expires_ms;
+	const struct tf_span *models;
+	size_t n_models;
+};
+int bl_admin_mint(struct bl *bl, const struct bl_mint *m, bl_changed *done, void *arg);
+/* Both secrets work until the grace is over; the one before these two ends at once. */
+int bl_admin_rotate(struct bl *bl, struct bl_key *k, int64_t grace_ms, bl_changed *done, void *arg);
+int bl_admin_revoke(struct bl *bl, struct bl_key *k, bl_changed *done, void *arg);
+/* Answers KEY_ASK. */
+void bl_admin_ask(struct bl *bl, struct wire_peer *p, const struct wire_frame *f, const struct wire_key_ask *m);
+/* Tells all gateways: number, and what changed (both NULL: everything). */
+void bl_admin_tell(struct bl *bl, const struct tf_id *key, const struct tf_id *workspace);
+/* Makes last-used times durable. */
+void bl_admin_flush_used(struct bl *bl);
+
+/* ---- usage -------------------------------------------------------------------------------- */
+
+enum bl_period { BL_P_WINDOW, BL_P_DAY, BL_P_WEEK, BL_P_MONTH, BL_P_ALL, BL_P_RANGE };
+/* [from, to) in ms of a calendar period in UTC that holds now. */
+void bl_period_range(enum bl_period p, int64_t now_ms, int64_t *from_ms, int64_t *to_ms);
+void bl_usage_query(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, const struct wire_query *m);
+/* keyctl usage: rows of the period, by one kind of group. */
+void bl_usage_rows(struct bl *bl, struct ctl_req *req);
+
+/* ---- control ------------------------------------------------------------------------------ */
+
+extern const struct ctl_cmd bl_cmds[];
+extern const size_t bl_n_cmds;
+/* The daemon that a command's arg stands for. */
+struct bl *bl_of_command(void *arg);
+
+/* ---- all of it ---------------------------------------------------------------------------- */
+
+struct bl {
+	struct ev_loop *loop;
+	struct ev_zctx *zctx;
+	const struct conf *conf;    /* borrowed; replaced by bl_reload */
+	struct bl_store *store;
+	struct wire_hub *hub;
+	struct bl_pepper pepper;
+	struct bl_index index;
+	struct bl_ledger ledger;
+	struct tf_list gateways;    /* bl_gateway */
+	struct tf_list active;      /* bl_workspace */
+	uint64_t gateway_number;    /* last one given */
+	uint64_t epoch, change;
+	int64_t started_ms;         /* wall clock */
+	uint64_t blind_until;       /* monotonic; 0: the limits are known */
+	uint64_t used_flushed;      /* monotonic */
+	size_t changes;             /* changes and questions under way */
+	struct ev_timer tick;
+	void (*drained)(void *arg);
+	void *drained_arg;
+	bool loaded, failed, closing;
+	bool used_last;             /* last-used times were flushed for the end */
+};
+
+/*
+ * Opens the store, loads it (turning the loop), and listens at RUN_DIR/billingd.sock. Returns
+ * new in *out. Errors have been logged.
+ */
+int bl_new(struct ev_loop *loop, const struct conf *conf, struct bl **out);
+/* The loop may still hold posts to it: it must not run any more. */
+void bl_free(struct bl **bl);
+void bl_reload(struct bl *bl, const struct conf *conf);
+/* Calls drained when every record taken is durable and acknowledged. */
+void bl_drain(struct bl *bl, void (*drained)(void *arg), void *arg);
+/* Something under way has ended: is a drain over with it? */
+void bl_check_drained(struct bl *bl);
+int bl_main(int argc, char **argv);
+
+#endif

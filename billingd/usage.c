@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sums of usage for callers of the API (one JSON document) and for the operator (rows). Both
+ * count every record that arrived before the question: they wait until the ledger has it.
+ * What has no meaning yet is null: cost and currency without prices, images, audio and
+ * characters without such models, budget and caps without token windows.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "billingd/billingd.h"
+
+#define DAY_MS INT64_C(86400000)
+#define LATE_MS 2500      /* longest wait for records that cannot be stored */
+#define RANGE_MAX_S 253402300800 /* year 10000 */
+
+static const char *const period_names[] = { "window", "day", "week", "month", "all" };
+
+/* ---- periods ------------------------------------------------------------------------------ */
+
+void
+bl_period_range(enum bl_period p, int64_t now_ms, int64_t *from_ms, int64_t *to_ms)
+{
+	int64_t today = now_ms / DAY_MS * DAY_MS;
+
+	*to_ms = today + DAY_MS;
+	switch (p) {
+	case BL_P_DAY:
+		*from_ms = today;
+		break;
+	case BL_P_WEEK: /* the last seven days with today */
+		*from_ms = today - 6 * DAY_MS;
+		break;
+	case BL_P_MONTH:
+		*from_ms = tf_month_start(now_ms / 1000) * 1000;
+		*to_ms = tf_month_next(now_ms / 1000) * 1000;
+		break;
+	default:
+		*from_ms = 0;
+		break;
+	}
+}
+
+static void
+day_text(int64_t day, char out[static 16])
+{
+	time_t t = day * (DAY_MS / 1000);
+	struct tm tm;
+
+	if (gmtime_r(&t, &tm) == NULL || strftime(out, 16, "%Y-%m-%d", &tm) == 0)
+		snprintf(out, 16, "%s", "?");
+}
+
+/* ---- one question ------------------------------------------------------------------------- */
+
+struct question {
+	struct bl *bl;
+	struct bl_after after;
+	struct bl_sums sums;
+	enum bl_period period;
+	/* of a caller of the API */
+	struct bl_gateway *gateway; /* a reference is held; NULL: keyctl asks */
+	struct tf_id frame;
+	/* of keyctl */
+	struct ctl_req *req;
+	enum bl_by by;
+};
+
+static void
+question_free(struct question *q)
+{
+	if (q->gateway != NULL)
+		q->gateway->refs--;
+	bl_sums_fini(&q->sums);
+	q->bl->changes--;
+	bl_check_drained(q->bl);
+	free(q);
+}
+
+static struct question *
+question_new(struct bl *bl)
+{
+	struct question *q = calloc(1, sizeof *q);
+
+	if (q == NULL)
+		return NULL;
+	q->bl = bl;
+	bl->changes++;
+	return q;
+}
+
+/* ---- numbers ------------------------------------------------------------------------------ */
+
+/* The answer's words for our disjoint columns. */
+static void
+write_counts(struct js_w *w, const struct bl_sum *s)
+{
+	const struct bl_tokens *t = &s->tokens;
+
+	js_w_ku64(w, "requests", s->requests);
+	js_w_ku64(w, "input_tokens", t->prompt + t->cache_read + t->cache_write);
+	js_w_ku64(w, "cached_input_tokens", t->cache_read);
+	js_w_ku64(w, "output_tokens", t->completion + t->reasoning);
+	js_w_ku64(w, "reasoning_tokens", t->reasoning);
+	js_w_ku64(w, "total_tokens", bl_tokens_sum(t));
+	js_w_knull(w, "images");
+	js_w_knull(w, "audio_seconds");
+	js_w_knull(w, "characters");
+	js_w_knull(w, "cost");
+}
+
+static void
+write_counts_object(struct js_w *w, const struct bl_sum *s)
+{
+	static const struct bl_sum none;
+
+	js_w_object(w);
+	write_counts(w, s != NULL ? s : &none);
+	js_w_object_end(w);
+}
+
+static void
+write_group(struct js_w *w, const struct question *q, enum bl_by by, const struct bl_sum *s)
+{
+	const struct bl_key *k;
+	char text[TF_ID_TEXT + 1];
+
+	switch (by) {
+	case BL_BY_MODEL:
+		js_w_kcstr(w, "model", s->group);
+		break;
+	case BL_BY_KEY:
+		k = bl_index_key(&q->bl->index, tf_id_span(&s->key));
+		tf_id_text(s->key, text);
+		js_w_kcstr(w, "key_id", text);
+		js_w_kcstr(w, "name", k != NULL ? k->row.name : NULL);
+		break;
+	case BL_BY_DAY:
+		day_text(s->day, text);
+		js_w_kcstr(w, "day", text);
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+write_list(struct js_w *w, const struct question *q, const char *name, enum bl_by by)
+{
+	js_w_key(w, name);
+	js_w_array(w);
+	for (size_t i = 0; i < q->sums.n[by]; i++) {
+		js_w_object(w);
+		write_group(w, q, by, &q->sums.v[by][i]);
+		write_counts(w, &q->sums.v[by][i]);
+		js_w_object_end(w);
+	}
+	js_w_array_end(w);
+}
+
+static void
+write_surfaces(struct js_w *w, const struct question *q)
+{
+	static const char *const families[] = { "openai", "anthropic" };
+	const struct bl_sums *s = &q->sums;
+
+	js_w_key(w, "by_surface");
+	js_w_object(w);
+	for (size_t f = 0; f < TF_LEN(families); f++) {
+		const struct bl_sum *sum = NULL;
+
+		if (s->surface[0] != '\0' && strcmp(s->surface, families[f]) != 0)
+			continue;
+		for (size_t i = 0; i < s->n[BL_BY_SURFACE]; i++)
+			if (strcmp(s->v[BL_BY_SURFACE][i].group, families[f]) == 0)
+				sum = &s->v[BL_BY_SURFACE][i];
+		js_w_key(w, families[f]);
+		write_counts_object(w, sum);
+	}
+	js_w_object_end(w);
+}
+
+static void
+write_nulls(struct js_w *w, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		js_w_knull(w, names[i]);
+}
+
+static void
+write_limits(struct js_w *w, const struct bl_workspace *ws)
+{
+	static const char *const budget[] = { "window", "limit", "used", "remaining", "resets_at" };
+	static const char *const caps[] = { "tokens", "images", "audio_seconds" }, *const cap[] = { "limit", "used" };
+
+	js_w_key(w, "budget");
+	js_w_object(w);
+	js_w_kcstr(w, "plan", ws->row.plan);
+	write_nulls(w, budget, TF_LEN(budget));
+	js_w_object_end(w);
+	js_w_key(w, "caps");
+	js_w_object(w);
+	for (size_t i = 0; i < TF_LEN(caps); i++) {
+		js_w_key(w, caps[i]);
+		js_w_object(w);
+		write_nulls(w, cap, TF_LEN(cap));
+		js_w_object_end(w);
+	}
+	js_w_object_end(w);
+}
+
+static int
+write_answer(const struct question *q, const struct bl_workspace *ws, struct tf_buf *out)
+{
+	const struct bl_sums *s = &q->sums;
+	struct js_w w;
+
+	js_w_init(&w, out);
+	js_w_object(&w);
+	js_w_kcstr(&w, "object", "usage");
+	js_w_kcstr(&w, "workspace", ws->row.name);
+	js_w_kcstr(&w, "period", q->period < BL_P_RANGE ? period_names[q->period] : NULL);
+	js_w_kcstr(&w, "surface", s->surface[0] != '\0' ? s->surface : "all");
+	js_w_ki64(&w, "start", s->from_ms / 1000);
+	js_w_ki64(&w, "end", s->to_ms / 1000);
+	js_w_knull(&w, "currency");
+	js_w_key(&w, "totals");
+	write_counts_object(&w, s->n[BL_BY_TOTAL] > 0 ? &s->v[BL_BY_TOTAL][0] : NULL);
+	write_surfaces(&w, q);
+	write_list(&w, q, "by_model", BL_BY_MODEL);
+	write_list(&w, q, "by_key", BL_BY_KEY);
+	write_list(&w, q, "by_day", BL_BY_DAY);
+	if (s->more[BL_BY_MODEL] || s->more[BL_BY_KEY] || s->more[BL_BY_DAY])
+		js_w_kbool(&w, "truncated", true);
+	write_limits(&w, ws);
+	js_w_object_end(&w);
+	return js_w_done(&w);
+}
+
+/* ---- callers of the API ------------------------------------------------------------------- */
+
+static void
+refuse(struct bl_gateway *g, const struct tf_id *frame, int err, const char *message, const char *param)
+{
+	struct wire_answer m = { .code = tf_cspan(tf_err_row(err)->code), .message = tf_cspan(message),
+		.param = tf_cspan(param) };
+
+	if (g->peer != NULL)
+		(void)wire_send_answer(g->peer, frame, 0, &m, (struct tf_span){ 0 });
+}
+
+static void
+query_summed(struct bl_batch *b, void *arg)
+{
+	struct question *q = arg;
+	struct bl_workspace *ws = bl_index_workspace(&q->bl->index, tf_id_span(&q->sums.workspace));
+	struct wire_answer m = { 0 };
+	struct tf_buf body = { 0 };
+	int rc = b->rc;
+
+	bl_batch_free(&b);
+	if (rc == 0)
+		rc = write_answer(q, ws, &body);
+	if (rc == 0 && q->gateway->peer != NULL)
+		rc = wire_send_answer(q->gateway->peer, &q->frame, 0, &m, tf_buf_span(&body));
+	if (rc == TF_E_RANGE)
+		refuse(q->gateway, &q->frame, TF_E_BAD_REQUEST, "The answer is too long: ask for a shorter period.", "period");
+	else if (rc != 0)
+		refuse(q->gateway, &q->frame, TF_E_OVERLOADED, NULL, NULL);
+	tf_buf_free(&body);
+	question_free(q);
+}
+
+static int
+sums_submit(struct question *q, void (*done)(struct bl_batch *b, void *arg))
+{
+	struct bl_batch *b = bl_batch_new(done, q);
+
+	if (b == NULL || bl_batch_add(b, BL_OP_SUMS, &q->sums) != 0) {
+		bl_batch_free(&b);
+		return TF_E_NOMEM;
+	}
+	b->read = true;
+	bl_store_submit(q->bl->store, b);
+	return 0;
+}
+
+static void
+query_ready(struct bl_after *a, bool late)
+{
+	struct question *q = TF_CONTAINER(a, struct question, after);
+
+	if (!late && sums_submit(q, query_summed) == 0)
+		return;
+	refuse(q->gateway, &q->frame, TF_E_OVERLOADED, late ? "Usage cannot be stored at the moment. Retry later." : NULL, NULL);
+	question_free(q);
+}
+
+static int
+find(const char *const *names, size_t n, struct tf_span s)
+{
+	for (size_t i = 0; i < n; i++)
+		if (tf_span_is(s, names[i]))
+			return (int)i;
+	return -1;
+}
+
+struct args {
+	bool has_period, has_start, has_end;
+	int64_t start, end;
+};
+
+static int
+read_seconds(struct tf_span s, int64_t *out)
+{
+	uint64_t v;
+
+	if (tf_span_u64(s, RANGE_MAX_S, &v) != 0)
+		return TF_E_INVAL;
+	*out = (int64_t)v;
+	return 0;
+}
+
+/* One member; what is wrong with it, or NULL. */
+static const char *
+read_arg(struct question *q, struct args *a, struct tf_span name, struct tf_span value)
+{
+	int i;
+
+	if (tf_span_is(name, "period")) {
+		i = find(period_names, TF_LEN(period_names) - 1, value);
+		if (i < 0)
+			return "period is window, day, week or month.";
+		q->period = (enum bl_period)i;
+		a->has_period = true;
+		return NULL;
+	}
+	if (tf_span_is(name, "surface")) {
+		if (tf_span_is(value, "all"))
+			q->sums.surface[0] = '\0';
+		else if (tf_span_is(value, "openai") || tf_span_is(value, "anthropic"))
+			snprintf(q->sums.surface, sizeof q->sums.surface, TF_SPAN_FMT, TF_SPAN_ARG(value));
+		else
+			return "surface is openai, anthropic or all.";
+		return NULL;
+	}
+	if (tf_span_is(name, "start")) {
+		a->has_start = true;
+		return read_seconds(value, &a->start) != 0 ? "start is a time in seconds since 1970." : NULL;
+	}
+	if (tf_span_is(name, "end")) {
+		a->has_end = true;
+		return read_seconds(value, &a->end) != 0 ? "end is a time in seconds since 1970." : NULL;
+	}
+	return "This parameter is not known here. Known are period, surface, start and end.";
+}
+
+static void
+window_range(const struct bl_workspace *ws, struct question *q)
+{
+	const struct bl_window *w = &ws->account.window;
+
+	/* plans have minute windows; the running one, or nothing at all */
+	if (bl_window_runs(w, bl_now())) {
+		q->sums.from_ms = (int64_t)w->number;
+		q->sums.to_ms = (int64_t)w->number + BL_WINDOW_MS;
+	} else {
+		q->sums.from_ms = q->sums.to_ms = bl_wall_ms();
+	}
+}
+
+/* What the members mean together; param and the return value say what is wrong. */
+static const char *
+set_range(struct question *q, const struct args *a, const struct bl_workspace *ws, const char **param)
+{
+	int64_t now = bl_wall_ms();
+
+	if (!a->has_start && !a->has_end) {
+		if (q->period == BL_P_WINDOW)
+			window_range(ws, q);
+		else
+			bl_period_range(q->period, now, &q->sums.from_ms, &q->sums.to_ms);
+		return NULL;
+	}
+	*param = "period";
+	if (a->has_period)
+		return "Give either period, or start and end.";
+	*param = "start";
+	if (!a->has_start)
+		return "end needs start.";
+	q->period = BL_P_RANGE;
+	q->sums.from_ms = a->start * 1000;
+	q->sums.to_ms = a->has_end ? a->end * 1000 : now + 1;
+	*param = "end";
+	return q->sums.from_ms > q->sums.to_ms ? "end lies before start." : NULL;
+}
+
+static const char *
+read_args(struct question *q, const struct bl_workspace *ws, struct tf_span text, char param[static 64])
+{
+	struct tf_buf name_buf = { 0 }, value_buf = { 0 };
+	struct tf_span key, value, name;
+	const char *wrong = NULL, *at = "";
+	struct args a = { 0 };
+	struct js_iter it;
+
+	param[0] = '\0';
+	if (js_valid(text) != 0 || js_type(text) != JS_OBJECT)
+		return "The arguments are not understood.";
+	js_iter_init(&it, text);
+	while (wrong == NULL && js_iter_next(&it, &key, &value)) {
+		tf_buf_reset(&name_buf);
+		tf_buf_reset(&value_buf);
+		if (js_str(key, &name_buf, &name) != 0)
+			wrong = "The arguments are not understood.";
+		else if (js_type(value) == JS_STRING && js_str(value, &value_buf, &value) != 0)
+			wrong = "The arguments are not understood.";
+		else
+			wrong = read_arg(q, &a, name, value);
+		if (wrong != NULL)
+			snprintf(param, 64, "%.*s", (int)(name.n < 63 ? name.n : 63), name.p != NULL ? name.p : "");
+	}
+	tf_buf_free(&name_buf);
+	tf_buf_free(&value_buf);
+	if (wrong != NULL)
+		return wrong;
+	wrong = set_range(q, &a, ws, &at);
+	if (wrong != NULL)
+		snprintf(param, 64, "%s", at);
+	return wrong;
+}
+
+void
+bl_usage_query(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, const struct wire_query *m)
+{
+	struct bl_workspace *ws = bl_index_workspace(&bl->index, m->workspace);
+	struct question *q;
+	const char *wrong;
+	char param[64];
+
+	if (!tf_span_is(m->name, "usage") || ws == NULL) {
+		refuse(g, &f->id, TF_E_NOT_FOUND, NULL, NULL);
+		return;
+	}
+	q = question_new(bl);
+	if (q == NULL) {
+		refuse(g, &f->id, TF_E_OVERLOADED, NULL, NULL);
+		return;
+	}
+	q->gateway = g;
+	g->refs++;
+	q->frame = f->id;
+	q->period = BL_P_MONTH;
+	q->sums.workspace = ws->row.id;
+	q->sums.by = (1u << BL_BY_COUNT) - 1;
+	wrong = read_args(q, ws, m->args, param);
+	if (wrong != NULL) {
+		refuse(g, &f->id, TF_E_BAD_REQUEST, wrong, param[0] != '\0' ? param : NULL);
+		question_free(q);
+		return;
+	}
+	bl_ledger_after(bl, &q->after, LATE_MS, query_ready);
+}
+
+/* ---- the operator ------------------------------------------------------------------------- */
+
+static void
+write_row(struct question *q, const struct bl_sum *s)
+{
+	struct js_w *w = ctl_row(q->req);
+	const struct bl_key *k;
+	char text[TF_ID_TEXT + 1];
+
+	switch (q->by) {
+	case BL_BY_MODEL:
+		js_w_kcstr(w, "group", s->group);
+		break;
+	case BL_BY_KEY:
+		k = bl_index_key(&q->bl->index, tf_id_span(&s->key));
+		tf_id_text(s->key, text);
+		js_w_kcstr(w, "group", text);
+		js_w_kcstr(w, "name", k != NULL ? k->row.name : NULL);
+		break;
+	case BL_BY_DAY:
+		day_text(s->day, text);
+		js_w_kcstr(w, "group", text);
+		break;
+	default:
+		js_w_kcstr(w, "group", "total");
+		break;
+	}
+	write_counts(w, s);
+	ctl_row_end(q->req);
+}
+
+static void
+rows_summed(struct bl_batch *b, void *arg)
+{
+	struct question *q = arg;
+	int rc = b->rc;
+
+	bl_batch_free(&b);
+	for (size_t i = 0; rc == 0 && i < q->sums.n[q->by]; i++)
+		write_row(q, &q->sums.v[q->by][i]);
+	if (rc != 0)
+		ctl_fail(q->req, CTL_FAILED, "the database does not answer: %s", tf_err_text(rc));
+	else
+		ctl_end(q->req);
+	question_free(q);
+}
+
+static void
+rows_ready(struct bl_after *a, bool late)
+{
+	struct question *q = TF_CONTAINER(a, struct question, after);
+
+	if (!late && sums_submit(q, rows_summed) == 0)
+		return;
+	ctl_fail(q->req, CTL_FAILED, "usage cannot be stored at the moment; see the log");
+	question_free(q);
+}
+
+void
+bl_usage_rows(struct bl *bl, struct ctl_req *req)
+{
+	static const char *const groups[] = { "model", "key", "day" };
+	static const enum bl_by by[] = { BL_BY_MODEL, BL_BY_KEY, BL_BY_DAY };
+	struct tf_span period = ctl_has(req, "period") ? ctl_str(req, "period") : TF_SPAN("month");
+	int p = find(period_names, TF_LEN(period_names), period), g = -1;
+	struct bl_workspace *ws = NULL;
+	struct question *q;
+
+	if (p <= BL_P_WINDOW) {
+		ctl_fail(req, CTL_USAGE, "period is day, week, month or all");
+		return;
+	}
+	if (ctl_has(req, "by") && (g = find(groups, TF_LEN(groups), ctl_str(req, "by"))) < 0) {
+		ctl_fail(req, CTL_USAGE, "by is model, key or day");
+		return;
+	}
+	if (ctl_has(req, "workspace") && (ws = bl_index_find_workspace(&bl->index, ctl_str(req, "workspace"))) == NULL) {
+		ctl_fail(req, CTL_NOT_FOUND, "no such workspace");
+		return;
+	}
+	q = question_new(bl);
+	if (q == NULL) {
+		ctl_fail(req, CTL_FAILED, "out of memory");
+		return;
+	}
+	q->req = req;
+	q->by = g < 0 ? BL_BY_TOTAL : by[g];
+	q->sums.all = ws == NULL;
+	if (ws != NULL)
+		q->sums.workspace = ws->row.id;
+	q->sums.by = 1u << q->by;
+	bl_period_range((enum bl_period)p, bl_wall_ms(), &q->sums.from_ms, &q->sums.to_ms);
+	bl_ledger_after(bl, &q->after, LATE_MS, rows_ready);
+}

@@ -1,0 +1,754 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * billingd over the wire: keys and their end, grants and refusals, usage and its
+ * acknowledgement, questions, and what happens when one side goes and comes back.
+ */
+#include "config.h"
+
+#include <sys/stat.h>
+
+#include "common/json/json.h"
+#include "tests/billingd/bed.h"
+#include "billingd/sqlite.h"
+
+#define SECOND INT64_C(1000000000)
+#define NONE ((struct tf_span){ 0 })
+
+static struct bed bed;
+
+static int
+setup(void **state)
+{
+	bed_open(&bed, "grant-ttl = 400ms\n[plan small]\nrpm = 5\ntpm = 1000\n[plan free]\nrpm = 0\ntpm = 0");
+	*state = &bed;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	bed_close(*state);
+	return 0;
+}
+
+/* ---- keys --------------------------------------------------------------------------------- */
+
+static void
+test_keys(void **state)
+{
+	struct bed *b = *state;
+	struct heard *h = &b->gw[0].h;
+	struct tf_id ws, key, mistaken = { { 7 } };
+	char text[TF_APIKEY_MAX + 1];
+
+	bed_gateway(b, 0, 11);
+	ws = bed_workspace(b, "main", "test");
+	UNTIL(b, h->changes == 1);
+	key = bed_key(b, ws, BL_NEVER_MS);
+	snprintf(text, sizeof text, "%s", b->text);
+	UNTIL(b, h->changes == 2);
+	assert_int_equal(h->change, 2);
+	assert_int_equal(tf_apikey_check(tf_cspan(text)), TF_APIKEY_MINTED);
+	bed_key_ask(b, 0, text);
+	assert_int_equal(h->key.status, WIRE_KEY_ACTIVE);
+	assert_true(tf_id_eq(h->key_id, key));
+	assert_int_equal(h->key.rpm, 30);
+	assert_int_equal(h->key.tpm, 10000);
+	assert_int_equal(h->key.change, 2);
+	assert_string_equal(h->code, "test");
+	assert_false(wire_has(&h->key, KEY, expires_ms));
+	bed_key_ask(b, 0, "tf-dev-nobody");
+	assert_int_equal(h->key.status, WIRE_KEY_UNKNOWN);
+	assert_int_equal(h->key.key.n, 0);
+	/* revoked: announced with its number, which heartbeats repeat */
+	assert_int_equal(bl_admin_revoke(b->bl, bl_index_key(&b->bl->index, tf_id_span(&key)), bed_done, b), 0);
+	UNTIL(b, h->changes == 3);
+	bed_key_ask(b, 0, text);
+	assert_int_equal(h->key.status, WIRE_KEY_REVOKED);
+	UNTIL(b, b->gw[0].peer->key_change == 3);
+	assert_int_equal(bed_sql(b, "SELECT value FROM meta WHERE name = 'change'"), 3);
+	assert_false(bed_ask(b, 0, key, 1, 1, 0));
+	assert_string_equal(h->code, "unauthorized");
+	assert_false(bed_ask(b, 0, mistaken, 1, 1, 0));
+	assert_string_equal(h->code, "unauthorized");
+	assert_int_equal(bl_admin_revoke(b->bl, bl_index_key(&b->bl->index, tf_id_span(&key)), bed_done, b), TF_E_STATE);
+	/* nobody can read the key from the database */
+	assert_int_equal(bed_sql(b, "SELECT count(*) FROM secrets WHERE prefix LIKE 'tf-dev-____' AND length(last4) = 4"), 1);
+}
+
+static void
+test_expiry(void **state)
+{
+	struct bed *b = *state;
+	struct heard *h = &b->gw[0].h;
+	struct tf_id key;
+
+	bed_gateway(b, 0, 11);
+	key = bed_key(b, bed_workspace(b, "main", "test"), bl_wall_ms() + 60000);
+	bed_key_ask(b, 0, b->text);
+	assert_int_equal(h->key.status, WIRE_KEY_ACTIVE);
+	assert_in_range(h->key.expires_ms, 50000, 60000);
+	tf_clock_shift(61 * SECOND);
+	bed_key_ask(b, 0, b->text);
+	assert_int_equal(h->key.status, WIRE_KEY_EXPIRED);
+	assert_false(bed_ask(b, 0, key, 1, 1, 0));
+}
+
+static void
+rotate(struct bed *b, struct tf_id key, int64_t grace_ms, char text[static TF_APIKEY_MAX + 1])
+{
+	unsigned done = b->done;
+
+	assert_int_equal(bl_admin_rotate(b->bl, bl_index_key(&b->bl->index, tf_id_span(&key)), grace_ms, bed_done, b), 0);
+	UNTIL(b, b->done > done);
+	assert_int_equal(b->rc, 0);
+	snprintf(text, TF_APIKEY_MAX + 1, "%s", b->text);
+}
+
+static void
+expect(struct bed *b, const char *text, enum wire_key_status status, struct tf_id key)
+{
+	bed_key_ask(b, 0, text);
+	assert_int_equal(b->gw[0].h.key.status, status);
+	if (status != WIRE_KEY_UNKNOWN)
+		assert_true(tf_id_eq(b->gw[0].h.key_id, key));
+}
+
+/* All the ends a rotated key can have; the same after a restart. */
+static void
+test_rotation(void **state)
+{
+	char one[TF_APIKEY_MAX + 1], two[TF_APIKEY_MAX + 1], three[TF_APIKEY_MAX + 1], four[TF_APIKEY_MAX + 1];
+	struct bed *b = *state;
+	struct tf_id key;
+
+	bed_gateway(b, 0, 11);
+	key = bed_key(b, bed_workspace(b, "main", "test"), BL_NEVER_MS);
+	snprintf(one, sizeof one, "%s", b->text);
+	rotate(b, key, 60000, two);
+	expect(b, one, WIRE_KEY_ACTIVE, key);
+	assert_in_range(b->gw[0].h.key.expires_ms, 50000, 60000);
+	expect(b, two, WIRE_KEY_ACTIVE, key);
+	assert_false(wire_has(&b->gw[0].h.key, KEY, expires_ms));
+	/* a second rotation: the first text ends at once, two texts work */
+	rotate(b, key, 60000, three);
+	expect(b, one, WIRE_KEY_UNKNOWN, key);
+	expect(b, two, WIRE_KEY_ACTIVE, key);
+	expect(b, three, WIRE_KEY_ACTIVE, key);
+	tf_clock_shift(61 * SECOND);
+	expect(b, two, WIRE_KEY_REVOKED, key);
+	expect(b, three, WIRE_KEY_ACTIVE, key);
+	rotate(b, key, 0, four);
+	expect(b, three, WIRE_KEY_REVOKED, key);
+	expect(b, four, WIRE_KEY_ACTIVE, key);
+	rotate(b, key, 60000, one);
+	bed_stop(b);
+	bed_start(b);
+	UNTIL(b, b->gw[0].h.ups == 2);
+	expect(b, four, WIRE_KEY_ACTIVE, key);
+	expect(b, one, WIRE_KEY_ACTIVE, key);
+	expect(b, three, WIRE_KEY_UNKNOWN, key);
+	/* revoking ends both */
+	assert_int_equal(bl_admin_revoke(b->bl, bl_index_key(&b->bl->index, tf_id_span(&key)), bed_done, b), 0);
+	UNTIL(b, b->bl->changes == 0);
+	expect(b, four, WIRE_KEY_REVOKED, key);
+	expect(b, one, WIRE_KEY_REVOKED, key);
+}
+
+/* Two rotations at once: one of them loses, and says so. */
+static void
+test_rotation_race(void **state)
+{
+	struct bed *b = *state;
+	struct tf_id key = bed_key(b, bed_workspace(b, "main", "test"), BL_NEVER_MS);
+	struct bl_key *k = bl_index_key(&b->bl->index, tf_id_span(&key));
+
+	b->done = 0;
+	assert_int_equal(bl_admin_rotate(b->bl, k, 0, bed_done, b), 0);
+	assert_int_equal(bl_admin_rotate(b->bl, k, 0, bed_done, b), 0);
+	UNTIL(b, b->done == 2);
+	assert_int_equal(b->rc, TF_E_EXIST);
+	assert_int_equal(k->secrets.n, 2);
+	assert_int_equal(bed_sql(b, "SELECT count(*) FROM secrets"), 2);
+}
+
+static void
+test_names(void **state)
+{
+	struct bed *b = *state;
+
+	bed_workspace(b, "main", "test");
+	bed_workspace(b, "main", "test");
+	assert_int_equal(b->rc, TF_E_EXIST);
+	assert_int_equal(bl_admin_workspace(b->bl, TF_SPAN(""), TF_SPAN("test"), bed_done, b), TF_E_INVAL);
+	assert_int_equal(bl_admin_workspace(b->bl, TF_SPAN("a\nb"), TF_SPAN("test"), bed_done, b), TF_E_INVAL);
+	assert_int_equal(b->bl->index.workspaces.n, 1);
+}
+
+/* ---- grants ------------------------------------------------------------------------------- */
+
+static void
+test_grants(void **state)
+{
+	struct bed *b = *state;
+	struct heard *h = &b->gw[0].h;
+	struct tf_id key;
+	uint64_t first;
+
+	bed_gateway(b, 0, 11);
+	bed_gateway(b, 1, 12);
+	key = bed_key(b, bed_workspace(b, "main", "small"), BL_NEVER_MS);
+	assert_true(bed_ask(b, 0, key, 1, 100, 0));
+	assert_int_equal(h->grant.requests, 1);
+	assert_int_equal(h->grant.tokens, 100);
+	assert_int_equal(h->grant.limit, 5);
+	assert_int_equal(h->grant.remaining, 4);
+	assert_in_range(h->grant.reset_ms, 59000, 60000);
+	assert_in_range(h->grant.ttl_ms, 1, 400);
+	first = h->grant.grant;
+	bed_return(b, 0, key, first, 0, 40); /* one request of 60 tokens runs */
+	/* what cannot ever fit */
+	assert_false(bed_ask(b, 1, key, 1, 1001, 0));
+	assert_string_equal(b->gw[1].h.code, "bad_request");
+	/* only the reservation stands in the way */
+	assert_false(bed_ask(b, 1, key, 1, 950, 0));
+	assert_string_equal(b->gw[1].h.code, "rate_limit_exceeded");
+	assert_int_equal(b->gw[1].h.refuse.transient, 1);
+	/* a waiting crowd asks for many: what there is helps */
+	assert_true(bed_ask(b, 1, key, 40, 10, 0));
+	assert_int_equal(b->gw[1].h.grant.requests, 1);
+	assert_true(b->gw[1].h.grant.grant != 0);
+	bed_return(b, 1, key, b->gw[1].h.grant.grant, 0, 0);
+	for (int i = 0; i < 3; i++) {
+		assert_true(bed_ask(b, 1, key, 1, 10, 0));
+		bed_return(b, 1, key, b->gw[1].h.grant.grant, 0, 0);
+	}
+	/* five requests were admitted, by two gateways together */
+	assert_false(bed_ask(b, 0, key, 1, 10, 0));
+	assert_string_equal(h->code, "rate_limit_exceeded");
+	assert_int_equal(h->refuse.transient, 0);
+	assert_in_range(h->refuse.retry_after_ms, 50000, 60000);
+	assert_int_equal(h->refuse.retry_after_ms, h->refuse.reset_ms);
+	assert_int_equal(h->refuse.remaining, 0);
+	assert_int_equal(h->refuse.limit, 5);
+	/* when the window is over the next one passes, with nothing left of the old one */
+	tf_clock_shift(60 * SECOND);
+	assert_true(bed_ask(b, 0, key, 1, 1000, 0));
+	assert_int_equal(h->grant.remaining, 4);
+}
+
+static void
+test_recall(void **state)
+{
+	struct bed *b = *state;
+	struct tf_id key;
+	uint64_t start;
+
+	bed_gateway(b, 0, 11);
+	bed_gateway(b, 1, 12);
+	key = bed_key(b, bed_workspace(b, "main", "small"), BL_NEVER_MS);
+	assert_true(bed_ask(b, 0, key, 1, 700, 0));
+	b->gw[0].h.recall_grant = b->gw[0].h.grant.grant;
+	b->gw[0].h.recall_requests = 1;
+	b->gw[0].h.recall_tokens = 700;
+	assert_true(bed_ask(b, 1, key, 1, 900, 0)); /* what gateway 0 had not used */
+	assert_int_equal(b->gw[0].h.recalls, 1);
+	/* a gateway that does not answer is waited for briefly, and then it is a shortage that may pass */
+	start = bed_real_ms();
+	assert_false(bed_ask(b, 0, key, 1, 900, 0));
+	assert_in_range(bed_real_ms() - start, 90, 1000);
+	assert_int_equal(b->gw[0].h.refuse.transient, 1);
+	assert_int_equal(b->gw[1].h.recalls, 1);
+	/* those who wait are served in their order */
+	b->gw[1].h.recall_grant = b->gw[1].h.grant.grant;
+	b->gw[1].h.recall_requests = 1;
+	b->gw[1].h.recall_tokens = 900;
+	assert_true(bed_ask(b, 0, key, 1, 1000, 0));
+	assert_int_equal(b->bl->active.n, 1);
+}
+
+/* Grants of a gateway that died count as admitted until the window ends, and are never lent twice. */
+static void
+test_dead_gateway(void **state)
+{
+	struct bed *b = *state;
+	struct tf_id key;
+
+	bed_gateway(b, 0, 11);
+	bed_gateway(b, 1, 12);
+	key = bed_key(b, bed_workspace(b, "main", "small"), BL_NEVER_MS);
+	assert_true(bed_ask(b, 0, key, 1, 800, 0));
+	bed_gateway_gone(b, 0);
+	UNTIL(b, wire_hub_count(b->bl->hub) == 1);
+	assert_false(bed_ask(b, 1, key, 1, 300, 0));
+	assert_int_equal(b->gw[1].h.refuse.transient, 0);
+	assert_true(bed_ask(b, 1, key, 1, 200, 0));
+	bed_gateway(b, 0, 13); /* a new start of it knows nothing of that */
+	assert_false(bed_ask(b, 0, key, 1, 300, 0));
+	tf_clock_shift(61 * SECOND);
+	assert_true(bed_ask(b, 0, key, 1, 1000, 0));
+}
+
+static void
+test_unlimited_and_plan_change(void **state)
+{
+	struct bed *b = *state;
+	struct tf_id ws, key;
+	struct bl_workspace *w;
+
+	bed_gateway(b, 0, 11);
+	ws = bed_workspace(b, "main", "free");
+	key = bed_key(b, ws, BL_NEVER_MS);
+	assert_true(bed_ask(b, 0, key, 1, 100, 0));
+	assert_true(b->gw[0].h.grant.requests >= 100000 && b->gw[0].h.grant.tokens >= 100000000);
+	assert_int_equal(b->gw[0].h.grant.limit, 0);
+	w = bl_index_workspace(&b->bl->index, tf_id_span(&ws));
+	assert_int_equal(bl_admin_plan(b->bl, w, TF_SPAN("small"), bed_done, b), 0);
+	UNTIL(b, b->gw[0].h.recalls == 1); /* what was granted under the old plan comes back */
+	assert_int_equal(b->gw[0].h.changes, 3);
+	assert_false(bed_ask(b, 0, key, 1, 1001, 0));
+	assert_true(bed_ask(b, 0, key, 1, 1000, 0));
+	assert_int_equal(b->gw[0].h.grant.limit, 5);
+	bed_key_ask(b, 0, b->text);
+	/* a plan that the configuration does not have: refused, not unlimited */
+	assert_int_equal(bl_admin_plan(b->bl, w, TF_SPAN("gone"), bed_done, b), 0);
+	UNTIL(b, b->gw[0].h.changes == 4);
+	assert_false(bed_ask(b, 0, key, 1, 1, 0));
+	assert_string_equal(b->gw[0].h.code, "forbidden");
+}
+
+/* ---- usage -------------------------------------------------------------------------------- */
+
+static void
+test_usage_and_ack(void **state)
+{
+	struct bed *b = *state;
+	struct heard *h = &b->gw[0].h;
+	struct wire_usage one, two, three;
+	struct tf_id ws, key;
+
+	bed_gateway(b, 0, 11);
+	ws = bed_workspace(b, "main", "small");
+	key = bed_key(b, ws, BL_NEVER_MS);
+	assert_true(bed_ask(b, 0, key, 1, 500, 0));
+	bed_return(b, 0, key, h->grant.grant, 0, 0);
+	one = bed_usage(b, 0, key);
+	one.reserved = 500;
+	bed_tell(b, 0, &one, tf_id_new());
+	UNTIL(b, h->ack == 1);
+	assert_int_equal(bed_sql(b, "SELECT count(*) FROM ledger WHERE charged AND delivered AND seq = 1"), 1);
+	assert_int_equal(bed_sql(b, "SELECT seq FROM instances"), 1);
+	/* the reservation is free again, what was used is not */
+	assert_int_equal(bl_index_workspace(&b->bl->index, tf_id_span(&ws))->account.debit.tokens, 20);
+	/* a gap: nothing beyond it is acknowledged until it is filled */
+	two = bed_usage(b, 0, key);
+	three = bed_usage(b, 0, key);
+	bed_tell(b, 0, &three, tf_id_new());
+	UNTIL(b, h->acks == 2);
+	assert_int_equal(h->ack, 1);
+	bed_tell(b, 0, &two, tf_id_new());
+	UNTIL(b, h->ack == 3);
+	bed_tell(b, 0, &two, tf_id_new()); /* the acknowledgement was lost: it is repeated */
+	UNTIL(b, h->acks >= 4);
+	assert_int_equal(h->ack, 3);
+	assert_int_equal(bed_sql(b, "SELECT count(*) FROM ledger"), 3);
+	assert_int_equal(bed_sql(b, "SELECT seq FROM instances"), 3);
+	assert_true(bl_ledger_idle(&b->bl->ledger));
+}
+
+/* Few wait for company, many do not. */
+static void
+test_group_commit(void **state)
+{
+	struct bed *b = *state;
+	uint64_t start;
+	struct tf_id key;
+
+	bed_close(b);
+	bed_open(b, "commit-delay = 300ms\ncommit-rows = 50");
+	bed_gateway(b, 0, 11);
+	key = bed_key(b, bed_workspace(b, "main", "local"), BL_NEVER_MS);
+	start = bed_real_ms();
+	for (int i = 0; i < 3; i++) {
+		struct wire_usage u = bed_usage(b, 0, key);
+
+		bed_tell(b, 0, &u, tf_id_new());
+	}
+	UNTIL(b, b->gw[0].h.ack == 3);
+	assert_in_range(bed_real_ms() - start, 290, 1500);
+	assert_int_equal(b->gw[0].h.acks, 1);
+	start = bed_real_ms();
+	for (int i = 0; i < 50; i++) {
+		struct wire_usage u = bed_usage(b, 0, key);
+
+		bed_tell(b, 0, &u, tf_id_new());
+	}
+	UNTIL(b, b->gw[0].h.ack == 53);
+	assert_true(bed_real_ms() - start < 250);
+}
+
+static void
+test_impossible_usage(void **state)
+{
+	struct bed *b = *state;
+	struct wire_usage u;
+	struct tf_id key;
+
+	bed_gateway(b, 0, 11);
+	key = bed_key(b, bed_workspace(b, "main", "test"), BL_NEVER_MS);
+	u = bed_usage(b, 0, key);
+	u.prompt = UINT64_MAX;
+	bed_tell(b, 0, &u, tf_id_new());
+	UNTIL(b, b->gw[0].h.ups == 2); /* dropped, and back */
+	assert_int_equal(bed_sql(b, "SELECT count(*) FROM ledger"), 0);
+	/* of a key that nobody knows: kept all the same, for it was served */
+	b->gw[0].seq = 0;
+	u = bed_usage(b, 0, key);
+	u.key = TF_SPAN("0123456789abcdef");
+	bed_tell(b, 0, &u, tf_id_new());
+	UNTIL(b, b->gw[0].h.ack == 1);
+	assert_int_equal(bed_sql(b, "SELECT count(*) FROM ledger"), 1);
+}
+
+static void
+pages(struct bed *b, int more)
+{
+	struct bl_sqlite *db = TF_CONTAINER(b->bl->store, struct bl_sqlite, base);
+	char sql[64];
+
+	snprintf(sql, sizeof sql, "PRAGMA max_page_count = %lld", more < 0 ? 1000000LL : bed_sql(b, "PRAGMA page_count") + more);
+	assert_int_equal(sqlite3_exec(db->writer.db, sql, NULL, NULL, NULL), SQLITE_OK);
+}
+
+static void
+test_disk_full(void **state)
+{
+	struct bed *b = *state;
+	struct tf_id ws, key;
+
+	bed_gateway(b, 0, 11);
+	ws = bed_workspace(b, "main", "local");
+	key = bed_key(b, ws, BL_NEVER_MS);
+	bed_pass(b, 30);
+	pages(b, 0);
+	for (int i = 0; i < 300; i++) {
+		struct wire_usage u = bed_usage(b, 0, key);
+
+		bed_tell(b, 0, &u, tf_id_new());
+	}
+	UNTIL(b, b->bl->ledger.retry_ms > 0);
+	assert_true(tf_metric_get(TF_M_BL_STORE_FAILURES) > 0);
+	assert_int_equal(b->gw[0].h.acks, 0);
+	/* limits and keys go on; a question about usage says that it cannot be answered */
+	assert_true(bed_ask(b, 0, key, 1, 10, 0));
+	(void)bed_query(b, 0, ws, "{}");
+	assert_string_equal(b->gw[0].h.code, "overloaded");
+	pages(b, -1);
+	UNTIL(b, b->gw[0].h.ack == 300);
+	assert_int_equal(bed_sql(b, "SELECT count(*) FROM ledger"), 300);
+	assert_int_equal(bed_sql(b, "SELECT sum(requests) FROM usage_days"), 300);
+}
+
+/* ---- questions ---------------------------------------------------------------------------- */
+
+static int64_t
+number(const char *json, const char *path)
+{
+	struct tf_span v;
+	int64_t n;
+
+	if (!js_at(tf_cspan(json), path, &v) || js_get_i64(v, &n) != 0)
+		fail_msg("%s has no number at %s", json, path);
+	return n;
+}
+
+static bool
+is_null(const char *json, const char *path)
+{
+	struct tf_span v;
+
+	return js_at(tf_cspan(json), path, &v) && js_is_null(v);
+}
+
+static void
+test_query(void **state)
+{
+	struct bed *b = *state;
+	struct tf_id ws, key;
+	const char *json;
+	struct tf_span v;
+
+	bed_gateway(b, 0, 11);
+	ws = bed_workspace(b, "main", "test");
+	key = bed_key(b, ws, BL_NEVER_MS);
+	json = bed_query(b, 0, ws, "{}");
+	assert_int_equal(number(json, "totals.requests"), 0);
+	for (int i = 0; i < 5; i++) {
+		struct wire_usage u = bed_usage(b, 0, key);
+
+		if (i == 1)
+			u.surface = TF_SPAN("anthropic_messages");
+		if (i == 2)
+			u.model = TF_SPAN("acme/small");
+		if (i == 4)
+			u.outcome = WIRE_OUTCOME_FAILED;
+		bed_tell(b, 0, &u, tf_id_new());
+	}
+	/* asked in the same breath: what was told before is in it, to the token */
+	json = bed_query(b, 0, ws, "{}");
+	assert_int_equal(number(json, "totals.requests"), 4);
+	assert_int_equal(number(json, "totals.input_tokens"), 60);
+	assert_int_equal(number(json, "totals.cached_input_tokens"), 20);
+	assert_int_equal(number(json, "totals.output_tokens"), 20);
+	assert_int_equal(number(json, "totals.reasoning_tokens"), 8);
+	assert_int_equal(number(json, "totals.total_tokens"), 80);
+	assert_true(is_null(json, "totals.cost") && is_null(json, "currency") && is_null(json, "totals.images"));
+	assert_int_equal(number(json, "by_surface.openai.requests"), 3);
+	assert_int_equal(number(json, "by_surface.anthropic.requests"), 1);
+	assert_int_equal(number(json, "by_model[0].requests"), 3);
+	assert_true(js_at(tf_cspan(json), "by_model[1].model", &v) && js_str_eq(v, "acme/small"));
+	assert_true(js_at(tf_cspan(json), "by_key[0].name", &v) && js_str_eq(v, "ci"));
+	assert_true(js_at(tf_cspan(json), "by_day[0].day", &v) && v.n == 12);
+	assert_true(js_at(tf_cspan(json), "budget.plan", &v) && js_str_eq(v, "test"));
+	assert_true(is_null(json, "budget.limit") && is_null(json, "caps.tokens.limit"));
+	assert_true(js_at(tf_cspan(json), "workspace", &v) && js_str_eq(v, "main"));
+	assert_int_equal(number(json, "start"), tf_month_start(tf_wall_s()));
+	assert_int_equal(number(json, "end"), tf_month_next(tf_wall_s()));
+	json = bed_query(b, 0, ws, "{\"surface\":\"anthropic\",\"period\":\"day\"}");
+	assert_int_equal(number(json, "totals.requests"), 1);
+	assert_int_equal(number(json, "by_surface.anthropic.requests"), 1);
+	json = bed_query(b, 0, ws, "{\"start\":\"1000\",\"end\":\"2000\"}");
+	assert_int_equal(number(json, "totals.requests"), 0);
+	assert_true(is_null(json, "period"));
+	json = bed_query(b, 0, ws, "{\"start\":1000}");
+	assert_int_equal(number(json, "totals.requests"), 4);
+	json = bed_query(b, 0, ws, "{\"period\":\"window\"}");
+	assert_int_equal(number(json, "totals.requests"), 0); /* no window runs: nothing was granted */
+}
+
+static void
+test_query_refused(void **state)
+{
+	static const char *const bad[][2] = {
+		{ "{\"period\":\"year\"}", "period" }, { "{\"surface\":\"x\"}", "surface" }, { "{\"start\":\"-1\"}", "start" },
+		{ "{\"start\":\"a\"}", "start" }, { "{\"end\":\"5\"}", "start" }, { "{\"start\":\"9\",\"end\":\"5\"}", "end" },
+		{ "{\"period\":\"day\",\"start\":\"5\"}", "period" }, { "{\"limit\":\"5\"}", "limit" },
+		{ "{\"start\":\"99999999999999999999\"}", "start" }, { "[]", "" }, { "{", "" }, { "{\"period\":null}", "period" },
+	};
+	struct bed *b = *state;
+	struct tf_id ws;
+
+	bed_gateway(b, 0, 11);
+	ws = bed_workspace(b, "main", "test");
+	for (size_t i = 0; i < TF_LEN(bad); i++) {
+		(void)bed_query(b, 0, ws, bad[i][0]);
+		assert_string_equal(b->gw[0].h.code, "bad_request");
+		assert_string_equal(b->gw[0].h.param, bad[i][1]);
+	}
+	memset(ws.b, 1, sizeof ws.b);
+	(void)bed_query(b, 0, ws, "{}");
+	assert_string_equal(b->gw[0].h.code, "not_found");
+}
+
+/* ---- going and coming back ------------------------------------------------------------------ */
+
+/*
+ * billingd comes back inside a minute window: the ledger says what was used, the gateways say
+ * what they hold, and until all have spoken nobody gets room in a limited plan.
+ */
+static void
+test_restart(void **state)
+{
+	struct bed *b = *state;
+	struct wire_declare d = { .window = 0 };
+	struct tf_id ws, key;
+	struct wire_usage u;
+	uint64_t window;
+
+	bed_gateway(b, 0, 11);
+	bed_gateway(b, 1, 12);
+	ws = bed_workspace(b, "main", "small");
+	key = bed_key(b, ws, BL_NEVER_MS);
+	assert_true(bed_ask(b, 0, key, 1, 300, 0));
+	window = b->gw[0].h.grant.window;
+	u = bed_usage(b, 0, key);
+	u.reserved = 300;
+	bed_tell(b, 0, &u, tf_id_new());
+	UNTIL(b, b->gw[0].h.ack == 1);
+	bed_stop(b);
+	bed_start(b);
+	assert_int_equal(b->bl->epoch, 2);
+	UNTIL(b, b->gw[0].h.ups == 2 && b->gw[1].h.ups == 2);
+	assert_int_equal(b->gw[0].peer->epoch, 2);
+	assert_true(b->bl->blind_until != 0);
+	assert_false(bed_ask(b, 0, key, 1, 10, 0));
+	assert_int_equal(b->gw[0].h.refuse.transient, 1);
+	/* gateway 0 holds a reservation of 400 and nothing else, gateway 1 nothing */
+	d.key = tf_id_span(&key);
+	d.reserved = 400;
+	d.window = window;
+	assert_int_equal(wire_send_declare(b->gw[0].peer, NULL, 0, &d, NONE), 0);
+	d = (struct wire_declare){ .window = 0 };
+	wire_set(&d, DECLARE, last, 1);
+	assert_int_equal(wire_send_declare(b->gw[0].peer, NULL, 0, &d, NONE), 0);
+	bed_pass(b, 20);
+	assert_false(bed_ask(b, 1, key, 1, 10, 0));
+	assert_int_equal(wire_send_declare(b->gw[1].peer, NULL, 0, &d, NONE), 0);
+	UNTIL(b, b->bl->blind_until == 0);
+	/* 20 used of 1000 and one request of 5 by the ledger, 400 reserved */
+	assert_false(bed_ask(b, 1, key, 1, 581, 0));
+	assert_int_equal(b->gw[1].h.refuse.transient, 1);
+	assert_true(bed_ask(b, 1, key, 1, 580, 0));
+	assert_int_equal(b->gw[1].h.grant.window, window);
+	assert_int_equal(b->gw[1].h.grant.remaining, 3);
+	/* the running one ends: its request was admitted before the restart and counts now */
+	u = bed_usage(b, 0, key);
+	u.began_ms = (uint64_t)b->bl->started_ms - 100;
+	u.reserved = 400;
+	u.window = window;
+	bed_tell(b, 0, &u, tf_id_new());
+	UNTIL(b, b->gw[0].h.ack == 2);
+	assert_true(bed_ask(b, 1, key, 1, 380, 0));
+	assert_int_equal(b->gw[1].h.grant.remaining, 1);
+}
+
+/* One that never comes back is not waited for longer than the grace; a plan without limits never waits. */
+static void
+test_restart_without_one(void **state)
+{
+	struct bed *b = *state;
+	struct tf_id key, other;
+	uint64_t start;
+
+	bed_gateway(b, 0, 11);
+	bed_gateway(b, 1, 12);
+	bed_gateway(b, 2, 13);
+	key = bed_key(b, bed_workspace(b, "main", "small"), BL_NEVER_MS);
+	other = bed_key(b, bed_workspace(b, "open", "free"), BL_NEVER_MS);
+	b->gw[0].declare = b->gw[2].declare = true;
+	bed_stop(b);
+	bed_gateway_gone(b, 1);
+	bed_gateway_gone(b, 2);
+	start = bed_real_ms();
+	bed_start(b);
+	UNTIL(b, b->gw[0].h.ups == 2);
+	bed_gateway(b, 2, 14); /* a new start says that the old one is dead */
+	assert_true(b->bl->blind_until != 0);
+	assert_true(bed_ask(b, 0, other, 1, 10, 0));
+	assert_false(bed_ask(b, 0, key, 1, 10, 0));
+	UNTIL(b, b->bl->blind_until == 0);
+	assert_in_range(bed_real_ms() - start, 700, 2000); /* grant-ttl and three heartbeats */
+	assert_true(bed_ask(b, 0, key, 1, 1000, 0));
+	assert_int_equal(bed_sql(b, "SELECT count(*) FROM instances WHERE gone_ms IS NULL"), 2);
+}
+
+/* What a gateway has to repeat after billingd was away: records that were committed, and some that were not. */
+static void
+test_repeat_after_restart(void **state)
+{
+	struct bed *b = *state;
+	struct wire_usage u[6];
+	struct tf_id id[6], key;
+
+	bed_gateway(b, 0, 11);
+	key = bed_key(b, bed_workspace(b, "main", "local"), BL_NEVER_MS);
+	for (int i = 0; i < 6; i++) {
+		u[i] = bed_usage(b, 0, key);
+		/* the spans must outlive the restart */
+		u[i].key = tf_id_span(&key);
+		id[i] = tf_id_new();
+	}
+	u[0].workspace = tf_id_span(&bl_index_key(&b->bl->index, tf_id_span(&key))->workspace->row.id);
+	for (int i = 0; i < 4; i++)
+		bed_tell(b, 0, &u[i], id[i]);
+	UNTIL(b, b->gw[0].h.ack == 4);
+	bed_stop(b);
+	bed_start(b);
+	b->gw[0].h.ack = 0;
+	UNTIL(b, b->gw[0].h.ups == 2);
+	for (int i = 2; i < 6; i++) {
+		u[i].workspace = tf_id_span(&bl_index_key(&b->bl->index, tf_id_span(&key))->workspace->row.id);
+		bed_tell(b, 0, &u[i], id[i]);
+	}
+	UNTIL(b, b->gw[0].h.ack == 6);
+	assert_int_equal(bed_sql(b, "SELECT count(*) FROM ledger"), 6);
+	assert_int_equal(bed_sql(b, "SELECT requests FROM usage_days"), 6);
+	/* a new start of the gateway numbers from one */
+	bed_gateway_gone(b, 0);
+	bed_gateway(b, 0, 99);
+	u[0] = bed_usage(b, 0, key);
+	assert_int_equal(u[0].seq, 1);
+	b->gw[0].h.ack = 0;
+	bed_tell(b, 0, &u[0], tf_id_new());
+	UNTIL(b, b->gw[0].h.ack == 1);
+	assert_int_equal(bed_sql(b, "SELECT count(*) FROM ledger"), 7);
+}
+
+static void
+drained(void *arg)
+{
+	*(unsigned *)arg += 1;
+}
+
+static void
+test_drain(void **state)
+{
+	struct bed *b = *state;
+	unsigned over = 0;
+	struct tf_id key;
+
+	bed_close(b);
+	bed_open(b, "commit-delay = 1s");
+	bed_gateway(b, 0, 11);
+	key = bed_key(b, bed_workspace(b, "main", "local"), BL_NEVER_MS);
+	for (int i = 0; i < 20; i++) {
+		struct wire_usage u = bed_usage(b, 0, key);
+
+		bed_tell(b, 0, &u, tf_id_new());
+	}
+	UNTIL(b, b->bl->ledger.held == 20);
+	bl_drain(b->bl, drained, &over);
+	UNTIL(b, over > 0);
+	UNTIL(b, b->gw[0].h.ack == 20);
+	bed_stop(b);
+	assert_int_equal(bed_sql(b, "SELECT count(*) FROM ledger"), 20);
+	assert_true(bed_sql(b, "SELECT last_used_ms FROM keys") > 0);
+}
+
+static void
+test_wrong_pepper(void **state)
+{
+	struct bed *b = *state;
+	struct bl *bl = NULL;
+	char path[128];
+	FILE *f;
+
+	bed_stop(b);
+	snprintf(path, sizeof path, "%s/pepper.key", b->dir);
+	b->bl_loop = ev_loop_new();
+	unlink(path);
+	assert_int_equal(bl_new(b->bl_loop, b->conf, &bl), TF_E_NOENT);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs("another pepper that is long enough to be one", f);
+	fclose(f);
+	chmod(path, 0600);
+	assert_int_not_equal(bl_new(b->bl_loop, b->conf, &bl), 0);
+	ev_loop_free(&b->bl_loop);
+	assert_int_equal(bed_sql(b, "SELECT value FROM meta WHERE name = 'epoch'"), 1);
+}
+
+int
+main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_keys), T(test_expiry), T(test_rotation), T(test_rotation_race), T(test_names), T(test_grants),
+		T(test_recall), T(test_dead_gateway), T(test_unlimited_and_plan_change), T(test_usage_and_ack),
+		T(test_group_commit), T(test_impossible_usage), T(test_disk_full), T(test_query), T(test_query_refused),
+		T(test_restart), T(test_restart_without_one), T(test_repeat_after_restart), T(test_drain), T(test_wrong_pepper),
+	};
+
+	tf_log_init("test", TF_ERROR, false);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
