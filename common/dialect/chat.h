@@ -8,6 +8,7 @@
 
 #include "common/dialect/canon.h"
 #include "common/dialect/field.h"
+#include "common/dialect/mend.h"
 #include "common/dialect/think.h"
 
 /* ---- the request ------------------------------------------------------------------------- */
@@ -69,6 +70,8 @@ void chat_msg_exit(void);
 /* data is scanned; 0, TF_E_INVAL (not JSON, or no object), TF_E_FULL, TF_E_NOMEM. m is reused. */
 int chat_msg_parse(struct chat_msg *m, struct tf_span data) TF_MUSTCHECK;
 void chat_msg_fini(struct chat_msg *m);
+/* As chat_msg_parse into d->msg; text with broken UTF-8 is mended first. data of the message may be d->mended. */
+int chat_dec_parse(struct dl_dec *d, struct tf_span data) TF_MUSTCHECK;
 
 /* ---- the decoder ------------------------------------------------------------------------- */
 
@@ -95,6 +98,8 @@ struct dl_dec {
 	struct dl_dec_conf conf;
 	struct chat_msg msg;
 	struct tf_buf scratch;
+	struct tf_buf mended; /* an event whose UTF-8 was broken */
+	struct dl_carry carry;
 	bool started, done, failed;
 	uint32_t nchoice;
 	struct chat_choice *choice;

@@ -36,6 +36,7 @@ chat_dec_free(struct dl_dec **dp)
 	free(d->choice);
 	chat_msg_fini(&d->msg);
 	tf_buf_free(&d->scratch);
+	tf_buf_free(&d->mended);
 	free(d);
 }
 
@@ -432,6 +433,20 @@ settle(struct dl_dec *d, enum dl_finish why)
 	return fault(d, &f);
 }
 
+int
+chat_dec_parse(struct dl_dec *d, struct tf_span data)
+{
+	int r = chat_msg_parse(&d->msg, data);
+
+	if (r != TF_E_INVAL || dl_utf8_ok(data)) {
+		d->carry.n = 0;
+		return r;
+	}
+	tf_buf_reset(&d->mended);
+	r = dl_mend(&d->carry, data, &d->mended);
+	return r < 0 ? r : chat_msg_parse(&d->msg, tf_buf_span(&d->mended));
+}
+
 static bool
 is_done_mark(struct tf_span data)
 {
@@ -450,7 +465,7 @@ chat_dec_event(struct dl_dec *d, struct tf_span event, struct tf_span data)
 		return 0;
 	if (is_done_mark(data))
 		return settle(d, DL_FINISH_STOP); /* it forgot to say so */
-	r = chat_msg_parse(&d->msg, data);
+	r = chat_dec_parse(d, data);
 	if (r == TF_E_NOMEM)
 		return r;
 	if (tf_span_is(event, "error") && (r < 0 || d->msg.error.n == 0)) {
@@ -464,7 +479,7 @@ int
 chat_dec_response(struct dl_dec *d, struct tf_span body)
 {
 	struct dl_fault f;
-	int r = chat_msg_parse(&d->msg, body);
+	int r = chat_dec_parse(d, body);
 
 	if (r == 0)
 		r = chat_dec_msg(d);

@@ -167,7 +167,7 @@ is_plain(const struct dl_dec *d)
 	    m->created.n == 0 || m->model.n == 0 ||
 	    !tf_span_is(m->object, "\"chat.completion.chunk\""))
 		return false;
-	if (!p->has_index || !p->is_delta || p->content.n == 0 || p->content.p[0] != '"' ||
+	if (!p->has_index || !p->is_delta || p->content.n <= 2 || p->content.p[0] != '"' ||
 	    p->reasoning.n > 0 || p->refusal.n > 0 || p->calls.n > 0 || p->old_call.n > 0 ||
 	    p->finish.n > 0 || p->odd)
 		return false;

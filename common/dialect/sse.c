@@ -133,6 +133,7 @@ lines(struct dl_sse *s, const char *base, size_t n, size_t *kept, dl_sse_fn *fn,
 		e = line_end(base + s->line + s->seen, end);
 		if (e == NULL)
 			break;
+		s->begun = true; /* a mark stands before the first line or nowhere */
 		s->skip_lf = *e == '\r';
 		r = one_line(
 		    s, base, tf_span(base + s->line, (size_t)(e - base) - s->line), fn, arg);

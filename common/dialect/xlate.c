@@ -344,16 +344,21 @@ static int
 keep_common(struct dl_xlate *x)
 {
 	const struct chat_msg *m = &x->dec->msg;
+	struct dl_raw *raw = &x->raw;
+	struct tf_span id;
 	int64_t created;
 	int r;
 
-	if (x->raw.id.n > 0 || m->id.n <= 2 || m->id.n > 256 ||
-	    js_get_i64(m->created, &created) < 0 || created <= 0)
+	if (raw->id.n > 0 || m->id.n <= 2 || m->id.n > 256 || js_get_i64(m->created, &created) < 0 || created <= 0)
 		return 0;
-	r = tf_buf_addspan(&x->raw.created, m->created);
+	tf_buf_reset(&raw->scratch);
+	r = js_str(m->id, &raw->scratch, &id);
+	/* written as the encoder writes them */
 	if (r == 0)
-		r = js_quote(&x->raw.model, x->conf.asked);
-	return r < 0 ? r : tf_buf_addspan(&x->raw.id, m->id);
+		r = tf_buf_printf(&raw->created, "%lld", (long long)created);
+	if (r == 0)
+		r = js_quote(&raw->model, x->conf.asked);
+	return r < 0 ? r : js_quote(&raw->id, id);
 }
 
 /* Tries the short way. 1: done; 0: the long way, d->msg is parsed. */
@@ -361,7 +366,7 @@ static int
 raw_event(struct dl_xlate *x, struct tf_span data)
 {
 	size_t n;
-	int r = chat_msg_parse(&x->dec->msg, data);
+	int r = chat_dec_parse(x->dec, data);
 
 	if (r == 0)
 		r = dl_raw_chunk(&x->raw, x->dec, x->out, &n);
@@ -493,15 +498,35 @@ collect(struct dl_xlate *x, const char *p, size_t n)
 
 	if (x->body.n + n <= max)
 		return tf_buf_append(&x->body, p, n);
-	if (x->mode == MODE_JSON)
+	if (x->mode != MODE_ERROR)
 		unreadable(x);
 	return 0; /* the beginning of an error says enough */
+}
+
+static int
+events(struct dl_xlate *x, const char *p, size_t n)
+{
+	int r = begin_answer(x);
+
+	/* white space from before it was known what this is */
+	if (r == 0 && x->body.n > 0)
+		r = dl_sse_feed(&x->sse, x->body.p, x->body.n, on_sse, x);
+	tf_buf_reset(&x->body);
+	if (r == 0)
+		r = dl_sse_feed(&x->sse, p, n, on_sse, x);
+	if (r == TF_E_FULL || r == TF_E_RANGE) {
+		unreadable(x);
+		r = 0;
+	}
+	if (x->dec != NULL && x->runtime->dec_state(x->dec) != DL_GOING)
+		x->facts.finished = true;
+	return r;
 }
 
 int
 dl_xlate_feed(struct dl_xlate *x, const char *p, size_t n, struct tf_buf *out)
 {
-	int r = 0;
+	int r;
 
 	x->out = out;
 	x->facts.tail = x->facts.finished && n > 0 ? out->n : SIZE_MAX;
@@ -509,19 +534,9 @@ dl_xlate_feed(struct dl_xlate *x, const char *p, size_t n, struct tf_buf *out)
 		return 0;
 	if (x->mode == MODE_SNIFF || x->mode == MODE_NONE)
 		sniff(x, p, n);
-	if (x->mode == MODE_ERROR || x->mode == MODE_JSON)
-		return collect(x, p, n);
 	if (x->mode != MODE_EVENTS)
-		return 0;
-	r = begin_answer(x);
-	if (r == 0)
-		r = dl_sse_feed(&x->sse, p, n, on_sse, x);
-	if (r == TF_E_FULL || r == TF_E_RANGE) {
-		unreadable(x);
-		r = 0;
-	}
-	x->facts.finished =
-	    x->facts.finished || (x->dec != NULL && x->runtime->dec_state(x->dec) != DL_GOING);
+		return collect(x, p, n);
+	r = events(x, p, n);
 	if (x->facts.tail == out->n)
 		x->facts.tail = SIZE_MAX;
 	set_usage(x);
@@ -534,7 +549,7 @@ whole_raw(struct dl_xlate *x)
 	struct dl_raw_answer a;
 	int r;
 
-	r = chat_msg_parse(&x->dec->msg, tf_buf_span(&x->body));
+	r = chat_dec_parse(x->dec, tf_buf_span(&x->body));
 	if (r == 0)
 		r = js_quote(&x->raw.model, x->conf.asked);
 	if (r == 0)

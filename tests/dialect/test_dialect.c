@@ -601,6 +601,7 @@ test_sse(void **state)
 	assert_sse("data: {\"a\":1}\ndata: {\"b\":1}\n\n", "|{\"a\":1};|{\"b\":1};");
 	assert_sse("data: {\"a\":\ndata: 1}\n\n", "|{\"a\": 1};");
 	assert_sse("{\"error\":1}\n", "|{\"error\":1};");
+	assert_sse("\n\n\n\xef\xbb\xbf{\n\n", "");
 	assert_sse("data: last", "|last;");
 	assert_sse("data\n\ndatax: 1\n\n", "|;");
 }

@@ -219,6 +219,36 @@ test_misfit(void **state)
 }
 
 static void
+test_cut(void **state)
+{
+	struct attempt a;
+	struct tf_span s;
+
+	(void)state;
+	begin(&a, streamed, 0);
+	feed(&a, CHUNK("\"content\":\"hello\"", "null"));
+	tf_buf_reset(&a.out);
+	assert_int_equal(dl_xlate_cut(a.x, &a.out), 0);
+	s = tf_buf_span(&a.out);
+	assert_true(holds(s, "\"finish_reason\":\"length\"") && holds(s, DONE) && a.f->complete && a.f->tail == 0);
+	assert_string_equal(a.f->finish, "length");
+	assert_int_equal(feed(&a, CHUNK("\"content\":\"more\"", "null")).n, 0);
+	end(&a);
+	/* an open call stays as it is, a joined answer is given */
+	begin(&a, plain, DL_Q_STREAM_AND_JOIN);
+	feed(&a, CHUNK("\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]", "null"));
+	assert_int_equal(dl_xlate_cut(a.x, &a.out), 0);
+	s = tf_buf_span(&a.out);
+	assert_true(holds(s, "\"arguments\":\"{\"") && holds(s, "\"finish_reason\":\"length\""));
+	end(&a);
+	/* before anything was said there is nothing to give */
+	begin(&a, streamed, 0);
+	assert_int_equal(dl_xlate_cut(a.x, &a.out), 0);
+	assert_true(!a.f->complete && a.f->fault.err > 0 && a.out.n == 0);
+	end(&a);
+}
+
+static void
 test_bounds(void **state)
 {
 	char *block = malloc(1 << 20);
@@ -262,6 +292,7 @@ main(void)
 		cmocka_unit_test(test_again),
 		cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_misfit),
+		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_bounds),
 	};
 	int r;
