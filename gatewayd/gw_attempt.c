@@ -12,22 +12,36 @@
 #include "gatewayd/gw.h"
 
 #define GW_CANCEL_REPEAT_MS 250
-#define GW_RETRY_SHARE 5 /* one attempt in so many may be a retry, beside the first few */
-#define GW_RETRY_FREE 20
+#define GW_RETRY_SHARE 5    /* every so many requests earn a retry, each a part of it */
+#define GW_RETRY_PART_MS 20 /* and time earns a part this often */
+#define GW_RETRY_MAX 50     /* retries that may be saved up */
 
-/* Retries are a share of what is served, so that a failing runtime is not flooded. */
-static bool
-gw_retry_allowed(bool another)
+/*
+ * Retries are a share of what is served, so that a failing runtime is not flooded; a few a second are
+ * always there, so that a quiet system retries too.
+ */
+static void
+gw_retry_earn(uint64_t parts, uint64_t *saved)
 {
-	static _Thread_local uint64_t firsts, retries;
+	uint64_t max = GW_RETRY_MAX * GW_RETRY_SHARE;
 
+	*saved = parts >= max - *saved ? max : *saved + parts;
+}
+
+static bool
+gw_retry_allowed(bool another, uint64_t now)
+{
+	static _Thread_local uint64_t saved = GW_RETRY_MAX * GW_RETRY_SHARE, at;
+
+	gw_retry_earn((now - at) / GW_RETRY_PART_MS, &saved);
+	at = now - now % GW_RETRY_PART_MS;
 	if (!another) {
-		firsts++;
+		gw_retry_earn(1, &saved);
 		return true;
 	}
-	if (retries > GW_RETRY_FREE + firsts / GW_RETRY_SHARE)
+	if (saved < GW_RETRY_SHARE)
 		return false;
-	retries++;
+	saved -= GW_RETRY_SHARE;
 	return true;
 }
 
@@ -77,7 +91,8 @@ gw_attempt_start(struct gw_req *req)
 	uint64_t now = tf_mono_ms();
 
 	req->attempt++;
-	(void)gw_retry_allowed(req->attempt > 1);
+	if (req->attempt == 1)
+		(void)gw_retry_allowed(false, now);
 	tf_random(req->secret, sizeof req->secret);
 	req->worker = NULL;
 	free(req->worker_name);
@@ -137,7 +152,7 @@ gw_attempt_failed(struct gw_req *req, int err, bool retryable, const struct wire
 {
 	char param[DL_PARAM_MAX], message[DL_MESSAGE_MAX];
 	bool again = retryable && !req->content && req->http != NULL && !req->t->draining &&
-	    req->attempt <= (uint64_t)req->conf->c->gatewayd.retries && gw_retry_allowed(true);
+	    req->attempt <= (uint64_t)req->conf->c->gatewayd.retries && gw_retry_allowed(true, tf_mono_ms());
 	uint64_t retry_after = end ? end->retry_after_s : 0;
 
 	/* an attempt that gave content before it failed is charged for what it gave */
