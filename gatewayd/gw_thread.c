@@ -376,7 +376,7 @@ static void
 gw_thread_fini(struct gw_thread *t)
 {
 	for (size_t i = 0; i < GW_S_COUNT; i++)
-		while (t->state[i].n > 0)
+		while (i != GW_S_DONE && t->state[i].n > 0)
 			gw_req_to(TF_CONTAINER(tf_list_first(&t->state[i]), struct gw_req, node), GW_S_DONE);
 	gw_req_free_list(t);
 	gw_settle_free(t);
