@@ -195,16 +195,15 @@ wk_gateways_learn(struct wk *wk, const struct wire_gateways *m)
 		if (wire_dec_gateway_rec(s, &rec) != 0)
 			return;
 		g = wk_gateway_find(wk, rec.name);
-		if (g != NULL && !tf_span_is(rec.endpoint, g->endpoint)) {
+		/* started anew: a session with its former boot would swallow the ACCEPTs of this one's jobs */
+		if (g != NULL && (g->boot != rec.boot || !tf_span_is(rec.endpoint, g->endpoint))) {
 			wk_gateway_free(g);
 			g = NULL;
 		}
-		if (g != NULL) {
+		if (g != NULL)
 			g->named = true;
-			g->boot = rec.boot;
-		} else {
+		else
 			wk_gateway_add(wk, &rec);
-		}
 	}
 	TF_LIST_EACH(&wk->gateways, e, tmp) {
 		struct wk_gateway *g = TF_CONTAINER(e, struct wk_gateway, node);
