@@ -5,7 +5,9 @@
  */
 #include "config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "workerd/wk.h"
 
@@ -20,7 +22,23 @@ struct wk_probe {
 	uint64_t wait; /* ms until the next one while it is down */
 	unsigned failed;
 	int status;
+	char said[256]; /* why it is not there, as last logged */
 };
+
+/* Once for each reason: an operator must see what is wrong, and not five times a second. */
+static void
+wk_probe_say(struct wk_probe *p, const char *class, const char *detail)
+{
+	char now[sizeof p->said];
+
+	snprintf(now, sizeof now, "%s %s", class, detail);
+	if (strcmp(now, p->said) == 0)
+		return;
+	memcpy(p->said, now, sizeof now);
+	/* a child that has just been started is not there yet */
+	tf_log(p->wk->runtime != NULL ? TF_INFO : TF_WARN, "probe", NULL, "the runtime does not answer class=%s detail=%s",
+	    class, tf_log_q(tf_cspan(detail)));
+}
 
 static void
 wk_probe_next(struct wk_probe *p)
@@ -45,6 +63,7 @@ wk_probe_result(struct wk_probe *p, bool good)
 	p->call = NULL;
 	p->failed = good ? 0 : p->failed + 1;
 	if (good) {
+		p->said[0] = '\0';
 		p->wait = WK_PROBE_FAST_MS;
 		wk_runtime_good(wk);
 	}
@@ -80,9 +99,15 @@ wk_probe_done(struct http_call *call, void *arg)
 {
 	struct wk_probe *p = arg;
 
-	(void)call;
 	/* a named path must say 200; the default one need not exist, an answer from the runtime is enough */
-	wk_probe_result(p, p->wk->w->probe_path ? p->status == 200 : p->status < 500);
+	bool good = p->wk->w->probe_path ? p->status == 200 : p->status < 500;
+	char status[16];
+
+	(void)call;
+	snprintf(status, sizeof status, "%d", p->status);
+	if (!good)
+		wk_probe_say(p, "status", status);
+	wk_probe_result(p, good);
 }
 
 static void
@@ -91,9 +116,7 @@ wk_probe_error(struct http_call *call, enum http_fail why, const char *detail, v
 	struct wk_probe *p = arg;
 
 	(void)call;
-	if (p->failed == 0)
-		tf_log(TF_DEBUG, "probe", NULL, "no answer class=%s detail=%s", http_fail_name(why),
-		    tf_log_q(tf_cspan(detail)));
+	wk_probe_say(p, http_fail_name(why), detail ? detail : "");
 	wk_probe_result(p, false);
 }
 
@@ -111,6 +134,7 @@ wk_probe_late(void *arg)
 
 	if (p->call != NULL)
 		http_call_abort(p->call);
+	wk_probe_say(p, "timeout", "no answer in time");
 	wk_probe_result(p, false);
 }
 
