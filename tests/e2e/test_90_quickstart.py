@@ -81,7 +81,7 @@ class Clone:
 
     def pids(self):
         directory = os.path.join(self.dir, "run", "pid")
-        return {n: open(os.path.join(directory, n)).read() for n in os.listdir(directory)}
+        return {n: open(os.path.join(directory, n)).read().split()[0] for n in os.listdir(directory)}
 
 
 @pytest.fixture(scope="module")
