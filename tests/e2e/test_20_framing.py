@@ -75,8 +75,8 @@ REFUSED = {
     "tls-hello": ("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
     "header-block-too-large": (GET + "Host: x\r\nX: " + "a" * 17000 + "\r\n\r\n", 431),
     "too-many-fields": (GET + "Host: x\r\n" + "".join("X%d: a\r\n" % i for i in range(120)) + "\r\n", 431),
-    "target-too-long": ("GET /" + "a" * 10000 + " HTTP/1.1\r\nHost: x\r\n\r\n", 414),
-    "expect-nonsense": (POST + "Expect: 200-ok\r\nContent-Length: 3\r\n\r\n", 417),
+    "target-too-long": ("GET /" + "a" * 10000 + " HTTP/1.1\r\nHost: x\r\n\r\n", (400, 414)),
+    "expect-nonsense": (POST + "Expect: 200-ok\r\nContent-Length: 3\r\n\r\n", (400, 417)),
 }
 
 

@@ -51,6 +51,13 @@ def test_an_event_that_is_no_json(factory, script):
         assert not answer.done
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_runtime_that_aborts(factory, stream):
+    """Its finish reason says that the answer is not whole: no reason of ours may say otherwise."""
+    answer = factory.chat("tokens=3&finish=abort", stream=stream)
+    assert answer.error and answer.error["type"] == "server_error" and not answer.done
+
+
 TOOL_FAULTS = ["tool_notype", "tool_noid", "tool_noindex", "tool_noargs", "tool_emptyargs", "tool_namerepeat", "interleave"]
 
 
@@ -96,7 +103,7 @@ def test_finish_tool_calls_without_calls(factory, stream):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("finish", ["stop", "length", "content_filter", "eos", "abort", "model_length"])
+@pytest.mark.parametrize("finish", ["stop", "length", "content_filter", "eos", "model_length"])
 def test_finish_reasons(factory, finish, stream):
     answer = factory.chat("tokens=3&finish=" + finish, stream=stream)
     assert answer.finish() in ("stop", "length", "content_filter")

@@ -45,7 +45,7 @@ def test_include_usage(client):
 
 
 def test_stream_helper(client):
-    with client.chat.completions.stream(model=TINY, messages=HELLO, temperature=0, max_tokens=30) as stream:
+    with client.chat.completions.stream(model=TINY, messages=HELLO, temperature=0, max_tokens=200) as stream:
         text = "".join(e.delta for e in stream if e.type == "content.delta")
         assert stream.get_final_completion().choices[0].message.content == text and text
 
