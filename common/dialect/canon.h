@@ -133,6 +133,7 @@ struct dl_thinking {
 	enum dl_tri on;        /* said in so many words */
 	struct tf_span effort; /* none minimal low medium high ... as written; empty: not said */
 	uint64_t budget;       /* tokens; 0: not said */
+	struct tf_span template; /* raw switches of the chat template */
 };
 
 struct dl_request {

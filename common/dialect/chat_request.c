@@ -569,6 +569,8 @@ text_member(struct dl_request *rq, unsigned id, struct tf_span v)
 		return take_raw(v, &rq->sampling.logit_bias);
 	case CHAT_METADATA:
 		return js_type(v) == JS_OBJECT ? take_raw(v, &rq->metadata) : 0;
+	case CHAT_TEMPLATE_ARGS:
+		return take_raw(v, &rq->thinking.template);
 	case CHAT_MODALITIES:
 		return take_raw(v, &rq->modalities);
 	case CHAT_AUDIO:

@@ -467,6 +467,22 @@ top_extras(struct enc *e)
 }
 
 static void
+thinking(struct enc *e)
+{
+	const struct dl_thinking *t = &e->rq->thinking;
+	bool off = t->on == DL_NO || tf_span_is(t->effort, "none") || tf_span_is(t->effort, "minimal");
+
+	opt_str(e, "reasoning_effort", t->effort);
+	opt_raw(e, "chat_template_kwargs", t->template);
+	if (t->template.n > 0 || !quirk(e, DL_Q_TEMPLATE_THINKING) || (t->on == DL_UNSET && t->effort.n == 0))
+		return;
+	js_w_key(&e->w, "chat_template_kwargs");
+	js_w_object(&e->w);
+	js_w_kbool(&e->w, "enable_thinking", !off);
+	js_w_object_end(&e->w);
+}
+
+static void
 settings(struct enc *e)
 {
 	const struct dl_request *rq = e->rq;
@@ -475,7 +491,7 @@ settings(struct enc *e)
 	sampling(e);
 	tools(e);
 	response_format(e);
-	opt_str(e, "reasoning_effort", rq->thinking.effort);
+	thinking(e);
 	opt_str(e, "user", rq->user);
 	opt_str(e, "prompt_cache_key", rq->cache_key);
 	opt_str(e, "verbosity", rq->verbosity);

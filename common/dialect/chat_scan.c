@@ -474,6 +474,9 @@ on_text_setting(struct dl_scan *s, const struct dl_value *v)
 	switch ((enum chat_field)v->id) {
 	case CHAT_EFFORT:
 		h->needs |= js_str_eq(v->text, "none") ? 0 : DL_NEED_REASONING;
+		h->flags |= DL_HEAD_EFFORT;
+		if (js_str_eq(v->text, "none") || js_str_eq(v->text, "minimal"))
+			h->flags |= DL_HEAD_NO_EFFORT;
 		return 0;
 	case CHAT_CACHE_KEY:
 		h->affinity = v->hit->text > 0 ? tf_hash(v->text, 1) | 1 : 0;
@@ -524,6 +527,9 @@ in_settings(struct dl_scan *s, const struct dl_value *v)
 	case CHAT_FORMAT_NAME:
 		s->chat.seen |= CHAT_SEEN_FORMAT_NAME;
 		return on_name(s, v);
+	case CHAT_TEMPLATE_ARGS:
+		h->flags |= v->hit->type != JS_NULL ? DL_HEAD_TEMPLATE : 0;
+		return 0;
 	case CHAT_METADATA:
 		h->flags |= v->hit->type == JS_OBJECT ? DL_HEAD_METADATA : 0;
 		return 0;

@@ -123,6 +123,9 @@ enum {
 	DL_HEAD_METADATA = 8,  /* metadata is to be echoed */
 	DL_HEAD_ONE_CALL = 16, /* parallel_tool_calls is false */
 	DL_HEAD_ALLOWED = 32,  /* tool_choice is a list of allowed tools */
+	DL_HEAD_EFFORT = 64,   /* reasoning_effort is said ... */
+	DL_HEAD_NO_EFFORT = 128, /* ... and is none or minimal */
+	DL_HEAD_TEMPLATE = 256, /* chat_template_kwargs are given */
 };
 
 /* What the gateway found. Plain data: may be copied. */

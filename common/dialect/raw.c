@@ -109,11 +109,21 @@ edit_stream(const struct dl_head *h, const struct dl_target *to, struct js_edits
 		    e, h->root.end, TF_SPAN("\"stream_options\":{\"include_usage\":true}"));
 }
 
+static void
+edit_thinking(const struct dl_head *h, const struct dl_target *to, struct js_edits *e)
+{
+	if (!(to->quirks & DL_Q_TEMPLATE_THINKING) || !(h->flags & DL_HEAD_EFFORT) || (h->flags & DL_HEAD_TEMPLATE))
+		return;
+	js_edit_insert_last(e, h->root.end, h->flags & DL_HEAD_NO_EFFORT ?
+	    TF_SPAN("\"chat_template_kwargs\":{\"enable_thinking\":false}") :
+	    TF_SPAN("\"chat_template_kwargs\":{\"enable_thinking\":true}"));
+}
+
 int
 dl_raw_request(const struct dl_head *h, const struct dl_target *to, struct tf_span body,
     struct tf_buf *out, struct tf_buf *dropped)
 {
-	struct js_edit v[DL_MEMBERS_MAX + 8];
+	struct js_edit v[DL_MEMBERS_MAX + 12];
 	struct tf_buf model = { 0 };
 	struct js_edits e;
 	char cap[64];
@@ -129,6 +139,7 @@ dl_raw_request(const struct dl_head *h, const struct dl_target *to, struct tf_sp
 		js_edit_replace(&e, h->model_at.start, h->model_at.end, tf_buf_span(&model));
 		edit_stream(h, to, &e);
 		edit_caps(h, to, &e, cap);
+		edit_thinking(h, to, &e);
 		r = js_splice(body, &e, out);
 	}
 	tf_buf_free(&model);

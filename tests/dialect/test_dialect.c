@@ -279,7 +279,8 @@ test_head(void **state)
 	assert_int_equal(h->files, 1);
 	assert_int_equal(h->nmember, 3);
 	assert_int_equal(
-	    h->flags, DL_HEAD_DEVELOPER | DL_HEAD_REASONING | DL_HEAD_METADATA | DL_HEAD_ONE_CALL);
+	    h->flags, DL_HEAD_DEVELOPER | DL_HEAD_REASONING | DL_HEAD_METADATA | DL_HEAD_ONE_CALL |
+	        DL_HEAD_EFFORT);
 	assert_int_equal(s.nprefix, 4);
 	assert_true(h->affinity != 0);
 	/* text and not media: more than what is said, less than the body */
