@@ -91,7 +91,7 @@ loaded(struct bl_batch *b, void *arg)
 	bl_batch_free(&b);
 }
 
-/* Turns the loop until it is done: nothing else runs on it yet. */
+/* Without the loop: commands and signals must not come before there is something to command. */
 static int
 load(struct bl *bl)
 {
@@ -107,8 +107,7 @@ load(struct bl *bl)
 	s->pepper = bl->pepper.number;
 	bl_store_submit(bl->store, b);
 	while (!bl->loaded)
-		if (ev_loop_once(bl->loop, true) != 0)
-			return TF_E_IO;
+		bl_store_wait(bl->store);
 	return bl->failed ? TF_E_IO : 0;
 }
 

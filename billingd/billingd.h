@@ -287,7 +287,7 @@ struct bl {
 };
 
 /*
- * Opens the store, loads it (turning the loop), and listens at RUN_DIR/billingd.sock. Returns
+ * Opens the store, loads it (blocking), and listens at RUN_DIR/billingd.sock. Returns
  * new in *out. Errors have been logged.
  */
 int bl_new(struct ev_loop *loop, const struct conf *conf, struct bl **out);

@@ -168,6 +168,7 @@ sqlite_free(struct bl_sqlite *db)
 	lane_stop(&db->reader);
 	lane_stop(&db->writer);
 	bl_store_reap(&db->base);
+	pthread_cond_destroy(&db->base.more);
 	pthread_mutex_destroy(&db->base.lock);
 	if (db->lockfd >= 0)
 		close(db->lockfd);
@@ -262,6 +263,7 @@ bl_sqlite_open(const char *path, void (*wake)(void *arg), void *wake_arg, struct
 	db->base = (struct bl_store){ .vt = &vt, .wake = wake, .wake_arg = wake_arg };
 	tf_list_init(&db->base.done);
 	pthread_mutex_init(&db->base.lock, NULL);
+	pthread_cond_init(&db->base.more, NULL);
 	lane_init(&db->writer, db);
 	lane_init(&db->reader, db);
 	rc = take_lock(db, path, why, size);

@@ -111,6 +111,7 @@ bl_store_finished(struct bl_store *s, struct bl_batch *b)
 {
 	pthread_mutex_lock(&s->lock);
 	tf_list_append(&s->done, &b->node);
+	pthread_cond_signal(&s->more);
 	pthread_mutex_unlock(&s->lock);
 	s->wake(s->wake_arg);
 }
@@ -130,6 +131,16 @@ bl_store_reap(struct bl_store *s)
 		b = TF_CONTAINER(e, struct bl_batch, node);
 		b->done(b, b->arg);
 	}
+}
+
+void
+bl_store_wait(struct bl_store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	while (s->done.n == 0)
+		pthread_cond_wait(&s->more, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+	bl_store_reap(s);
 }
 
 void

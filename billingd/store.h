@@ -206,6 +206,7 @@ struct bl_store {
 	void *wake_arg;
 	pthread_mutex_t lock;
 	struct tf_list done; /* batches whose callback is due; under lock */
+	pthread_cond_t more; /* signalled when one is added */
 };
 /* Takes b until its done runs. Batches of one kind (read or not) are carried out in order. Never fails. */
 static inline void
@@ -217,6 +218,8 @@ bl_store_submit(struct bl_store *s, struct bl_batch *b)
 void bl_store_finished(struct bl_store *s, struct bl_batch *b);
 /* Runs the callbacks of all that is done; loop thread. */
 void bl_store_reap(struct bl_store *s);
+/* Blocks until something is done, and reaps it: for the start, when no loop turns yet. */
+void bl_store_wait(struct bl_store *s);
 /* Carries out what was submitted, runs its callbacks (they must not submit), frees. Clears *s; NULL is fine. */
 void bl_store_close(struct bl_store **s);
 

@@ -455,7 +455,7 @@ static int64_t
 number(const char *json, const char *path)
 {
 	struct tf_span v;
-	int64_t n;
+	int64_t n = 0;
 
 	if (!js_at(tf_cspan(json), path, &v) || js_get_i64(v, &n) != 0)
 		fail_msg("%s has no number at %s", json, path);

@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+The real billingd through its control socket: workspaces, keys, plans, usage; refusals and their codes;
+a second instance, reload, kill -9; and a key's text nowhere but in the one answer that shows it.
+"""
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import tempfile
+import time
+import unittest
+
+BILLINGD = os.path.join(os.environ.get('top_builddir', '.'), 'billingd/billingd')
+DEADLINE = 15
+MODELS = '[model acme/large]\naliases = big\n[model acme/small]\n'
+
+
+class Refused(Exception):
+    pass
+
+
+class Control(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix='tf-bl-')
+        self.addCleanup(shutil.rmtree, self.dir, True)
+        self.log_path = os.path.join(self.dir, 'log')
+        self.conf = os.path.join(self.dir, 'tf.conf')
+        self.write(MODELS)
+        self.p = None
+        self.addCleanup(self.stop, signal.SIGKILL)
+        self.start()
+
+    def write(self, more):
+        with open(self.conf, 'w') as f:
+            f.write(f'[common]\nrun-dir = {self.dir}\n[billingd]\ndatabase = {self.dir}/billing.db\n{more}')
+
+    def spawn(self):
+        with open(self.log_path, 'ab') as log:
+            return subprocess.Popen([BILLINGD, '-c', self.conf], stderr=log, stdout=subprocess.DEVNULL,
+                                    stdin=subprocess.DEVNULL)
+
+    def start(self):
+        self.p = self.spawn()
+        end = time.monotonic() + DEADLINE
+        while True:
+            try:
+                return self.ask('ping')
+            except OSError:
+                self.assertIsNone(self.p.poll(), self.log())
+                self.assertLess(time.monotonic(), end)
+                time.sleep(0.02)
+
+    def stop(self, signo=signal.SIGTERM):
+        if self.p is None or self.p.poll() is not None:
+            return None
+        self.p.send_signal(signo)
+        return self.p.wait(DEADLINE)
+
+    def log(self):
+        with open(self.log_path) as f:
+            return f.read()
+
+    def ask(self, cmd, **args):
+        """The rows; Refused(code) when it ends in an error."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.settimeout(DEADLINE)
+            s.connect(os.path.join(self.dir, 'billingd.ctl'))
+            s.sendall(json.dumps({'cmd': cmd, 'args': args}).encode() + b'\n')
+            rows = []
+            for line in s.makefile():
+                answer = json.loads(line)
+                if 'row' in answer:
+                    rows.append(answer['row'])
+                elif 'error' in answer:
+                    raise Refused(answer['error']['code'])
+                else:
+                    self.assertEqual(answer['end']['rows'], len(rows))
+                    return rows
+        self.fail('no end')
+
+    def refused(self, code, cmd, **args):
+        with self.assertRaises(Refused) as r:
+            self.ask(cmd, **args)
+        self.assertEqual(str(r.exception), code, f'{cmd} {args}')
+
+    def test_workspaces(self):
+        row, = self.ask('workspace create', name='main')
+        self.assertEqual((row['name'], row['plan'], row['keys']), ('main', 'test', 0))
+        self.assertEqual(len(row['id']), 26)
+        self.assertLess(abs(row['created'] - time.time()), 60)
+        self.refused('conflict', 'workspace create', name='main')
+        self.refused('not_found', 'workspace create', name='other', plan='no such plan')
+        self.refused('usage', 'workspace create', name='')
+        self.refused('usage', 'workspace create', name='a"b')
+        self.refused('usage', 'workspace create')
+        self.refused('usage', 'workspace create', name='x', colour='red')
+        self.assertEqual(self.ask('workspace show', workspace=row['id']), [row])
+        self.refused('not_found', 'workspace show', workspace='nobody')
+        changed, = self.ask('workspace set-plan', workspace='main', plan='token-pro')
+        self.assertEqual(changed['plan'], 'token-pro')
+        self.refused('not_found', 'workspace set-plan', workspace='main', plan='gold')
+        self.ask('workspace create', name='other', plan='local')
+        self.assertEqual(sorted(r['name'] for r in self.ask('workspace list')), ['main', 'other'])
+        plans = {r['name']: r for r in self.ask('plan list')}
+        self.assertEqual((plans['test']['rpm'], plans['test']['tpm'], plans['test']['workspaces']), (30, 10000, 0))
+        self.assertEqual(plans['token-pro']['workspaces'], 1)
+
+    def test_keys(self):
+        self.ask('workspace create', name='main')
+        key, = self.ask('key mint', workspace='main', name='ci', env='dev', model=['big', 'acme/small'],
+                        expires=int(time.time()) + 3600)
+        self.assertTrue(key['key'].startswith('tf-dev-'))
+        self.assertEqual(key['models'], ['acme/large', 'acme/small'])
+        self.assertEqual((key['status'], key['last_used'], key['env']), ('active', None, 'dev'))
+        self.assertTrue(key['key'].startswith(key['prefix']) and key['key'].endswith(key['last4']))
+        self.assertLess(len(key['prefix']) + len(key['last4']), 20)
+        other, = self.ask('key mint', workspace='main', form='sk-oais')
+        self.assertTrue(other['key'].startswith('sk-oais-'))
+        self.assertIsNone(other['expires'])
+        shown, = self.ask('key show', key=key['id'])
+        self.assertNotIn('key', shown)
+        self.assertEqual(shown, {k: v for k, v in key.items() if k != 'key'})
+        self.assertEqual({r['id'] for r in self.ask('key list', workspace='main')}, {key['id'], other['id']})
+        new, = self.ask('key rotate', key=key['id'], grace=60)
+        self.assertEqual(new['id'], key['id'])
+        self.assertNotEqual(new['key'], key['key'])
+        self.assertGreater(new['grace_until'], time.time())
+        self.assertEqual(self.ask('workspace list')[0]['keys'], 2)
+        revoked, = self.ask('key revoke', key=key['id'])
+        self.assertEqual(revoked['status'], 'revoked')
+        self.assertEqual(self.ask('key revoke', key=key['id']), [revoked])
+        self.assertEqual(self.ask('workspace list')[0]['keys'], 1)
+        self.refused('conflict', 'key rotate', key=key['id'])
+        self.refused('not_found', 'key show', key='nobody')
+        self.refused('not_found', 'key mint', workspace='nowhere')
+        self.refused('not_found', 'key mint', workspace='main', model=['acme/huge'])
+        self.refused('usage', 'key mint', workspace='main', form='pk')
+        self.refused('usage', 'key mint', workspace='main', env='moon')
+        self.refused('usage', 'key mint', workspace='main', expires=int(time.time()) - 1)
+        self.refused('usage', 'key rotate', key=other['id'], grace=-1)
+        self.secret_nowhere([key['key'], other['key'], new['key']])
+        # and all of it is there after a kill
+        before = sorted(self.ask('key list'), key=lambda r: r['id'])
+        self.stop(signal.SIGKILL)
+        self.start()
+        self.assertEqual(sorted(self.ask('key list'), key=lambda r: r['id']), before)
+
+    def secret_nowhere(self, texts):
+        for name in os.listdir(self.dir):
+            path = os.path.join(self.dir, name)
+            if os.path.isfile(path):
+                with open(path, 'rb') as f:
+                    content = f.read()
+                for text in texts:
+                    self.assertNotIn(text[-30:].encode(), content, name)
+        for name in ('pepper.key', 'billing.db', 'billing.db-wal'):
+            self.assertEqual(os.stat(os.path.join(self.dir, name)).st_mode & 0o077, 0, name)
+
+    def test_usage(self):
+        main, = self.ask('workspace create', name='main')
+        key, = self.ask('key mint', workspace='main', name='ci')
+        self.assertEqual(self.ask('usage', by='model'), [])
+        total, = self.ask('usage', workspace='main')
+        self.assertEqual((total['group'], total['requests'], total['total_tokens'], total['cost']), ('total', 0, 0, None))
+        day = int(time.time()) // 86400
+        self.stop()
+        db = sqlite3.connect(os.path.join(self.dir, 'billing.db'))
+        for n, (k, model, ago) in enumerate([(key['id'], 'acme/large', 0), (key['id'], 'acme/small', 0),
+                                             (key['id'], 'acme/large', 6), (key['id'], 'acme/large', 400)]):
+            ids = [r[0] for r in db.execute('SELECT id FROM workspaces')], [r[0] for r in db.execute('SELECT id FROM keys')]
+            db.execute('INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, 1, 10, 5, 1, 3, 2)',
+                       (ids[0][0], day - ago, ids[1][0], model, 'openai_chat'))
+        db.commit()
+        db.close()
+        self.start()
+        total, = self.ask('usage', period='day')
+        self.assertEqual((total['requests'], total['input_tokens'], total['cached_input_tokens'], total['output_tokens'],
+                          total['reasoning_tokens'], total['total_tokens']), (2, 32, 10, 10, 4, 42))
+        self.assertEqual(self.ask('usage', period='week')[0]['requests'], 3)
+        self.assertEqual(self.ask('usage', period='all', workspace='main')[0]['requests'], 4)
+        models = self.ask('usage', period='week', by='model')
+        self.assertEqual([(r['group'], r['requests']) for r in models], [('acme/large', 2), ('acme/small', 1)])
+        row, = self.ask('usage', period='week', by='key', workspace=main['id'])
+        self.assertEqual((row['group'], row['name'], row['requests']), (key['id'], 'ci', 3))
+        days = self.ask('usage', period='week', by='day')
+        self.assertEqual([r['group'] for r in days], [time.strftime('%Y-%m-%d', time.gmtime((day - d) * 86400)) for d in (6, 0)])
+        self.refused('usage', 'usage', period='window')
+        self.refused('usage', 'usage', period='year')
+        self.refused('usage', 'usage', by='colour')
+        self.refused('not_found', 'usage', workspace='nowhere')
+
+    def test_second_instance(self):
+        second = self.spawn()
+        self.assertEqual(second.wait(DEADLINE), 1)
+        self.assertIn('another instance runs', self.log())
+        self.ask('ping')
+
+    def test_reload_and_status(self):
+        self.write(MODELS + '[plan gold]\nrpm = 7\n')
+        self.p.send_signal(signal.SIGHUP)
+        end = time.monotonic() + DEADLINE
+        while 'gold' not in [r['name'] for r in self.ask('plan list')]:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+        self.ask('workspace create', name='rich', plan='gold')
+        status, = self.ask('status')
+        self.assertEqual((status['epoch'], status['gateways'], status['store'], status['limits_known']), (1, 0, 'ok', True))
+        self.assertEqual(self.stop(), 0)
+        self.start()
+        self.assertEqual(self.ask('status')[0]['epoch'], 2)
+
+    def test_newer_database(self):
+        self.stop()
+        db = sqlite3.connect(os.path.join(self.dir, 'billing.db'))
+        db.execute('PRAGMA user_version = 999')
+        db.close()
+        late = self.spawn()
+        self.assertEqual(late.wait(DEADLINE), 1)
+        self.assertIn('newer than this program', self.log())
+
+
+if __name__ == '__main__':
+    unittest.main()
