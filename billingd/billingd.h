@@ -110,9 +110,10 @@ struct bl_gateway {
 	uint64_t grants;              /* numbers given */
 	struct wire_peer *peer;       /* NULL: not in session */
 	uint64_t gone_mono;           /* since when */
-	size_t refs;                  /* batches under way that name it */
+	size_t refs;                  /* batches, records and questions under way that name it */
+	bool asking;                  /* the store is asked for its row */
 	bool awaited;                 /* was in session when billingd ended; has not said all it holds */
-	bool declaring;               /* may still declare */
+	bool declaring;               /* has not said yet, to this billingd, that it declared all */
 	uint64_t committed;           /* every record up to here is in the ledger */
 	uint64_t taken[BL_SEQ_AHEAD / 64]; /* bit seq % BL_SEQ_AHEAD: taken ... */
 	uint64_t stored[BL_SEQ_AHEAD / 64]; /* ... and committed, out of order */

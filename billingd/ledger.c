@@ -180,6 +180,7 @@ bl_ledger_usage(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f,
 	}
 	u->instance = g->row.id;
 	bit_put(g->taken, m->seq, true);
+	g->refs++;
 	l->held++;
 	if (g->row.id != 0) {
 		l->taken++;
@@ -201,6 +202,7 @@ bl_ledger_early(struct bl *bl, struct bl_gateway *g)
 		/* the store may know more than we did */
 		if (u->seq <= g->committed || put(bl, u) != 0) {
 			bit_put(g->taken, u->seq, false);
+			g->refs--;
 			l->held--;
 			free(u);
 			continue;
@@ -346,8 +348,12 @@ committed(struct bl *bl, struct bl_batch *b)
 		struct bl_op *op = &b->ops[i];
 
 		if (op->kind == BL_OP_USAGE) {
+			struct bl_usage *u = op->arg;
+			struct bl_gateway *g = u->user;
+
 			settle(bl, op);
-			seq_stored(((struct bl_usage *)op->arg)->user, ((struct bl_usage *)op->arg)->seq);
+			seq_stored(g, u->seq);
+			g->refs--;
 			l->held--;
 			l->done++;
 			free(op->arg);

@@ -5,8 +5,11 @@
  */
 #include "config.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "billingd/sqlite.h"
 
@@ -67,9 +70,16 @@ backup(sqlite3 *db, const char *path, int64_t version, char *why, size_t size)
 {
 	char copy[4096];
 	sqlite3_stmt *stmt = NULL;
-	int rc;
+	int rc, fd;
 
 	snprintf(copy, sizeof copy, "%s.before-%" PRId64 ".%" PRId64, path, version + 1, tf_wall_s());
+	/* made here, empty, so that nobody else can read it */
+	fd = open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		snprintf(why, size, "%s: %s", copy, strerror(errno));
+		return TF_E_IO;
+	}
+	close(fd);
 	rc = sqlite3_prepare_v2(db, "VACUUM INTO ?1", -1, &stmt, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_bind_text(stmt, 1, copy, -1, SQLITE_STATIC);

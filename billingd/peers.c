@@ -27,6 +27,7 @@ gateway_new(struct bl *bl, const char *name, uint64_t boot)
 	g->row.boot = boot;
 	g->row.gone_ms = BL_NEVER_MS;
 	g->number = ++bl->gateway_number;
+	g->declaring = true;
 	tf_list_append(&bl->gateways, &g->node);
 	return g;
 }
@@ -91,7 +92,6 @@ bl_peers_load(struct bl *bl, const struct bl_start *s)
 		g->row = *row;
 		g->committed = row->seq;
 		g->gone_mono = now;
-		g->declaring = true;
 		g->awaited = row->gone_ms == BL_NEVER_MS;
 		if (g->awaited)
 			bl->blind_until = now + bl->conf->billingd.grant_ttl + 3 * bl->conf->common.heartbeat;
@@ -115,6 +115,7 @@ row_known(struct bl_batch *b, void *arg)
 	int rc = b->rc;
 
 	g->refs--;
+	g->asking = false;
 	if (rc == 0) {
 		g->row.id = op->row.id;
 		if (op->row.seq > g->committed)
@@ -143,6 +144,7 @@ row_ask(struct bl_gateway *g)
 	}
 	op->row = g->row;
 	op->gateway = g;
+	g->asking = true;
 	g->refs++;
 	bl_store_submit(g->bl->store, b);
 }
@@ -287,7 +289,7 @@ bl_peers_tick(struct bl *bl, uint64_t mono_ms)
 	TF_LIST_EACH(&bl->gateways, e, tmp) {
 		struct bl_gateway *g = TF_CONTAINER(e, struct bl_gateway, node);
 
-		if (g->peer != NULL && g->row.id == 0 && g->refs == 0)
+		if (g->peer != NULL && g->row.id == 0 && !g->asking)
 			row_ask(g);
 		if (g->peer == NULL && g->refs == 0 && !g->awaited && mono_ms > g->gone_mono + FORGET_MS)
 			gateway_free(bl, g);

@@ -93,6 +93,8 @@ on_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, const union
 	case WIRE_GRANT:
 		h->grants++;
 		h->grant = m->grant;
+		h->granted.requests += m->grant.requests;
+		h->granted.tokens += m->grant.tokens;
 		break;
 	case WIRE_GRANT_REFUSE:
 		h->refusals++;

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -54,6 +55,24 @@ copies(const char *path)
 	return n;
 }
 
+/* Copies that others could read. */
+static size_t
+copies_open(const char *path)
+{
+	char pattern[256];
+	size_t n = 0;
+	struct stat st;
+	glob_t g;
+
+	snprintf(pattern, sizeof pattern, "%s.before-*", path);
+	if (glob(pattern, 0, NULL, &g) != 0)
+		return 0;
+	for (size_t i = 0; i < g.gl_pathc; i++)
+		n += stat(g.gl_pathv[i], &st) == 0 && (st.st_mode & 077) != 0;
+	globfree(&g);
+	return n;
+}
+
 static void
 test_each_version(void **state)
 {
@@ -72,6 +91,7 @@ test_each_version(void **state)
 		assert_int_equal(value(db, "SELECT y FROM a"), 5);
 		/* only one with data in it is worth a copy */
 		assert_int_equal(copies(path), from > 0 && from < 3);
+		assert_int_equal(copies_open(path), 0);
 		sqlite3_close(db);
 		snprintf(command, sizeof command, "%s*", path);
 		if (glob(command, 0, NULL, &g) == 0) {

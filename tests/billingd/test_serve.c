@@ -289,6 +289,47 @@ test_dead_gateway(void **state)
 	assert_true(bed_ask(b, 0, key, 1, 1000, 0));
 }
 
+/* 200 asks of four gateways at once: what is handed out stays within the limit, and all of it can be had. */
+static void
+test_parallel(void **state)
+{
+	struct bed *b = *state;
+	struct bl_workspace *w;
+	struct tf_id key, ws;
+	uint64_t requests = 0, tokens = 0;
+	unsigned answers = 0;
+
+	bed_close(b);
+	bed_open(b, "[plan tight]\nrpm = 37\ntpm = 2000");
+	for (int i = 0; i < BED_GATEWAYS; i++)
+		bed_gateway(b, i, 20 + (uint64_t)i);
+	ws = bed_workspace(b, "main", "tight");
+	key = bed_key(b, ws, BL_NEVER_MS);
+	w = bl_index_workspace(&b->bl->index, tf_id_span(&ws));
+	for (int n = 0; n < 200; n++) {
+		struct wire_grant_ask m = { .key = tf_id_span(&key), .requests = 1, .tokens = 1 + (uint64_t)n % 90,
+			.want_requests = (uint64_t)n % 7, .want_tokens = (uint64_t)n % 300 };
+		struct tf_id id = tf_id_new();
+
+		assert_int_equal(wire_send_grant_ask(b->gw[n % BED_GATEWAYS].peer, &id, 0, &m, NONE), 0);
+	}
+	for (uint64_t end = bed_real_ms() + 5000; answers < 200 && bed_real_ms() < end;) {
+		bed_turn(b);
+		assert_true(w->account.debit.requests <= 37 && w->account.debit.tokens <= 2000);
+		answers = 0;
+		for (int i = 0; i < BED_GATEWAYS; i++)
+			answers += b->gw[i].h.grants + b->gw[i].h.refusals;
+	}
+	assert_int_equal(answers, 200);
+	for (int i = 0; i < BED_GATEWAYS; i++) {
+		requests += b->gw[i].h.granted.requests;
+		tokens += b->gw[i].h.granted.tokens;
+	}
+	assert_true(requests <= 37 && tokens <= 2000);
+	assert_true(requests == 37 || tokens > 2000 - 90); /* and nobody was refused for nothing */
+	assert_int_equal(w->waits.n, 0);
+}
+
 static void
 test_unlimited_and_plan_change(void **state)
 {
@@ -744,7 +785,7 @@ main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_keys), T(test_expiry), T(test_rotation), T(test_rotation_race), T(test_names), T(test_grants),
-		T(test_recall), T(test_dead_gateway), T(test_unlimited_and_plan_change), T(test_usage_and_ack),
+		T(test_recall), T(test_dead_gateway), T(test_parallel), T(test_unlimited_and_plan_change), T(test_usage_and_ack),
 		T(test_group_commit), T(test_impossible_usage), T(test_disk_full), T(test_query), T(test_query_refused),
 		T(test_restart), T(test_restart_without_one), T(test_repeat_after_restart), T(test_drain), T(test_wrong_pepper),
 	};
