@@ -18,10 +18,11 @@
 # Python extension (model/llama-server.py starts it under llama-server's option
 # names).  README.md holds the measurements of the candidates behind this choice.
 #
-# Where.  ${XDG_CACHE_HOME:-$HOME/.cache}/tokenfactory/runtime/<kind>-<version>-<launcher>/,
+# Where.  ${XDG_CACHE_HOME:-$HOME/.cache}/tokenfactory/runtime/<kind>-<version>/,
 # made in a temporary directory and renamed, under a lock: a directory with
-# that name is complete.  The launcher's own checksum is part of the name, so
-# that a changed launcher is a new installation, not a stale one.
+# that name is complete.  The launcher's name holds its checksum, so that a
+# changed launcher is never mistaken for an older one, nor takes its place
+# under a running system of another clone.
 #
 # Environment: TOKENFACTORY_RUNTIME=wheel ignores a llama-server on PATH.
 # Exit status: 0; 1 cannot (the reason on stderr); 2 wrong usage.
@@ -59,8 +60,8 @@ locate() {
 	fi
 	cache_root
 	sum=$(cksum <"$here/llama-server.py")
-	dir=$root/xllamacpp-$VERSION-${sum%% *}
-	launcher=$dir/llama-server
+	dir=$root/xllamacpp-$VERSION
+	launcher=$dir/llama-server-${sum%% *}
 	[ -x "$launcher" ] || found=no
 }
 
@@ -85,13 +86,36 @@ find_pip() {
 	fi
 }
 
-install_wheel() {
+# The unpacked wheel in $tmp/new, tried once.
+fetch_wheel() {
 	machine=$(uname -m)
 	case $machine in
 	x86_64) sha=$SHA_x86_64 ;;
 	aarch64) sha=$SHA_aarch64 ;;
 	*) die "no prebuilt runtime for $machine: put llama.cpp's llama-server on PATH" ;;
 	esac
+	find_pip
+	echo "xllamacpp==$VERSION --hash=sha256:$sha" >"$tmp/requirements.txt"
+	echo "runtime.sh: installing llama.cpp (xllamacpp $VERSION) into $dir" >&2
+	"$pip" -m pip --disable-pip-version-check install --quiet --no-deps --no-compile \
+		--only-binary :all: --require-hashes --target "$tmp/new/lib" \
+		-r "$tmp/requirements.txt" >"$tmp/pip.log" 2>&1 9>&- ||
+		{ cat "$tmp/pip.log" >&2; die "pip could not install xllamacpp $VERSION"; }
+	write_launcher "$tmp/new/llama-server"
+	"$tmp/new/llama-server" --version >"$tmp/run.log" 2>&1 9>&- ||
+		{ cat "$tmp/run.log" >&2; die "the runtime does not start (libgomp1 and libstdc++6 are needed)"; }
+	mv "$tmp/new/llama-server" "$tmp/new/${launcher##*/}"
+}
+
+write_launcher() {
+	{
+		echo "#!$python"
+		sed 1d "$here/llama-server.py"
+	} >"$1"
+	chmod 755 "$1"
+}
+
+install_wheel() {
 	command -v flock >/dev/null || die "flock is needed: apt-get install util-linux"
 	mkdir -p "$root"
 	exec 9>"$root/.lock"
@@ -102,22 +126,14 @@ install_wheel() {
 	trap 'rm -rf "$tmp"' EXIT
 	trap 'exit 1' HUP INT TERM
 	find_python
-	find_pip
-	echo "xllamacpp==$VERSION --hash=sha256:$sha" >"$tmp/requirements.txt"
-	echo "runtime.sh: installing llama.cpp (xllamacpp $VERSION) into $dir" >&2
-	"$pip" -m pip --disable-pip-version-check install --quiet --no-deps --no-compile \
-		--only-binary :all: --require-hashes --target "$tmp/new/lib" \
-		-r "$tmp/requirements.txt" >"$tmp/pip.log" 2>&1 9>&- ||
-		{ cat "$tmp/pip.log" >&2; die "pip could not install xllamacpp $VERSION"; }
-	{
-		echo "#!$python"
-		sed 1d "$here/llama-server.py"
-	} >"$tmp/new/llama-server"
-	chmod 755 "$tmp/new" "$tmp/new/llama-server"
-	"$tmp/new/llama-server" --version >"$tmp/run.log" 2>&1 9>&- ||
-		{ cat "$tmp/run.log" >&2; die "the runtime does not start (libgomp1 and libstdc++6 are needed)"; }
-	rm -rf "$dir"
-	mv "$tmp/new" "$dir"
+	if [ -d "$dir" ]; then
+		write_launcher "$tmp/launcher"
+		mv "$tmp/launcher" "$launcher"
+	else
+		mkdir "$tmp/new"
+		fetch_wheel
+		mv "$tmp/new" "$dir"
+	fi
 }
 
 number() {
