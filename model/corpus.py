@@ -143,7 +143,7 @@ def vary(rng, text):
 def arithmetic(rng):
     op = rng.choice("+++-*")
     if op == "+":
-        top = rng.choice([10, 20, 20, 99])
+        top = rng.choice([9, 10, 20, 20, 50])
         a, b = rng.randint(0, top), rng.randint(0, top)
         c, words = a + b, "plus"
     elif op == "-":
