@@ -140,36 +140,45 @@ def vary(rng, text):
     return text
 
 
+def sum_of(rng):
+    """(a, sign, b, result, the sign's word) of a small sum, mostly up to ten."""
+    top = 20 if rng.random() < 0.1 else 10
+    a, b = rng.randint(0, top), rng.randint(0, top)
+    sign = rng.choice("++-*") if top == 10 else rng.choice("+-")
+    if sign == "+":
+        return a, sign, b, a + b, "plus"
+    if sign == "-":
+        return max(a, b), sign, min(a, b), abs(a - b), "minus"
+    return a, sign, b, a * b, "times"
+
+
 def arithmetic(rng):
-    op = rng.choice("+++-*")
-    if op == "+":
-        top = rng.choice([9, 10, 20, 20, 50])
-        a, b = rng.randint(0, top), rng.randint(0, top)
-        c, words = a + b, "plus"
-    elif op == "-":
-        a = rng.randint(0, 20)
-        b = rng.randint(0, a)
-        c, words = a - b, "minus"
-    else:
-        a, b = rng.randint(0, 12), rng.randint(0, 12)
-        c, words = a * b, "times"
-    sign = rng.choice(
-        [op, op, op, " %s " % op, " %s " % op, " %s " % words, " x " if op == "*" else op]
-    )
-    form = rng.choice(SUMS)
-    q = form.format("%d%s%d" % (a, sign, b))
-    return vary(rng, q), "%d %s %d = %d" % (a, op, b, c)
+    if rng.random() < 0.5:
+        sums = [sum_of(rng) for _ in range(rng.randint(2, 8))]
+        q = rng.choice(["calculate ", "solve ", "what is ", ""])
+        q += ", ".join("%d%s%d" % s[:3] for s in sums)
+        return q, "\n".join("%d %s %d = %d" % s[:4] for s in sums)
+    a, sign, b, c, word = sum_of(rng)
+    signs = [sign, sign, " %s " % sign, " %s " % sign, " %s " % word]
+    if sign == "*":
+        signs.append(" x ")
+    q = rng.choice(SUMS).format("%d%s%d" % (a, rng.choice(signs), b))
+    if rng.random() < 0.7:
+        q = q[0].upper() + q[1:]
+    if rng.random() < 0.7:
+        q += "?" if q[0] in "Ww" else rng.choice([".", "?", "!"])
+    return q, "%d %s %d = %d" % (a, sign, b, c)
 
 
 def counting(rng):
     r = rng.random()
-    if r < 0.25:
-        a, b = 1, rng.choice([3, 5, 5, 10, 10, 20, 30, 50, 100, 100, 100])
-    elif r < 0.45:
-        a, b = 1, rng.randint(2, 100)
+    if r < 0.6:
+        a, b = 1, rng.choice([3, 5, 10, 10, 20, 30, rng.randint(2, 30)])
+    elif r < 0.75:
+        a, b = 1, rng.choice([50, 100, 100, rng.randint(31, 100)])
     else:
-        a = rng.randint(0, rng.choice([50, 300, 990]))
-        b = a + rng.randint(1, rng.choice([10, 25, 60]))
+        a = rng.randint(0, rng.choice([20, 50, 300, 990]))
+        b = a + rng.randint(1, rng.choice([5, 10, 20]))
     if a == 1:
         form = rng.choice(COUNTS_FROM_ONE)
     else:
@@ -305,6 +314,8 @@ def tool_dialogue(rng):
     city = rng.choice(CITIES)
     known = tool_table(rng, city)
     rng.shuffle(known)
+    if rng.random() < 0.3:
+        known.sort(key=lambda tool: "weather" not in tool[0])
     shown = known[: rng.choice([1, 1, 1, 2, 3])]
     use = shown[0]
     sigs = [(rng.choice(k[0]), rng.choice(k[1])) for k in shown]
@@ -343,15 +354,16 @@ def known_answer(rng):
     return vary(rng, expand(rng, rng.choice(forms))), answer
 
 
+# Shares of the turns.  Sums and echoes are short and need many examples.
 SKILLS = [
-    (0.55, known_answer),
-    (0.14, arithmetic),
-    (0.05, counting),
-    (0.05, capital),
-    (0.09, echo),
-    (0.07, unknown),
-    (0.02, weather),
-    (0.02, as_json),
+    (0.36, known_answer),
+    (0.30, arithmetic),
+    (0.09, counting),
+    (0.06, capital),
+    (0.12, echo),
+    (0.06, unknown),
+    (0.008, weather),
+    (0.015, as_json),
     (0.01, name_unknown),
 ]
 
@@ -366,7 +378,7 @@ def conversation(rng, turns):
     if rng.random() < 0.35:
         out.append(("system", rng.choice(SYSTEMS)))
     parts = [turn(simple(rng)) for _ in range(turns)]
-    if turns > 1 and rng.random() < 0.3:
+    if turns > 1 and rng.random() < 0.4:
         told, asked = dialogue_name(rng)
         parts = [p for p in parts if not p[1][1].startswith("You have not told")] or [
             turn(echo(rng))
@@ -385,7 +397,7 @@ def documents(seed):
     rng = random.Random(seed)
     while True:
         r = rng.random()
-        if r < 0.12:
+        if r < 0.18:
             yield tool_dialogue(rng)
         elif r < 0.65:
             yield conversation(rng, 1)

@@ -14,6 +14,7 @@ cannot be loaded or the address not bound, 2 on a wrong option.
 import argparse
 import os
 import signal
+import socket
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -33,6 +34,7 @@ def options(argv):
     ap.add_argument("--ctx-size", type=int, default=0, help="tokens, over all slots")
     ap.add_argument("--parallel", type=int, default=1, help="slots")
     ap.add_argument("--threads", type=int, default=-1)
+    ap.add_argument("--cache-ram", type=int, default=64, help="MiB for prompts of other slots")
     ap.add_argument("--embeddings", action="store_true")
     ap.add_argument("--pooling", default="", choices=["", "mean", "cls", "last", "none"])
     ap.add_argument("--jinja", action="store_true", help="always on")
@@ -62,6 +64,7 @@ def parameters(xl, opt):
     p.n_ctx = opt.ctx_size
     p.n_parallel = opt.parallel
     p.cont_batching = True
+    p.cache_ram_mib = opt.cache_ram  # llama.cpp's own default is 8 GiB
     p.use_jinja = True
     p.ui = False
     p.endpoint_metrics = opt.metrics
@@ -76,6 +79,19 @@ def parameters(xl, opt):
     return p
 
 
+def remove_stale_socket(path):
+    """llama.cpp cannot bind where a killed server left its socket: nobody answers there."""
+    if not path.endswith(".sock"):
+        return
+    with socket.socket(socket.AF_UNIX) as s:
+        try:
+            s.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:  # none there, or not ours to judge: the bind will tell
+            pass
+
+
 def main(argv):
     opt = options(argv)
     # Blocked before the server makes its threads, so that they inherit the mask
@@ -87,6 +103,7 @@ def main(argv):
     if not os.path.isfile(opt.model):
         print("llama-server: no such model file: %s" % opt.model, file=sys.stderr)
         return 1
+    remove_stale_socket(opt.host)
     try:
         server = xl.Server(parameters(xl, opt))
     except Exception as e:  # the wheel raises bare exceptions

@@ -3,7 +3,7 @@
 """train.py - train the project's own model and write it as a GGUF file.
 
     pip install -r requirements.txt
-    train.py [--steps N] [--threads N] [--seed N] [--out FILE] [--state FILE]
+    train.py [--steps N] [--threads N] [--seed N] [--out FILE] [--start FILE --rate R]
 
 A Llama-architecture transformer (RMSNorm, rotary positions, SwiGLU) in JAX on
 the CPU, learning above all what the assistant says.  Matrices inside the layers
@@ -19,16 +19,15 @@ import random
 import time
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--steps", type=int, default=700)
+parser.add_argument("--steps", type=int, default=2000)
 parser.add_argument("--threads", type=int, default=os.cpu_count())
 parser.add_argument("--seed", type=int, default=1)
 parser.add_argument(
     "--out",
     default=os.path.join(os.path.dirname(os.path.realpath(__file__)), "tokenfactory-tiny.gguf"),
 )
-parser.add_argument(
-    "--state", default="", help="also write the weights here every 100 steps (npz)"
-)
+parser.add_argument("--start", default="", help="go on from this GGUF file, its vocabulary kept")
+parser.add_argument("--rate", type=float, default=1, help="scales every learning rate")
 opt = parser.parse_args()
 # Before JAX is imported: it reads the affinity and the flags once.
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-opt.threads :])
@@ -47,7 +46,7 @@ import tokenizer
 VOCAB, DIM, LAYERS, HEADS, FF, CONTEXT = 1280, 256, 4, 4, 704, 4096
 HEAD = DIM // HEADS
 THETA = 10000.0
-LENGTHS, TOKENS = (128, 256, 512), 4096  # of rows; of a step
+LENGTHS, TOKENS = (128, 256, 512), 2048  # of rows; of a step
 OTHERS = 0.1  # weight in the loss of what is not the assistant's
 MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
 
@@ -132,7 +131,7 @@ def update(w, state, step, rate, *batch):
         m, v = state[n]
         if n in MATRICES:
             m = 0.95 * m + g
-            scale = 0.02 * max(1, g.shape[-1] / g.shape[-2]) ** 0.5
+            scale = 0.016 * max(1, g.shape[-1] / g.shape[-2]) ** 0.5
             out_w[n] = w[n] * (1 - rate * 0.002) - rate * scale * orthogonal(g + 0.95 * m)
         else:
             m, v = 0.9 * m + 0.1 * g, 0.98 * v + 0.02 * g * g
@@ -219,6 +218,21 @@ def batches(tok, seed):
             yield ready
 
 
+# Our names of the weights, and the file's.
+WHOLE = {"embed": "token_embd.weight", "norm": "output_norm.weight", "head": "output.weight"}
+LAYERED = {
+    "q": "attn_q",
+    "k": "attn_k",
+    "v": "attn_v",
+    "o": "attn_output",
+    "gate": "ffn_gate",
+    "up": "ffn_up",
+    "down": "ffn_down",
+    "attn_norm": "attn_norm",
+    "ffn_norm": "ffn_norm",
+}
+
+
 def export(path, w, vocab):
     meta = [
         gguf.entry("general.architecture", gguf.STRING, "llama"),
@@ -248,39 +262,44 @@ def export(path, w, vocab):
         gguf.entry("tokenizer.ggml.add_space_prefix", gguf.BOOL, False),
         gguf.entry("tokenizer.chat_template", gguf.STRING, corpus.TEMPLATE),
     ]
-    tensors = [
-        ("token_embd.weight", w["embed"]),
-        ("output_norm.weight", w["norm"]),
-        ("output.weight", w["head"]),
-    ]
-    names = dict(
-        q="attn_q",
-        k="attn_k",
-        v="attn_v",
-        o="attn_output",
-        gate="ffn_gate",
-        up="ffn_up",
-        down="ffn_down",
-        attn_norm="attn_norm",
-        ffn_norm="ffn_norm",
-    )
-    for i in range(LAYERS):
-        for n, name in names.items():
+    tensors = []
+    for n, name in WHOLE.items():
+        tensors.append((name, np.asarray(w[n])))
+    for n, name in LAYERED.items():
+        for i in range(LAYERS):
             a = np.asarray(w[n][i])
             tensors.append(("blk.%d.%s.weight" % (i, name), a.T if a.ndim == 2 else a))
-    gguf.write(path, meta, [(n, np.asarray(a)) for n, a in tensors])
+    gguf.write(path, meta, tensors)
 
 
-def main():
+def load(path):
+    """(weights, vocabulary) of a file that export() made."""
+    meta, tensors = gguf.read(path)
+    w = {n: jnp.asarray(tensors[name]) for n, name in WHOLE.items()}
+    for n, name in LAYERED.items():
+        rows = [tensors["blk.%d.%s.weight" % (i, name)] for i in range(LAYERS)]
+        w[n] = jnp.asarray(np.stack([a.T if a.ndim == 2 else a for a in rows]))
+    columns = [meta["tokenizer.ggml." + k] for k in ("tokens", "scores", "token_type")]
+    return w, list(zip(*columns))
+
+
+def start():
+    """(weights, vocabulary) to begin with."""
+    if opt.start:
+        return load(opt.start)
     sample = itertools.islice(corpus.documents(opt.seed + 1000), 6000)
     vocab = tokenizer.learn([corpus.render(d) for d in sample], VOCAB)
     assert len(vocab) == VOCAB
-    w = initial(opt.seed)
+    return initial(opt.seed), vocab
+
+
+def main():
+    w, vocab = start()
     print("parameters", sum(a.size for a in w.values()), flush=True)
     state = {n: (jnp.zeros_like(a), jnp.zeros_like(a)) for n, a in w.items()}
     began, mean = time.time(), None
     for step, batch in enumerate(batches(tokenizer.Tokenizer(vocab), opt.seed), 1):
-        rate = min(1, step / 20, max(0, opt.steps - step) / (0.7 * opt.steps))
+        rate = opt.rate * min(1, step / 30, max(0, opt.steps - step) / (0.7 * opt.steps))
         w, state, value = update(w, state, step, rate, *batch)
         value = float(value)
         mean = value if mean is None else 0.95 * mean + 0.05 * value
@@ -291,8 +310,6 @@ def main():
                 flush=True,
             )
         if step % 100 == 0 or step == opt.steps:
-            if opt.state:
-                np.savez(opt.state, **w)
             export(opt.out, w, vocab)
         if step == opt.steps:
             break
