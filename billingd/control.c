@@ -183,11 +183,12 @@ cmd_key_mint(void *arg, struct ctl_req *req)
 	struct bl_workspace *w = find_workspace(bl, req);
 	struct tf_span models[MODELS_MAX];
 	struct bl_mint m = { .workspace = w, .name = TF_SPAN("key"), .form = TF_SPAN("tf"), .env = TF_SPAN("prod"),
-		.expires_ms = BL_NEVER_MS, .models = models, .n_models = ctl_list_n(req, "model") };
+		.expires_ms = BL_NEVER_MS, .models = models };
 	int64_t now = bl_wall_ms() / 1000, expires;
 
 	if (w == NULL)
-		return;
+		return; /* and the request has ended */
+	m.n_models = ctl_list_n(req, "model");
 	if (ctl_has(req, "name"))
 		m.name = ctl_str(req, "name");
 	if (ctl_has(req, "form"))
@@ -229,10 +230,11 @@ cmd_key_rotate(void *arg, struct ctl_req *req)
 {
 	struct bl *bl = bl_of_command(arg);
 	struct bl_key *k = find_key(bl, req);
-	int64_t grace = ctl_int(req, "grace", 0);
+	int64_t grace;
 
 	if (k == NULL)
 		return;
+	grace = ctl_int(req, "grace", 0);
 	if (grace < 0 || grace > GRACE_MAX_S)
 		ctl_fail(req, CTL_USAGE, "grace is at most a year");
 	else
