@@ -406,7 +406,7 @@ test_group_commit(void **state)
 	struct tf_id key;
 
 	bed_close(b);
-	bed_open(b, "commit-delay = 300ms\ncommit-rows = 50");
+	bed_open(b, "commit-delay = 800ms\ncommit-rows = 50");
 	bed_gateway(b, 0, 11);
 	key = bed_key(b, bed_workspace(b, "main", "local"), BL_NEVER_MS);
 	start = bed_real_ms();
@@ -416,7 +416,7 @@ test_group_commit(void **state)
 		bed_tell(b, 0, &u, tf_id_new());
 	}
 	UNTIL(b, b->gw[0].h.ack == 3);
-	assert_in_range(bed_real_ms() - start, 290, 1500);
+	assert_in_range(bed_real_ms() - start, 790, 4000);
 	assert_int_equal(b->gw[0].h.acks, 1);
 	start = bed_real_ms();
 	for (int i = 0; i < 50; i++) {
@@ -425,7 +425,7 @@ test_group_commit(void **state)
 		bed_tell(b, 0, &u, tf_id_new());
 	}
 	UNTIL(b, b->gw[0].h.ack == 53);
-	assert_true(bed_real_ms() - start < 250);
+	assert_true(bed_real_ms() - start < 700);
 }
 
 static void
@@ -680,7 +680,7 @@ test_restart_without_one(void **state)
 	UNTIL(b, b->bl->blind_until == 0);
 	assert_in_range(bed_real_ms() - start, 700, 2000); /* grant-ttl and three heartbeats */
 	assert_true(bed_ask(b, 0, key, 1, 1000, 0));
-	assert_int_equal(bed_sql(b, "SELECT count(*) FROM instances WHERE gone_ms IS NULL"), 2);
+	UNTIL(b, bed_sql(b, "SELECT count(*) FROM instances WHERE gone_ms IS NULL") == 2);
 }
 
 /* What a gateway has to repeat after billingd was away: records that were committed, and some that were not. */
