@@ -141,6 +141,7 @@ struct dl_request {
 	struct tf_buf scratch;
 	enum dl_dialect origin;
 	bool legacy; /* functions and function_call: answers in that form */
+	bool blind;  /* set before decoding: the model takes no images */
 	struct tf_span model;
 	bool stream, include_usage;
 	struct dl_turn *turns, *last;
@@ -252,6 +253,8 @@ struct dl_enc_conf {
 	struct tf_span metadata; /* raw, echoed in whole answers; empty: none; outlives the encoder */
 	bool include_usage;
 	bool legacy;
+	bool thinking;           /* reasoning is shown where that has to be asked for */
+	uint64_t prompt;         /* estimate of the prompt's tokens, for dialects that begin with it */
 	struct tf_id rid;
 };
 

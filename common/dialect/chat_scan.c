@@ -42,107 +42,6 @@ enum {
 	ROLE_FUNCTION
 };
 
-/* FNV-1a over eight bytes at a time: only places requests, protects nothing. */
-static uint64_t
-mix(uint64_t h, uint64_t v)
-{
-	h = (h ^ v) * 0x9e3779b97f4a7c15u;
-	return h ^ (h >> 29);
-}
-
-#define SAMPLE 8192 /* of a long text, its beginning and its end are hashed */
-
-static uint64_t
-sample_hash(uint64_t h, struct tf_span s)
-{
-	if (s.n > 2 * SAMPLE) {
-		h = mix(h, tf_hash(tf_span(s.p, SAMPLE), 1));
-		s = tf_span(s.p + s.n - SAMPLE, SAMPLE);
-	}
-	return mix(mix(h, tf_hash(s, 1)), s.n);
-}
-
-/* Keeps the first hashes and, in a ring, the last ones. */
-#define PREFIX_FIRST 8
-#define PREFIX_RING (DL_PREFIX_MAX - PREFIX_FIRST)
-
-static void
-add_prefix(struct dl_scan *s, struct tf_span message)
-{
-	uint32_t k = s->nprefix++;
-
-	s->chat.chain = sample_hash(s->chat.chain, message);
-	s->prefix[k < PREFIX_FIRST ? k : PREFIX_FIRST + (k - PREFIX_FIRST) % PREFIX_RING] =
-	    s->chat.chain;
-}
-
-/* Puts the ring in order and mixes in what stands before all messages. */
-static void
-end_prefix(struct dl_scan *s, struct tf_span tools)
-{
-	uint64_t ring[PREFIX_RING], base = sample_hash(0, tools);
-	uint32_t n = s->nprefix, at;
-
-	if (n > DL_PREFIX_MAX) {
-		memcpy(ring, s->prefix + PREFIX_FIRST, sizeof ring);
-		at = (n - PREFIX_FIRST) % PREFIX_RING;
-		for (uint32_t i = 0; i < PREFIX_RING; i++)
-			s->prefix[PREFIX_FIRST + i] = ring[(at + i) % PREFIX_RING];
-		n = DL_PREFIX_MAX;
-	}
-	for (uint32_t i = 0; i < n; i++)
-		s->prefix[i] = mix(base, s->prefix[i]);
-	s->nprefix = n;
-}
-
-static bool
-plain_name(struct tf_span text)
-{
-	for (size_t i = 1; i + 1 < text.n; i++) {
-		char c = text.p[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-			c == '_' || c == '-'))
-			return false;
-	}
-	return true;
-}
-
-static int
-on_name(struct dl_scan *s, const struct dl_value *v)
-{
-	if (!plain_name(v->text))
-		return dl_scan_refuse(s, v, "may hold only letters, digits, '_' and '-'");
-	return 0;
-}
-
-static int
-on_model(struct dl_scan *s, const struct dl_value *v)
-{
-	struct tf_buf scratch = { 0 };
-	struct tf_span name;
-	bool fits;
-
-	if (js_str(v->text, &scratch, &name) < 0) {
-		tf_buf_free(&scratch);
-		dl_fault_set(&s->fault, TF_E_SERVER_ERROR, NULL, NULL);
-		return TF_E_INVAL;
-	}
-	fits = name.n <= DL_MODEL_MAX;
-	for (size_t i = 0; fits && i < name.n; i++)
-		fits = (unsigned char)name.p[i] >= 0x20 && name.p[i] != 0x7f;
-	if (fits) {
-		memcpy(s->head.model, name.p, name.n);
-		s->head.model_len = (uint16_t)name.n;
-		s->head.model_at = dl_range_value(v->hit);
-		s->chat.seen |= CHAT_SEEN_MODEL;
-	}
-	tf_buf_free(&scratch);
-	return fits ? 0
-		    : dl_scan_refuse(s, v, "must be at most %d bytes without control characters",
-			  DL_MODEL_MAX);
-}
-
 /* ---- messages ---------------------------------------------------------------------------- */
 
 static int
@@ -224,7 +123,7 @@ message_ends(struct dl_scan *s, const struct dl_value *v)
 	if (c->role == ROLE_TOOL && !(c->bits & CHAT_BIT_CALL_OF))
 		return dl_scan_refuse_at(
 		    s, param, "%s is required in a message of role tool.", param);
-	add_prefix(s, v->text);
+	dl_scan_prefix(s, v->text);
 	return 0;
 }
 
@@ -365,7 +264,7 @@ in_tools(struct dl_scan *s, const struct dl_value *v)
 	case CHAT_TOOL_NAME:
 	case CHAT_TOOL_CUSTOM_NAME:
 		c->bits |= CHAT_BIT_TOOL_NAME;
-		return on_name(s, v);
+		return dl_scan_name(s, v);
 	case CHAT_CHOICE:
 		return on_choice(s, v);
 	case CHAT_CHOICE_TYPE:
@@ -383,7 +282,7 @@ in_tools(struct dl_scan *s, const struct dl_value *v)
 	case CHAT_FUNCTIONS:
 		return on_tools(s, v, true);
 	case CHAT_FUNCTION_NAME:
-		return on_name(s, v);
+		return dl_scan_name(s, v);
 	case CHAT_FUNCTION_CALL:
 		if (v->hit->type == JS_STRING && !js_str_eq(v->text, "none") &&
 		    !js_str_eq(v->text, "auto"))
@@ -526,7 +425,7 @@ in_settings(struct dl_scan *s, const struct dl_value *v)
 		return on_format_type(s, v);
 	case CHAT_FORMAT_NAME:
 		s->chat.seen |= CHAT_SEEN_FORMAT_NAME;
-		return on_name(s, v);
+		return dl_scan_name(s, v);
 	case CHAT_TEMPLATE_ARGS:
 		h->flags |= v->hit->type != JS_NULL ? DL_HEAD_TEMPLATE : 0;
 		return 0;
@@ -546,7 +445,8 @@ chat_value(struct dl_scan *s, const struct dl_value *v)
 		s->head.root = dl_range_value(v->hit);
 		return 0;
 	case CHAT_MODEL:
-		return on_model(s, v);
+		s->chat.seen |= CHAT_SEEN_MODEL;
+		return dl_scan_model(s, v);
 	case CHAT_MESSAGES:
 		s->chat.seen |= CHAT_SEEN_MESSAGES;
 		s->head.messages = v->hit->count;
@@ -630,7 +530,7 @@ chat_end(struct dl_scan *s, struct tf_span body)
 		return TF_E_INVAL;
 	h->needs |= DL_NEED_CHAT;
 	h->max_output = c->max_completion != 0 ? c->max_completion : c->max_tokens;
-	end_prefix(s, tf_span(body.p + c->tools.start, c->tools.end - c->tools.start));
+	dl_scan_prefix_end(s, tf_span(body.p + c->tools.start, c->tools.end - c->tools.start));
 	return 0;
 }
 

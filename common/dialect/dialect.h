@@ -19,7 +19,7 @@
 /* ---- tables ------------------------------------------------------------------------------ */
 
 /* Version of the tables in this folder, for READY.dialects. Raised when a dialect is added. */
-#define DL_TABLE_VERSION 1
+#define DL_TABLE_VERSION 2
 
 enum dl_family { DL_FAMILY_OPENAI, DL_FAMILY_ANTHROPIC };
 
@@ -126,6 +126,8 @@ enum {
 	DL_HEAD_EFFORT = 64,   /* reasoning_effort is said ... */
 	DL_HEAD_NO_EFFORT = 128, /* ... and is none or minimal */
 	DL_HEAD_TEMPLATE = 256, /* chat_template_kwargs are given */
+	DL_HEAD_THINKING = 512, /* reasoning is to be shown, where that has to be asked for */
+	DL_HEAD_BLIND = 1024,   /* set by the gateway: the model takes no images, those in results become words */
 };
 
 /* What the gateway found. Plain data: may be copied. */
@@ -166,8 +168,18 @@ struct dl_scan_chat { /* what the scan of a chat body remembers; its own */
 	uint8_t content;           /* enum js_type of its content */
 	uint8_t bits;              /* CHAT_BIT_* of what it has */
 	uint64_t max_completion, max_tokens;
-	uint64_t chain;            /* hash of the messages so far */
 	struct dl_range tools, choice, choice_member, parallel_member;
+};
+
+struct dl_scan_messages { /* the same of a messages body */
+	uint32_t seen;          /* MESSAGES_SEEN_* of the body */
+	uint8_t role;           /* of the message being read */
+	bool content;           /* it has content */
+	uint16_t bits;          /* MESSAGES_BIT_* of the block or tool being read */
+	uint16_t nested;        /* the same of a block inside a result */
+	uint8_t choice;         /* of tool_choice: enum messages_choice */
+	size_t data, nested_data; /* bytes of its source's data */
+	struct dl_range tools, choice_name;
 };
 
 /*
@@ -181,8 +193,11 @@ struct dl_scan {
 	uint64_t prefix[DL_PREFIX_MAX]; /* hashes of growing prefixes: tools and messages 1..k */
 	uint32_t nprefix;
 	const char *text;               /* of the feed in progress */
+	uint64_t chain;                 /* hash of the messages so far */
 	const struct dl_fields *fields;
+	bool count;                     /* the caller's, behind init: tokens are to be counted only, so no cap is required */
 	struct dl_scan_chat chat;
+	struct dl_scan_messages messages;
 };
 /* depth and nodes: limits of the JSON text; 0 keeps the defaults of common/json. */
 void dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_t nodes);
@@ -192,6 +207,15 @@ void dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, ui
  */
 int dl_scan_feed(struct dl_scan *s, const char *text, size_t len) TF_MUSTCHECK;
 int dl_scan_end(struct dl_scan *s, const char *text, size_t len) TF_MUSTCHECK;
+/*
+ * Tokens of the prompt without its tokenizer: 3.5 bytes a token, of text and tools. Code and tables may have
+ * half as many again.
+ */
+static inline uint64_t
+dl_prompt_estimate(const struct dl_head *h)
+{
+	return (h->prompt_bytes * 2 + 6) / 7;
+}
 /* Is something needed that a model cannot? Then *f (400) and TF_E_INVAL. model is for the message. */
 int dl_need_check(uint32_t needs, uint32_t can, struct tf_span model, struct dl_fault *f) TF_MUSTCHECK;
 

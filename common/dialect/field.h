@@ -51,6 +51,13 @@ int dl_scan_refuse(struct dl_scan *s, const struct dl_value *v, const char *what
 int dl_scan_refuse_at(struct dl_scan *s, const char *param, const char *fmt, ...) TF_PRINTF(3, 4);
 /* Notes a member of the body that is to be taken away. */
 int dl_scan_member(struct dl_scan *s, enum dl_why why, const struct js_hit *hit);
+/* The value is the model's name. */
+int dl_scan_model(struct dl_scan *s, const struct dl_value *v);
+/* The value is a name that may hold letters, digits, '_' and '-' only. */
+int dl_scan_name(struct dl_scan *s, const struct dl_value *v);
+/* Adds a message to the hashes of growing prefixes; _end: what stands before all of them. */
+void dl_scan_prefix(struct dl_scan *s, struct tf_span message);
+void dl_scan_prefix_end(struct dl_scan *s, struct tf_span before);
 static inline struct dl_range
 dl_range_value(const struct js_hit *hit)
 {

@@ -50,6 +50,17 @@ note_dropped(struct tf_span body, struct dl_range at, struct tf_buf *dropped)
 	return r < 0 ? r : tf_buf_append(dropped, from, (size_t)(to - from));
 }
 
+int
+dl_raw_dropped(const struct dl_head *h, struct tf_span body, struct tf_buf *dropped)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < h->nmember; i++)
+		if (h->member[i].why != DL_WHY_EMPTY)
+			r = note_dropped(body, h->member[i].at, dropped);
+	return r;
+}
+
 static int
 edit_members(const struct dl_head *h, const struct dl_target *to, struct tf_span body,
     struct js_edits *e, struct tf_buf *dropped)

@@ -13,6 +13,9 @@ bool dl_raw_request_ok(const struct dl_head *h, uint32_t quirks);
 int dl_raw_request(const struct dl_head *h, const struct dl_target *to, struct tf_span body, struct tf_buf *out,
     struct tf_buf *dropped);
 
+/* Appends the names of the members without effect, for requests that are translated to another dialect. */
+int dl_raw_dropped(const struct dl_head *h, struct tf_span body, struct tf_buf *dropped);
+
 /* What makes one stream's chunks alike: taken from the first one. */
 struct dl_raw {
 	struct tf_buf model;       /* asked model, quoted */

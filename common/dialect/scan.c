@@ -76,6 +76,108 @@ dl_scan_member(struct dl_scan *s, enum dl_why why, const struct js_hit *hit)
 	return 0;
 }
 
+/* ---- what scans of all dialects need ------------------------------------------------------ */
+
+/* FNV-1a over eight bytes at a time: only places requests, protects nothing. */
+static uint64_t
+mix(uint64_t h, uint64_t v)
+{
+	h = (h ^ v) * 0x9e3779b97f4a7c15u;
+	return h ^ (h >> 29);
+}
+
+#define SAMPLE 8192 /* of a long text, its beginning and its end are hashed */
+
+static uint64_t
+sample_hash(uint64_t h, struct tf_span s)
+{
+	if (s.n > 2 * SAMPLE) {
+		h = mix(h, tf_hash(tf_span(s.p, SAMPLE), 1));
+		s = tf_span(s.p + s.n - SAMPLE, SAMPLE);
+	}
+	return mix(mix(h, tf_hash(s, 1)), s.n);
+}
+
+/* Keeps the first hashes and, in a ring, the last ones. */
+#define PREFIX_FIRST 8
+#define PREFIX_RING (DL_PREFIX_MAX - PREFIX_FIRST)
+
+void
+dl_scan_prefix(struct dl_scan *s, struct tf_span message)
+{
+	uint32_t k = s->nprefix++;
+
+	s->chain = sample_hash(s->chain, message);
+	s->prefix[k < PREFIX_FIRST ? k : PREFIX_FIRST + (k - PREFIX_FIRST) % PREFIX_RING] =
+	    s->chain;
+}
+
+/* Puts the ring in order and mixes in what stands before all messages. */
+void
+dl_scan_prefix_end(struct dl_scan *s, struct tf_span tools)
+{
+	uint64_t ring[PREFIX_RING], base = sample_hash(0, tools);
+	uint32_t n = s->nprefix, at;
+
+	if (n > DL_PREFIX_MAX) {
+		memcpy(ring, s->prefix + PREFIX_FIRST, sizeof ring);
+		at = (n - PREFIX_FIRST) % PREFIX_RING;
+		for (uint32_t i = 0; i < PREFIX_RING; i++)
+			s->prefix[PREFIX_FIRST + i] = ring[(at + i) % PREFIX_RING];
+		n = DL_PREFIX_MAX;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		s->prefix[i] = mix(base, s->prefix[i]);
+	s->nprefix = n;
+}
+
+static bool
+plain_name(struct tf_span text)
+{
+	for (size_t i = 1; i + 1 < text.n; i++) {
+		char c = text.p[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			c == '_' || c == '-'))
+			return false;
+	}
+	return true;
+}
+
+int
+dl_scan_name(struct dl_scan *s, const struct dl_value *v)
+{
+	if (!plain_name(v->text))
+		return dl_scan_refuse(s, v, "may hold only letters, digits, '_' and '-'");
+	return 0;
+}
+
+int
+dl_scan_model(struct dl_scan *s, const struct dl_value *v)
+{
+	struct tf_buf scratch = { 0 };
+	struct tf_span name;
+	bool fits;
+
+	if (js_str(v->text, &scratch, &name) < 0) {
+		tf_buf_free(&scratch);
+		dl_fault_set(&s->fault, TF_E_SERVER_ERROR, NULL, NULL);
+		return TF_E_INVAL;
+	}
+	fits = name.n <= DL_MODEL_MAX;
+	for (size_t i = 0; fits && i < name.n; i++)
+		fits = (unsigned char)name.p[i] >= 0x20 && name.p[i] != 0x7f;
+	if (fits) {
+		memcpy(s->head.model, name.p, name.n);
+		s->head.model_len = (uint16_t)name.n;
+		s->head.model_at = dl_range_value(v->hit);
+	}
+	tf_buf_free(&scratch);
+	return fits ? 0
+		    : dl_scan_refuse(s, v, "must be at most %d bytes without control characters",
+			  DL_MODEL_MAX);
+}
+
 /* ---- types and ranges -------------------------------------------------------------------- */
 
 static const struct {
@@ -201,7 +303,10 @@ dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_
 	memset(&s->head, 0, sizeof s->head);
 	dl_fault_set(&s->fault, TF_OK, NULL, NULL);
 	memset(&s->chat, 0, sizeof s->chat);
+	memset(&s->messages, 0, sizeof s->messages);
 	s->nprefix = 0;
+	s->chain = 0;
+	s->count = false;
 	s->text = NULL;
 	s->fields = ops->fields;
 	s->head.surface = surface;

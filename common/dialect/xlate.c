@@ -154,16 +154,21 @@ keep_metadata(struct dl_xlate *x, struct tf_span body)
 
 static int
 translate_request(
-    struct dl_xlate *x, const struct dl_target *to, struct tf_span body, struct tf_buf *out)
+    struct dl_xlate *x, const struct dl_target *to, struct tf_span whole, struct tf_buf *out)
 {
+	struct tf_span body = tf_span(whole.p + x->head.root.start, x->head.root.end - x->head.root.start);
 	struct dl_request rq;
 	int r;
 
 	dl_request_init(&rq, x->conf.surface);
+	rq.blind = (x->head.flags & DL_HEAD_BLIND) != 0;
 	r = x->surface->request_decode(body, &rq, &x->facts.fault);
 	if (r == 0)
 		r = x->runtime->request_encode(&rq, to, out, &x->dropped);
 	dl_request_fini(&rq);
+	/* members of another API have their places in the body still */
+	if (r == 0 && x->conf.surface != x->conf.runtime)
+		r = dl_raw_dropped(&x->head, whole, &x->dropped);
 	return r;
 }
 
@@ -184,7 +189,7 @@ dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out)
 		if (r == 0 && same_dialect(x) && dl_raw_request_ok(&x->head, x->conf.quirks))
 			r = dl_raw_request(&x->head, &to, body, out, &x->dropped);
 		else if (r == 0)
-			r = translate_request(x, &to, object, out);
+			r = translate_request(x, &to, body, out);
 	}
 	if (r < 0 && r != TF_E_NOMEM) {
 		if (x->facts.fault.err == 0)
@@ -210,7 +215,7 @@ set_usage(struct dl_xlate *x)
 
 	f->estimated = !x->known;
 	if (!x->known) {
-		f->usage = (struct dl_usage){ .prompt = (x->head.prompt_bytes * 2 + 6) / 7,
+		f->usage = (struct dl_usage){ .prompt = dl_prompt_estimate(&x->head),
 			.completion = x->counted,
 			.reasoning = x->thought };
 		f->out_tokens = x->counted + x->thought;
@@ -481,6 +486,8 @@ begin_answer(struct dl_xlate *x)
 		.metadata = tf_buf_span(&x->metadata),
 		.include_usage = x->head.include_usage,
 		.legacy = (x->head.flags & DL_HEAD_LEGACY) != 0,
+		.thinking = (x->head.flags & DL_HEAD_THINKING) != 0,
+		.prompt = dl_prompt_estimate(&x->head),
 		.rid = x->conf.rid,
 	};
 

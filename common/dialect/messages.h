@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the anthropic_messages dialect share. Private to this folder.
+ */
+#ifndef TF_DIALECT_MESSAGES_H
+#define TF_DIALECT_MESSAGES_H
+
+#include "common/dialect/canon.h"
+#include "common/dialect/field.h"
+
+/* ---- the request ------------------------------------------------------------------------- */
+
+enum messages_field {
+#define FIELD(sym, path, types, low, high, class, flags, help) MESSAGES_##sym,
+#include "common/dialect/fields_anthropic_messages.def"
+#undef FIELD
+	MESSAGES_FIELDS
+};
+extern const struct dl_fields messages_fields;
+
+/* What a tool of that type is: a client's own, one the provider would run, or one with a schema only it knows. */
+enum messages_tool { MESSAGES_TOOL_CLIENT, MESSAGES_TOOL_SERVER, MESSAGES_TOOL_KNOWN };
+/* type: the member's text, raw; empty or null for a client's own. */
+enum messages_tool messages_tool_kind(struct tf_span type);
+
+int messages_request_decode(struct tf_span body, struct dl_request *rq, struct dl_fault *f);
+/* The turns of a list of messages, behind what rq holds already (messages_turns.c). */
+int messages_turns(struct dl_request *rq, struct tf_span list, struct dl_fault *f);
+/* Appends the text of a list of blocks, or of a string, parts joined by `between`. */
+int messages_text(struct tf_span content, const char *between, struct tf_buf *out);
+
+/* ---- the answer -------------------------------------------------------------------------- */
+
+struct dl_enc *messages_enc_new(const struct dl_enc_conf *conf);
+void messages_enc_free(struct dl_enc **e);
+int messages_enc_event(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out);
+int messages_enc_flush(struct dl_enc *e, struct tf_buf *out);
+int messages_enc_end(struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out);
+int messages_join_event(struct dl_enc *e, const struct dl_event *ev);
+int messages_join_end(struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out);
+int messages_error_event(const struct dl_error *e, struct tf_buf *out);
+
+#endif

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The messages surface. Golden requests: tests/golden/anthropic_messages/CASE.request becomes CASE.sent,
+ * or is refused as CASE.fault says. Answers: every upstream of tests/golden/openai_chat is given to a
+ * client of this surface, streamed at every cut and whole, with and without thinking; a strict client
+ * reads both, and must get the same message. Golden answers: the same directory, CASE.upstream and
+ * CASE.client. With GOLDEN_UPDATE=1 in the environment they are written instead.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/dialect/reader.h"
+
+static char root[1024];
+
+static bool
+read_file(const char *dir, const char *name, const char *suffix, struct tf_buf *out)
+{
+	char path[2048], block[4096];
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/%s/%s%s", root, dir, name, suffix);
+	f = fopen(path, "rb");
+	if (f == NULL)
+		return false;
+	while ((n = fread(block, 1, sizeof block, f)) > 0)
+		assert_int_equal(tf_buf_append(out, block, n), 0);
+	fclose(f);
+	return true;
+}
+
+/* Compares with the file, or writes it. */
+static void
+golden(const char *name, const char *suffix, struct tf_span got)
+{
+	struct tf_buf want = { 0 };
+	char path[2048];
+	FILE *f;
+
+	if (getenv("GOLDEN_UPDATE") != NULL) {
+		snprintf(path, sizeof path, "%s/anthropic_messages/%s%s", root, name, suffix);
+		f = fopen(path, "wb");
+		assert_non_null(f);
+		assert_int_equal(fwrite(got.p, 1, got.n, f), got.n);
+		fclose(f);
+		return;
+	}
+	assert_true(read_file("anthropic_messages", name, suffix, &want));
+	if (!tf_span_eq(tf_buf_span(&want), got))
+		fail_msg("%s%s differs\n--- want\n%.*s\n--- got\n%.*s", name, suffix, (int)want.n, want.p, (int)got.n, got.p);
+	tf_buf_free(&want);
+}
+
+/* ---- requests ---------------------------------------------------------------------------- */
+
+/* Scans whole and byte by byte: both must say the same. */
+static int
+scan(struct dl_scan *s, const struct tf_buf *body)
+{
+	struct dl_scan t;
+	char *copy = malloc(body->n);
+	int r = 0;
+
+	assert_non_null(copy);
+	dl_scan_init(s, DL_ANTHROPIC_MESSAGES, 0, 0);
+	dl_scan_init(&t, DL_ANTHROPIC_MESSAGES, 0, 0);
+	for (size_t i = 1; r == 0 && i <= body->n; i++) {
+		memcpy(copy, body->p, i);
+		r = i < body->n ? dl_scan_feed(&t, copy, i) : dl_scan_end(&t, copy, i);
+	}
+	assert_int_equal(dl_scan_end(s, body->p, body->n), r);
+	assert_string_equal(s->fault.message, t.fault.message);
+	assert_string_equal(s->fault.param, t.fault.param);
+	if (r == 0)
+		assert_int_equal(s->head.prompt_bytes, t.head.prompt_bytes);
+	free(copy);
+	return r;
+}
+
+static struct dl_xlate *
+attempt(const struct dl_scan *s)
+{
+	struct dl_xlate_conf conf = { .surface = DL_ANTHROPIC_MESSAGES, .runtime = DL_OPENAI_CHAT, .check = true,
+		.quirks = DL_Q_TEMPLATE_THINKING, .asked = tf_span(s->head.model, s->head.model_len),
+		.model = TF_SPAN("runtime-model") };
+	struct dl_xlate *x;
+
+	memset(conf.rid.b, 7, sizeof conf.rid.b);
+	x = dl_xlate_new(&conf, &s->head);
+	assert_non_null(x);
+	return x;
+}
+
+static void
+one_request(const char *name)
+{
+	struct tf_buf body = { 0 }, sent = { 0 }, said = { 0 };
+	struct dl_xlate *x = NULL;
+	struct dl_scan s;
+	const struct dl_fault *f = &s.fault;
+	int r;
+
+	assert_true(read_file("anthropic_messages", name, ".request", &body));
+	r = scan(&s, &body);
+	if (strstr(name, "blind") != NULL)
+		s.head.flags |= DL_HEAD_BLIND;
+	if (r == 0) {
+		x = attempt(&s);
+		r = dl_xlate_request(x, tf_buf_span(&body), &sent);
+		f = &dl_xlate_facts(x)->fault;
+	}
+	if (r == 0) {
+		assert_int_equal(js_valid(tf_buf_span(&sent)), 0);
+		tf_buf_addspan(&sent, TF_SPAN("\n"));
+		tf_buf_printf(&sent, "dropped=" TF_SPAN_FMT " images=%u files=%u tools=%u\n", TF_SPAN_ARG(dl_xlate_dropped(x)),
+		    s.head.images, s.head.files, s.head.tools);
+		golden(name, ".sent", tf_buf_span(&sent));
+	} else {
+		tf_buf_printf(&said, "%s param=%s message=%s\n", tf_err_row(f->err)->code, f->param, f->message);
+		golden(name, ".fault", tf_buf_span(&said));
+	}
+	dl_xlate_free(&x);
+	tf_buf_free(&body);
+	tf_buf_free(&sent);
+	tf_buf_free(&said);
+}
+
+/* ---- answers ----------------------------------------------------------------------------- */
+
+#define ASK "{\"model\":\"m\",\"max_tokens\":99,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
+static const char *const asks[] = {
+	ASK "}",
+	ASK ",\"stream\":true}",
+	ASK ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2000}}",
+	ASK ",\"stream\":true,\"thinking\":{\"type\":\"adaptive\"}}",
+};
+
+static int
+answer(const char *ask, const struct tf_buf *up, size_t cut, struct tf_buf *out)
+{
+	struct tf_buf body = { .p = (char *)(uintptr_t)ask, .n = strlen(ask) };
+	struct dl_xlate *x;
+	struct dl_scan s;
+	int err;
+
+	dl_scan_init(&s, DL_ANTHROPIC_MESSAGES, 0, 0);
+	assert_int_equal(dl_scan_end(&s, body.p, body.n), 0);
+	x = attempt(&s);
+	dl_xlate_head(x, 200, TF_SPAN(""), 0);
+	if (cut > 0)
+		assert_int_equal(dl_xlate_feed(x, up->p, cut, out), 0);
+	if (cut < up->n)
+		assert_int_equal(dl_xlate_feed(x, up->p + cut, up->n - cut, out), 0);
+	assert_int_equal(dl_xlate_end(x, out), 0);
+	err = dl_xlate_facts(x)->fault.err;
+	assert_true((err == 0) == dl_xlate_facts(x)->complete);
+	dl_xlate_free(&x);
+	return err;
+}
+
+static void
+judge(const char *name, const char *bad, const struct tf_buf *out)
+{
+	if (bad != NULL)
+		fail_msg("%s: a client says: %s\n%.*s", name, bad, (int)out->n, out->p);
+}
+
+static void
+one_upstream(const char *name, const struct tf_buf *up, const char *whole, const char *stream)
+{
+	struct tf_buf a = { 0 }, b = { 0 }, c = { 0 }, made = { 0 }, made2 = { 0 };
+	int err = answer(whole, up, up->n, &a);
+	int err2 = answer(stream, up, up->n, &b);
+
+	/* a broken stream has given its beginning; a broken whole answer nothing */
+	assert_int_equal(err, err2);
+	judge(name, reader_stream(tf_buf_span(&b), TF_SPAN("m"), err == 0, &made), &b);
+	if (err == 0) {
+		judge(name, reader_json(tf_buf_span(&a), TF_SPAN("m"), &made2), &a);
+		if (memmem(made.p, made.n, "broken", 6) == NULL && !tf_span_eq(tf_buf_span(&made), tf_buf_span(&made2)))
+			fail_msg("%s: stream and whole differ\n%.*s\n---\n%.*s", name, (int)made.n, made.p, (int)made2.n, made2.p);
+	} else {
+		assert_int_equal(a.n, 0);
+	}
+	for (size_t i = 0; i < up->n; i++) {
+		tf_buf_reset(&c);
+		assert_int_equal(answer(stream, up, i, &c), err);
+		if (!tf_span_eq(tf_buf_span(&b), tf_buf_span(&c)))
+			fail_msg("%s: a cut at %zu gives other bytes", name, i);
+	}
+	tf_buf_free(&a);
+	tf_buf_free(&b);
+	tf_buf_free(&c);
+	tf_buf_free(&made);
+	tf_buf_free(&made2);
+}
+
+static void
+test_upstreams(void **state)
+{
+	char path[2048], file[600];
+	struct dirent **e;
+	int n, seen = 0;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/openai_chat", root);
+	n = scandir(path, &e, NULL, alphasort);
+	assert_true(n > 0);
+	for (int i = 0; i < n; i++) {
+		struct tf_buf up = { 0 };
+
+		snprintf(file, sizeof file, "%s/upstream", e[i]->d_name);
+		if (e[i]->d_name[0] != '.' && strncmp(e[i]->d_name, "err_", 4) != 0 && strstr(e[i]->d_name, "n2") == NULL &&
+		    read_file("openai_chat", file, "", &up) && up.n > 0 && up.n < 12000) {
+			one_upstream(e[i]->d_name, &up, asks[0], asks[1]);
+			one_upstream(e[i]->d_name, &up, asks[2], asks[3]);
+			seen++;
+		}
+		tf_buf_free(&up);
+		free(e[i]);
+	}
+	free(e);
+	assert_true(seen >= 60);
+}
+
+static void
+test_golden(void **state)
+{
+	struct dirent **e;
+	char path[2048];
+	int n, seen = 0;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/anthropic_messages", root);
+	n = scandir(path, &e, NULL, alphasort);
+	assert_true(n > 0);
+	for (int i = 0; i < n; i++) {
+		char *dot = strrchr(e[i]->d_name, '.');
+		struct tf_buf up = { 0 }, out = { 0 };
+
+		if (dot != NULL && strcmp(dot, ".request") == 0) {
+			*dot = '\0';
+			one_request(e[i]->d_name);
+			seen++;
+		} else if (dot != NULL && strcmp(dot, ".upstream") == 0) {
+			*dot = '\0';
+			assert_true(read_file("anthropic_messages", e[i]->d_name, ".upstream", &up));
+			assert_int_equal(answer(asks[3], &up, up.n, &out), 0);
+			golden(e[i]->d_name, ".stream", tf_buf_span(&out));
+			tf_buf_reset(&out);
+			assert_int_equal(answer(asks[0], &up, up.n, &out), 0);
+			golden(e[i]->d_name, ".whole", tf_buf_span(&out));
+			one_upstream(e[i]->d_name, &up, asks[0], asks[1]);
+			one_upstream(e[i]->d_name, &up, asks[2], asks[3]);
+			seen++;
+		}
+		tf_buf_free(&up);
+		tf_buf_free(&out);
+		free(e[i]);
+	}
+	free(e);
+	assert_true(seen >= 20);
+}
+
+static void
+test_envelopes(void **state)
+{
+	struct dl_error e = { .err = TF_E_OVERLOADED };
+	struct tf_buf b = { 0 };
+	struct dl_scan s;
+	static const char body[] = "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+
+	(void)state;
+	assert_true(tf_span_is(dl_ping(DL_ANTHROPIC_MESSAGES), "event: ping\ndata: {\"type\":\"ping\"}\n\n"));
+	assert_int_equal(dl_error_event(DL_ANTHROPIC_MESSAGES, &e, &b), 0);
+	assert_memory_equal(b.p, "event: error\ndata: {\"type\":\"error\",", 35);
+	assert_non_null(strstr(tf_buf_cstr(&b), "\"type\":\"overloaded_error\""));
+	tf_buf_free(&b);
+	/* counting needs no cap */
+	dl_scan_init(&s, DL_ANTHROPIC_MESSAGES, 0, 0);
+	assert_int_equal(dl_scan_end(&s, body, sizeof body - 1), TF_E_INVAL);
+	assert_string_equal(s.fault.param, "max_tokens");
+	dl_scan_init(&s, DL_ANTHROPIC_MESSAGES, 0, 0);
+	s.count = true;
+	assert_int_equal(dl_scan_end(&s, body, sizeof body - 1), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_upstreams),
+		cmocka_unit_test(test_envelopes) };
+	const char *top = getenv("top_srcdir");
+	int r;
+
+	snprintf(root, sizeof root, "%s/tests/golden", top != NULL ? top : ".");
+	if (dl_init() < 0)
+		return 1;
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	dl_fini();
+	return r;
+}
