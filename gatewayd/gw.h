@@ -314,6 +314,15 @@ void gw_settle_free(struct gw_thread *t);
 void gw_query_answer(struct gw_thread *t, const struct wire_frame *f, const struct wire_answer *m);
 
 /* gw_models.c */
+/* Members that both shapes of a model share, inside an open object. */
+void gw_model_extras(struct js_w *w, const struct conf_model *m);
+bool gw_model_has(const struct conf_model *m, const char *capability);
+/* Answers what w has written to out; frees out. */
+void gw_models_reply(struct gw_req *req, struct js_w *w, struct tf_buf *out);
+/* gw_models_anthropic.c */
+int gw_models_anthropic(struct gw_req *req);
+int gw_model_anthropic(struct gw_req *req, const struct conf_model *m);
+
 void gw_models_live(struct gw_thread *t, const struct wire_models *m);
 bool gw_capability_known(const char *name);
 bool gw_models_any_live(const struct gw_thread *t);

@@ -49,6 +49,17 @@ gw_op_inference(struct gw_req *req)
 	return 0;
 }
 
+/* Nothing is generated: neither limits nor money are touched. */
+int
+gw_op_count_tokens(struct gw_req *req)
+{
+	int err = gw_op_inference(req);
+
+	if (err == 0)
+		req->scan->count = true;
+	return err;
+}
+
 static void
 gw_infer_refuse(struct gw_req *req, const struct dl_fault *f)
 {
@@ -72,6 +83,7 @@ gw_infer_model(struct gw_req *req, struct dl_fault *f)
 {
 	const struct conf_model *m = conf_find_model(req->conf->c, tf_span(req->head->model, req->head->model_len));
 	struct tf_span asked = tf_span(req->head->model, req->head->model_len);
+	uint32_t can;
 
 	if (m == NULL || !gw_key_may(req->key, m->name)) {
 		dl_fault_set(f, TF_E_MODEL_NOT_FOUND, "model",
@@ -84,7 +96,35 @@ gw_infer_model(struct gw_req *req, struct dl_fault *f)
 		return TF_E_NOENT;
 	}
 	req->model = m;
-	return dl_need_check(req->head->needs, gw_infer_can(m), asked, f);
+	can = gw_infer_can(m);
+	if (!(can & DL_NEED_VISION))
+		req->head->flags |= DL_HEAD_BLIND;
+	return dl_need_check(req->head->needs, can, asked, f);
+}
+
+/* What a template adds for a message and a tool, and an image takes, on the average. */
+#define GW_COUNT_MESSAGE 5
+#define GW_COUNT_TOOL 8
+#define GW_COUNT_MEDIA 1500
+
+static void
+gw_infer_count(struct gw_req *req)
+{
+	const struct dl_head *h = req->head;
+	struct tf_buf out = { 0 };
+	struct js_w w;
+
+	js_w_init(&w, &out);
+	js_w_object(&w);
+	js_w_ku64(&w, "input_tokens",
+	    dl_prompt_estimate(h) + GW_COUNT_MESSAGE * (uint64_t)h->messages + GW_COUNT_TOOL * (uint64_t)h->tools +
+		GW_COUNT_MEDIA * ((uint64_t)h->images + h->files));
+	js_w_object_end(&w);
+	if (js_w_done(&w) != 0)
+		gw_req_fail(req, TF_E_SERVER_ERROR, NULL, NULL, 0);
+	else
+		gw_req_json(req, 200, &out);
+	tf_buf_free(&out);
 }
 
 /* Upper bounds of what the call can cost in tokens: every byte of text may be a token. */
@@ -114,6 +154,10 @@ gw_infer_go(struct gw_req *req)
 
 	if (gw_infer_model(req, &f) != 0) {
 		gw_infer_refuse(req, &f);
+		return;
+	}
+	if (req->route->id == GW_R_COUNT_TOKENS) {
+		gw_infer_count(req);
 		return;
 	}
 	gw_infer_need(req);

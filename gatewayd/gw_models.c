@@ -82,7 +82,7 @@ gw_capability_known(const char *name)
 	return dl_need_by_capability(tf_cspan(name)) != 0;
 }
 
-static bool
+bool
 gw_model_has(const struct conf_model *m, const char *capability)
 {
 	for (size_t i = 0; i < m->capabilities.n; i++)
@@ -100,6 +100,21 @@ gw_model_length(struct js_w *w, const char *name, int64_t v)
 		js_w_knull(w, name);
 }
 
+void
+gw_model_extras(struct js_w *w, const struct conf_model *m)
+{
+	js_w_kstr(w, "provider", gw_model_provider(m));
+	js_w_kcstr(w, "modality", m->modality);
+	js_w_kcstr(w, "status", m->status);
+	js_w_kbool(w, "ultrafast", m->ultrafast);
+	js_w_knull(w, "pricing");
+	js_w_key(w, "aliases");
+	js_w_array(w);
+	for (size_t i = 0; i < m->aliases.n; i++)
+		js_w_cstr(w, m->aliases.v[i]);
+	js_w_array_end(w);
+}
+
 static void
 gw_model_write(struct js_w *w, const struct conf_model *m)
 {
@@ -109,10 +124,7 @@ gw_model_write(struct js_w *w, const struct conf_model *m)
 	js_w_ki64(w, "created", m->created);
 	js_w_kstr(w, "owned_by", gw_model_provider(m));
 	js_w_kcstr(w, "name", m->display_name ? m->display_name : m->name);
-	js_w_kstr(w, "provider", gw_model_provider(m));
-	js_w_kcstr(w, "modality", m->modality);
-	js_w_kcstr(w, "status", m->status);
-	js_w_kbool(w, "ultrafast", m->ultrafast);
+	gw_model_extras(w, m);
 	gw_model_length(w, "context_length", m->context);
 	gw_model_length(w, "max_model_len", m->context);
 	gw_model_length(w, "max_output_tokens", m->max_output ? m->max_output : m->context);
@@ -121,16 +133,10 @@ gw_model_write(struct js_w *w, const struct conf_model *m)
 	for (size_t i = 0; i < TF_LEN(gw_capability_names); i++)
 		js_w_kbool(w, gw_capability_names[i], gw_model_has(m, gw_capability_names[i]));
 	js_w_object_end(w);
-	js_w_knull(w, "pricing");
-	js_w_key(w, "aliases");
-	js_w_array(w);
-	for (size_t i = 0; i < m->aliases.n; i++)
-		js_w_cstr(w, m->aliases.v[i]);
-	js_w_array_end(w);
 	js_w_object_end(w);
 }
 
-static void
+void
 gw_models_reply(struct gw_req *req, struct js_w *w, struct tf_buf *out)
 {
 	if (js_w_done(w) != 0)
@@ -147,6 +153,8 @@ gw_op_models(struct gw_req *req)
 	struct tf_buf out = { 0 };
 	struct js_w w;
 
+	if (req->anthropic)
+		return gw_models_anthropic(req);
 	js_w_init(&w, &out);
 	js_w_object(&w);
 	js_w_kcstr(&w, "object", "list");
@@ -170,6 +178,8 @@ gw_op_model(struct gw_req *req)
 
 	if (m == NULL || !gw_key_may(req->key, m->name))
 		return TF_E_MODEL_NOT_FOUND;
+	if (req->anthropic)
+		return gw_model_anthropic(req, m);
 	js_w_init(&w, &out);
 	gw_model_write(&w, m);
 	gw_models_reply(req, &w, &out);

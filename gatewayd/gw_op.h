@@ -9,6 +9,7 @@
 struct gw_req;
 
 int gw_op_inference(struct gw_req *req);
+int gw_op_count_tokens(struct gw_req *req);
 int gw_op_models(struct gw_req *req);
 int gw_op_model(struct gw_req *req);
 int gw_op_usage(struct gw_req *req);

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "gatewayd/gw.h"
 #include "gatewayd/gw_op.h"
@@ -96,6 +97,20 @@ gw_req_free_list(struct gw_thread *t)
 
 /* ---- answers ------------------------------------------------------------------------------ */
 
+/* The same limit under the names that clients of the Anthropic API read; the reset is RFC 3339 there. */
+static void
+gw_anthropic_limits(struct http_fields *f, uint64_t limit, uint64_t remaining, int64_t reset)
+{
+	time_t t = (time_t)reset;
+	char text[32];
+	struct tm tm;
+
+	http_fields_addf(f, "anthropic-ratelimit-requests-limit", "%llu", (unsigned long long)limit);
+	http_fields_addf(f, "anthropic-ratelimit-requests-remaining", "%llu", (unsigned long long)remaining);
+	if (gmtime_r(&t, &tm) != NULL && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) > 0)
+		http_fields_add(f, "anthropic-ratelimit-requests-reset", text);
+}
+
 void
 gw_req_fields(struct gw_req *req, struct http_fields *f)
 {
@@ -112,12 +127,15 @@ gw_req_fields(struct gw_req *req, struct http_fields *f)
 		int64_t now = tf_wall_s();
 		bool open = k->reset > now;
 		uint64_t limit = k->limit ? k->limit : k->rpm;
+		uint64_t remaining = open ? gw_admit_remaining(k) : limit;
+		int64_t reset = open ? k->reset : now + 60;
 
 		/* a window that has ended, or none yet: the next request opens a full one */
 		http_fields_addf(f, "x-ratelimit-limit", "%llu", (unsigned long long)limit);
-		http_fields_addf(f, "x-ratelimit-remaining", "%llu",
-		    (unsigned long long)(open ? gw_admit_remaining(k) : limit));
-		http_fields_addf(f, "x-ratelimit-reset", "%lld", (long long)(open ? k->reset : now + 60));
+		http_fields_addf(f, "x-ratelimit-remaining", "%llu", (unsigned long long)remaining);
+		http_fields_addf(f, "x-ratelimit-reset", "%lld", (long long)reset);
+		if (req->anthropic)
+			gw_anthropic_limits(f, limit, remaining, reset);
 	}
 	if (k->budget != UINT64_MAX)
 		http_fields_addf(f, "x-token-budget-remaining", "%llu", (unsigned long long)k->budget);

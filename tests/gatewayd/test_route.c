@@ -25,6 +25,7 @@ struct row {
 #define POST HTTP_M_POST
 #define GET HTTP_M_GET
 #define OK(m, p, r, rest) { m, p, false, 0, GW_R_##r, false, rest }
+#define AN(m, p, r) { m, p, false, 0, GW_R_##r, true, NULL }
 #define NO(m, p, e, a) { m, p, false, TF_E_##e, GW_R_COUNT, a, NULL }
 
 static const struct row rows[] = {
@@ -44,6 +45,20 @@ static const struct row rows[] = {
 	OK(GET, "/v1/usage", USAGE, NULL),
 	OK(GET, "/openai/v1/usage", USAGE, NULL),
 	{ GET, "/anthropic/v1/usage", false, 0, GW_R_USAGE, true, NULL },
+	AN(POST, "/v1/messages", MESSAGES),
+	AN(POST, "/v1/v1/messages", MESSAGES),
+	AN(POST, "/anthropic/v1/messages", MESSAGES),
+	AN(POST, "/anthropic/v1/v1/messages", MESSAGES),
+	AN(POST, "/anthropic/messages", MESSAGES),
+	AN(POST, "/anthropic//v1/messages/", MESSAGES),
+	AN(POST, "/anthropic/v1/messages/count_tokens", COUNT_TOKENS),
+	AN(POST, "/v1/messages/count_tokens", COUNT_TOKENS),
+	AN(GET, "/anthropic/v1/models", MODELS),
+	AN(GET, "/anthropic/models", MODELS),
+	{ GET, "/v1/models", true, 0, GW_R_MODELS, true, NULL },
+	{ GET, "/anthropic/v1/models/a%2Fb", false, 0, GW_R_MODEL, true, "a/b" },
+	NO(POST, "/openai/v1/messages", NOT_FOUND, false),
+	NO(GET, "/v1/messages", METHOD_NOT_ALLOWED, true),
 	OK(GET, "/healthz", HEALTHZ, NULL),
 	OK(GET, "/health", HEALTH, NULL),
 	OK(GET, "/readyz", READYZ, NULL),
@@ -61,11 +76,7 @@ static const struct row rows[] = {
 	NO(GET, "/v1/models/a%zzb", NOT_FOUND, false),
 	NO(GET, "/", NOT_FOUND, false),
 	NO(GET, "/v1/healthz", NOT_FOUND, false),
-	NO(POST, "/v1/messages", NOT_FOUND, true),
-	NO(POST, "/anthropic/v1/messages", NOT_FOUND, true),
-	NO(POST, "/anthropic/v1/v1/messages", NOT_FOUND, true),
 	NO(POST, "/anthropic/v1/embeddings", NOT_FOUND, true),
-	NO(POST, "/openai/v1/messages", NOT_FOUND, false),
 	NO(GET, "/v1/files", NOT_FOUND, false),
 	{ GET, "/v1/files", true, TF_E_NOT_FOUND, GW_R_COUNT, true, NULL },
 	{ POST, "/v1/chat/completions", true, 0, GW_R_CHAT, false, NULL },
