@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,7 +23,6 @@ struct wire_dial {
 	enum dial_state state;
 	struct ev_timer timer;
 	uint64_t session;
-	uint64_t sockets; /* made so far: part of the routing id */
 	unsigned tries;   /* HELLOs since the last answer or socket */
 	bool hasty;       /* a loss was answered at once within the last second */
 	struct ev_timer calm; /* ends hasty */
@@ -39,6 +39,18 @@ static void dial_message(struct ev_zsock *s, struct tf_span from, struct ev_zmsg
 
 /* ---- HELLO -------------------------------------------------------------------------------- */
 
+/*
+ * Numbers of sessions, and of the sockets they begin on, rise over all dials of the process: what an
+ * older socket still delivers, also that of a dial that was freed, must never look like the newer one.
+ */
+static uint64_t
+next_number(void)
+{
+	static atomic_uint_fast64_t last;
+
+	return atomic_fetch_add(&last, 1) + 1;
+}
+
 /* A new socket, connected or to be connected. The old one goes with all that is in it. */
 static int
 new_socket(struct wire_dial *d)
@@ -52,8 +64,9 @@ new_socket(struct wire_dial *d)
 
 	if (d->l.sock != NULL)
 		ev_zsock_close(&d->l.sock);
+	d->session = next_number();
 	n = snprintf(rid, sizeof rid, "%s.%016llx.%llu", d->l.self.name,
-	    (unsigned long long)d->l.self.boot, (unsigned long long)++d->sockets);
+	    (unsigned long long)d->l.self.boot, (unsigned long long)d->session);
 	o.routing_id = tf_span(rid, (size_t)n);
 	d->tries = 0;
 	d->l.sock = ev_zsock_new(d->l.loop, d->l.ctx, &o);
@@ -102,7 +115,7 @@ static void
 start_over(struct wire_dial *d, bool at_once)
 {
 	d->state = DIAL_HELLO;
-	d->session++;
+	d->session = next_number();
 	if (at_once && !d->hasty) {
 		/* a hub that drops us on sight must not be asked at the speed of the wire */
 		d->hasty = true;
@@ -275,7 +288,6 @@ wire_dial_new(struct ev_loop *loop, struct ev_zctx *ctx, const struct wire_self 
 		free(d);
 		return rc;
 	}
-	d->session = 1;
 	say_hello(d);
 	*out = d;
 	return 0;

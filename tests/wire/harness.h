@@ -53,6 +53,7 @@ struct raw {
 	unsigned messages, frames, per_verb[256];
 	unsigned gaps;        /* frames whose seq is not the next one */
 	uint16_t rx_seq, tx_seq;
+	uint64_t session;     /* of the last HELLO */
 	char refusal[512];
 };
 
@@ -215,6 +216,8 @@ raw_message(struct ev_zsock *sock, struct tf_span from, struct ev_zmsg *m, void 
 		assert_int_equal(wire_dec(&f, &any), 0);
 		r->frames++;
 		r->per_verb[f.verb]++;
+		if (f.verb == WIRE_HELLO)
+			r->session = any.hello.session;
 		if (f.verb == WIRE_WELCOME)
 			r->rx_seq = 0;
 		else if (f.verb > WIRE_RESYNC && f.seq != ++r->rx_seq)

@@ -25,7 +25,7 @@ test_turn_is_one_message(void **state)
 {
 	struct bed *b = *state;
 	struct wire_welcome w = { .name = TF_SPAN("gatewayd.0"), .role = WIRE_ROLE_GW, .boot = 1,
-		.major = 1, .session = 1, .heartbeat_ms = HB };
+		.major = 1, .heartbeat_ms = HB };
 	struct side ds;
 	struct raw gw;
 	struct wire_dial *dial;
@@ -33,6 +33,7 @@ test_turn_is_one_message(void **state)
 	raw_open(b, &gw, NULL);
 	dial = dial_new(b, "w0", WIRE_ROLE_WK, 5, &ds);
 	EXPECT(b, gw.per_verb[WIRE_HELLO] > 0, 1000);
+	w.session = gw.session;
 	raw_send(&gw, WIRE_WELCOME, &w);
 	EXPECT(b, ds.ups == 1, 1000);
 	gw.messages = gw.frames = 0;
