@@ -131,7 +131,7 @@ wk_init(struct dmn *d)
 	wk->dmn = d;
 	wk->loop = dmn_loop(d);
 	wk->conf = dmn_conf(d);
-	wk->w = conf_find_worker(wk->conf, tf_cspan(dmn_option(d, "worker")));
+	wk->w = wk->now = conf_find_worker(wk->conf, tf_cspan(dmn_option(d, "worker")));
 	wk->boot = tf_random_u64();
 	tf_list_init(&wk->gateways);
 	for (int s = 0; s < WK_S_COUNT; s++)
@@ -149,7 +149,11 @@ wk_reload(struct dmn *d, const struct conf *before)
 {
 	struct wk *wk = dmn_data(d);
 
-	(void)before; /* kept: rows that need a restart are still read from it */
+	(void)before;
+	/* rows that need a restart are still read from the first one */
+	conf_free(&wk->fresh);
+	wk->fresh = (struct conf *)(uintptr_t)dmn_conf(d);
+	wk->now = conf_find_worker(wk->fresh, tf_cspan(dmn_option(d, "worker")));
 	(void)wk_upstream_key(wk);
 }
 
@@ -185,13 +189,14 @@ wk_drain_ms(struct dmn *d)
 {
 	struct wk *wk = dmn_data(d);
 
-	return wk->w->drain_timeout + wk->w->stop_timeout;
+	return wk->now->drain_timeout + wk->w->stop_timeout;
 }
 
 static void
 wk_stop(struct dmn *d)
 {
 	struct wk *wk = dmn_data(d);
+	struct conf *first;
 
 	if (wk == NULL)
 		return;
@@ -210,8 +215,25 @@ wk_stop(struct dmn *d)
 	tf_map_free(&wk->attempts);
 	free(wk->models);
 	dl_fini();
+	first = (struct conf *)(uintptr_t)wk->conf;
+	conf_free(&wk->fresh);
+	conf_free(&first);
 	free(wk);
 	dmn_set_data(d, NULL);
+}
+
+static void
+wk_dump(struct dmn *d)
+{
+	const struct wk *wk = dmn_data(d);
+	char states[256] = "";
+	size_t n = 0;
+
+	for (int i = 0; i < WK_S_DONE && n < sizeof states; i++)
+		n += (size_t)snprintf(states + n, sizeof states - n, " %s=%zu", wk_state_name((enum wk_state)i), wk->state[i].n);
+	tf_log(TF_INFO, "daemon", NULL, "state up=%d draining=%d slots=%llu active=%llu gateways=%zu routerd=%d%s", wk->up,
+	    dmn_draining(d), (unsigned long long)wk->slots, (unsigned long long)wk->active, wk->gateways.n,
+	    wire_dial_peer(wk->router) != NULL, states);
 }
 
 static void
@@ -279,6 +301,7 @@ const struct dmn_hooks workerd = {
 	.drain = wk_drain,
 	.drain_ms = wk_drain_ms,
 	.stop = wk_stop,
+	.dump = wk_dump,
 	.cmds = wk_cmds,
 	.ncmds = TF_LEN(wk_cmds),
 	.owns_conf = true, /* see wk_reload */

@@ -85,8 +85,10 @@ struct wk {
 	struct dmn *dmn;
 	struct ev_loop *loop;
 	struct ev_zctx *zctx;
-	const struct conf *conf;
-	const struct conf_worker *w;
+	const struct conf *conf;       /* it began under; owned */
+	const struct conf_worker *w;   /* in conf */
+	struct conf *fresh;            /* of the last reload, owned; NULL none */
+	const struct conf_worker *now; /* in the newest one: rows that a reload applies */
 	uint64_t boot;
 	enum dl_dialect dialect;
 	uint32_t quirks;

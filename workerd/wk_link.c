@@ -190,20 +190,24 @@ wk_gateways_learn(struct wk *wk, const struct wire_gateways *m)
 		TF_CONTAINER(e, struct wk_gateway, node)->named = false;
 	while (wire_next(&it, &s)) {
 		struct wire_gateway_rec rec;
+		const struct wire_peer *peer;
 		struct wk_gateway *g;
 
 		if (wire_dec_gateway_rec(s, &rec) != 0)
 			return;
 		g = wk_gateway_find(wk, rec.name);
+		peer = g != NULL ? wk_gateway_peer(g) : NULL;
 		/* started anew: a session with its former boot would swallow the ACCEPTs of this one's jobs */
-		if (g != NULL && (g->boot != rec.boot || !tf_span_is(rec.endpoint, g->endpoint))) {
+		if (g != NULL && ((peer != NULL && peer->boot != rec.boot) || !tf_span_is(rec.endpoint, g->endpoint))) {
 			wk_gateway_free(g);
 			g = NULL;
 		}
-		if (g != NULL)
+		if (g != NULL) {
 			g->named = true;
-		else
+			g->boot = rec.boot;
+		} else {
 			wk_gateway_add(wk, &rec);
+		}
 	}
 	TF_LIST_EACH(&wk->gateways, e, tmp) {
 		struct wk_gateway *g = TF_CONTAINER(e, struct wk_gateway, node);

@@ -19,9 +19,9 @@ wk_upstream_key(struct wk *wk)
 	char why[256];
 	int rc;
 
-	if (wk->w->key_file == NULL)
+	if (wk->now->key_file == NULL)
 		return 0;
-	rc = conf_read_secret(wk->w->key_file, WK_KEY_MAX, &key, why, sizeof why);
+	rc = conf_read_secret(wk->now->key_file, WK_KEY_MAX, &key, why, sizeof why);
 	if (rc != 0) {
 		tf_log(TF_ERROR, "upstream", NULL, "cannot read the key reason=%s", tf_log_q(tf_cspan(why)));
 		return rc;
