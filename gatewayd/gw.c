@@ -172,6 +172,12 @@ gw_ctl_status(void *arg, struct ctl_req *req)
 	ctl_end(req);
 }
 
+static void
+gw_dump(struct dmn *d)
+{
+	gw_threads_dump(dmn_data(d));
+}
+
 static const struct ctl_cmd gw_cmds[] = {
 	{ "status", gw_ctl_status, CTL_READ, "threads and their load", NULL, 0 },
 };
@@ -186,6 +192,7 @@ const struct dmn_hooks gatewayd = {
 	.drain = gw_drain,
 	.drain_ms = gw_drain_ms,
 	.stop = gw_stop,
+	.dump = gw_dump,
 	.cmds = gw_cmds,
 	.ncmds = TF_LEN(gw_cmds),
 	.owns_conf = true,

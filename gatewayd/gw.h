@@ -185,6 +185,7 @@ struct gw_thread {
 	size_t asked;                  /* KEY_ASKs under way */
 	struct tf_list unsettled;
 	uint64_t seq;                  /* last usage record made */
+	struct tf_buf head;            /* scratch: DISPATCH.head */
 	struct gw_live *live;
 	size_t nlive;
 	bool running, draining, drained;
@@ -216,6 +217,7 @@ int gw_threads_start(struct gw *gw);
 void gw_threads_stop(struct gw *gw);
 void gw_threads_reload(struct gw *gw);
 void gw_threads_drain(struct gw *gw);
+void gw_threads_dump(struct gw *gw); /* each logs its state */
 /* A fresh connection for the least loaded thread; takes fd. */
 void gw_threads_give(struct gw *gw, int fd, bool tls, const struct sockaddr *peer, socklen_t len);
 bool gw_thread_billing_fresh(const struct gw_thread *t);
@@ -311,6 +313,7 @@ void gw_settle_resend(struct gw_thread *t);
 void gw_settle_free(struct gw_thread *t);
 
 /* gw_query.c */
+void gw_query_link_up(struct gw_thread *t); /* what was asked and not answered is asked again */
 void gw_query_answer(struct gw_thread *t, const struct wire_frame *f, const struct wire_answer *m);
 
 /* gw_models.c */

@@ -55,7 +55,7 @@ static int
 gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 {
 	const struct conf_gatewayd *c = &req->conf->c->gatewayd;
-	static _Thread_local struct tf_buf head, prefix;
+	struct tf_buf *head = &req->t->head;
 	struct wire_dispatch m = {
 		.surface = tf_cspan(req->route->surface), .model = tf_cspan(req->model->name),
 		.asked = tf_span(req->head->model, req->head->model_len), .stream = req->head->stream,
@@ -68,11 +68,10 @@ gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 	struct tf_span payload = { 0 };
 	int rc;
 
-	tf_buf_reset(&head);
-	tf_buf_reset(&prefix);
-	if (dl_head_encode(req->head, &head) != 0)
+	tf_buf_reset(head);
+	if (dl_head_encode(req->head, head) != 0)
 		return TF_E_NOMEM;
-	m.head = tf_buf_span(&head);
+	m.head = tf_buf_span(head);
 	if (req->scan != NULL && req->scan->nprefix > 0)
 		m.prefix = tf_span(req->scan->prefix, req->scan->nprefix * sizeof req->scan->prefix[0]);
 	if (req->body_len <= WIRE_INLINE_BODY)

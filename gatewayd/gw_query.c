@@ -41,28 +41,44 @@ gw_query_args(struct tf_span query, struct tf_buf *out)
 	return js_w_done(&w);
 }
 
-int
-gw_op_usage(struct gw_req *req)
+/* 0, also without a link: it goes when billingd is back. */
+static int
+gw_query_send(struct gw_req *req)
 {
 	struct wire_peer *p = wire_dial_peer(req->t->billing);
 	struct tf_buf args = { 0 };
 	struct wire_query m = { .name = TF_SPAN("usage"), .workspace = tf_span(req->key->workspace, 16) };
-	int rc;
+	int rc = 0;
 
-	if (p == NULL)
-		return TF_E_OVERLOADED;
-	if (gw_query_args(http_req_query(req->http), &args) != 0) {
-		tf_buf_free(&args);
-		return TF_E_BAD_REQUEST;
-	}
+	if (gw_query_args(http_req_query(req->http), &args) != 0)
+		rc = TF_E_BAD_REQUEST;
 	m.args = tf_buf_span(&args);
-	rc = wire_send_query(p, &req->id, 0, &m, (struct tf_span){ 0 });
+	/* a send that fails is one to a link that is going down, and so is asked again */
+	if (rc == 0 && p != NULL)
+		(void)wire_send_query(p, &req->id, 0, &m, (struct tf_span){ 0 });
 	tf_buf_free(&args);
+	return rc;
+}
+
+int
+gw_op_usage(struct gw_req *req)
+{
+	int rc = gw_query_send(req);
+
 	if (rc != 0)
-		return TF_E_OVERLOADED;
+		return rc;
 	req->wait_since = tf_mono_ms();
 	gw_req_to(req, GW_S_QUERY);
 	return 0;
+}
+
+void
+gw_query_link_up(struct gw_thread *t)
+{
+	struct tf_node *e, *tmp;
+
+	TF_LIST_EACH(&t->state[GW_S_QUERY], e, tmp)
+		(void)gw_query_send(TF_CONTAINER(e, struct gw_req, node));
 }
 
 void

@@ -67,6 +67,7 @@ gw_billing_up(void *arg, struct wire_peer *p)
 	gw_admit_declare(t);
 	gw_settle_resend(t);
 	gw_key_link_up(t);
+	gw_query_link_up(t);
 }
 
 static void
@@ -383,6 +384,7 @@ gw_thread_fini(struct gw_thread *t)
 	gw_keys_free(t);
 	gw_models_live(t, NULL);
 	tf_map_free(&t->reqs);
+	tf_buf_free(&t->head);
 	gw_conf_unref(&t->conf);
 	if (t->loop != NULL)
 		ev_loop_free(&t->loop);
@@ -507,6 +509,30 @@ gw_threads_drain(struct gw *gw)
 	for (unsigned i = 0; i < gw->nthreads; i++)
 		if (ev_post(gw->threads[i].loop, gw_thread_drain, &gw->threads[i]) != 0)
 			tf_log(TF_ERROR, "thread", NULL, "cannot drain a thread");
+}
+
+/* In the thread: its lists are its own. */
+static void
+gw_thread_dump(void *arg)
+{
+	const struct gw_thread *t = arg;
+	char states[256] = "";
+	size_t n = 0;
+
+	for (size_t i = 0; i < GW_S_DONE && n < sizeof states; i++)
+		n += (size_t)snprintf(states + n, sizeof states - n, " %s=%zu", gw_state_name((enum gw_state)i), t->state[i].n);
+	tf_log(TF_INFO, "daemon", NULL,
+	    "state thread=%s connections=%u keys=%zu unsettled=%zu billingd=%d routerd=%d workers=%zu%s", t->name,
+	    atomic_load(&t->conns), t->keys.n, t->unsettled.n, gw_thread_billing_fresh(t),
+	    wire_dial_peer(t->router) != NULL, wire_hub_count(t->hub), states);
+}
+
+void
+gw_threads_dump(struct gw *gw)
+{
+	for (unsigned i = 0; i < gw->nthreads; i++)
+		if (ev_post(gw->threads[i].loop, gw_thread_dump, &gw->threads[i]) != 0)
+			tf_log(TF_ERROR, "thread", NULL, "cannot ask a thread for its state");
 }
 
 struct gw_gift { /* a fresh connection */
