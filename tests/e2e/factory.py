@@ -382,6 +382,11 @@ class Factory:
     def wait_ready(self, seconds=15.0):
         wait_for("readyz", self.ready, seconds)
 
+    def wait_billing(self):
+        """After a kill readyz may say for a second yet what was true before it."""
+        wait_for("billingd", lambda: self.keyctl_run("plan", "list").returncode == 0)
+        self.wait_ready()
+
     def restart(self, name):
         self.daemons[name].start()
 

@@ -223,7 +223,7 @@ def test_usage_endpoint_shape(factory):
     r = factory.call("GET", "/v1/usage")
     assert r.status == 200
     u = r.json()
-    assert u["object"] == "usage" and u["currency"] == "USD"
+    assert u["object"] == "usage" and u["currency"] in ("USD", None)
     for name in ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "total_tokens"):
         assert isinstance(u["totals"][name], int), u
     for name in ("workspace", "period", "surface", "start", "end", "by_surface", "by_model", "by_key", "by_day", "budget", "caps"):

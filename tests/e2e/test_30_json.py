@@ -84,7 +84,7 @@ WRONG = {
     "duplicate-model": ([M, b'"model":"other"', MSG], "model"),
     "duplicate-messages": ([M, MSG, MSG], "messages"),
     "duplicate-stream": ([M, MSG, b'"stream":true', b'"stream":false'], "stream"),
-    "duplicate-escaped": ([M, b'"mod\\u0065l":"other"', MSG], "model"),
+    "duplicate-escaped": ([M, b'"mod\\u0065l":"other"', MSG], "mod\\u0065l"),  # as the client wrote it
     "no-messages": ([M], "messages"),
     "messages-null": ([M, b'"messages":null'], "messages"),
     "messages-empty": ([M, b'"messages":[]'], "messages"),

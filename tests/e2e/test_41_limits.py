@@ -108,7 +108,7 @@ def test_limits_outlive_billingd(factory, limit):
     factory.settled(RPM, workspace="again")
     factory.daemons["billingd"].kill()
     factory.restart("billingd")
-    factory.wait_ready()
+    factory.wait_billing()
     assert [a.status for a in flood(factory, [key], 4)] == [429] * 4
 
 

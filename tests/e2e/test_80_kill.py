@@ -176,7 +176,7 @@ def test_nothing_is_lost_or_doubled_by_kills_of_billingd(load):
         load.daemons["billingd"].kill()
         time.sleep(0.2)
         load.restart("billingd")
-        load.wait_ready()
+        load.wait_billing()
     time.sleep(0.5)
     stop.set()
     for f in futures:
