@@ -270,13 +270,23 @@ turn(struct enc *e, const struct dl_turn *t)
 
 /* ---- tools ------------------------------------------------------------------------------- */
 
+/* The named tool must be said in another way: it is the only one, and one is required. */
+static bool
+by_word(const struct enc *e)
+{
+	return e->rq->choice.mode == DL_CHOICE_NAMED && quirk(e, DL_Q_CHOICE_WORD);
+}
+
 /* allowed_tools is a filter: runtimes do not know it. */
 static bool
-allowed(const struct dl_request *rq, const struct dl_tool *t)
+allowed(const struct enc *e, const struct dl_tool *t)
 {
+	const struct dl_request *rq = e->rq;
 	struct tf_span el, name;
 	struct js_iter it;
 
+	if (by_word(e))
+		return tf_span_eq(rq->choice.name, t->name);
 	if (rq->choice.allowed.n == 0)
 		return true;
 	js_iter_init(&it, rq->choice.allowed);
@@ -312,7 +322,9 @@ tool_choice(struct enc *e)
 	const struct dl_tool_choice *c = &e->rq->choice;
 	const char *kind = c->kind == DL_TOOL_CUSTOM ? "custom" : "function";
 
-	if (c->mode == DL_CHOICE_NAMED) {
+	if (by_word(e)) {
+		js_w_kcstr(&e->w, "tool_choice", "required");
+	} else if (c->mode == DL_CHOICE_NAMED) {
 		js_w_key(&e->w, "tool_choice");
 		js_w_object(&e->w);
 		js_w_kcstr(&e->w, "type", kind);
@@ -333,7 +345,7 @@ tools(struct enc *e)
 	bool open = false;
 
 	for (const struct dl_tool *t = e->rq->tools; t != NULL; t = t->next) {
-		if (!allowed(e->rq, t))
+		if (!allowed(e, t))
 			continue;
 		if (!open) {
 			js_w_key(&e->w, "tools");

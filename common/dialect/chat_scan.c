@@ -214,8 +214,10 @@ on_choice(struct dl_scan *s, const struct dl_value *v)
 	struct dl_scan_chat *c = &s->chat;
 
 	c->choice_member = dl_range_member(v->hit);
-	if (v->hit->type == JS_OBJECT)
+	if (v->hit->type == JS_OBJECT) {
 		c->choice = dl_range_value(v->hit);
+		s->head.flags |= DL_HEAD_NAMED;
+	}
 	if (v->hit->type != JS_STRING || js_str_eq(v->text, "auto") || js_str_eq(v->text, "none"))
 		return 0;
 	if (!js_str_eq(v->text, "required"))

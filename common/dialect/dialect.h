@@ -127,6 +127,7 @@ enum {
 	DL_HEAD_NO_EFFORT = 128, /* ... and is none or minimal */
 	DL_HEAD_TEMPLATE = 256, /* chat_template_kwargs are given */
 	DL_HEAD_THINKING = 512, /* reasoning is to be shown, where that has to be asked for */
+	DL_HEAD_NAMED = 2048,   /* tool_choice is an object */
 	DL_HEAD_BLIND = 1024,   /* set by the gateway: the model takes no images, those in results become words */
 };
 

@@ -129,11 +129,16 @@ TOOLS = [
 ]
 
 
+OTHER = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "number"}}}}}
+
+
+@pytest.mark.parametrize("prompt", ["What's the weather in London?", "Hello!"])
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
-def test_forced_tool(client, choice):
+def test_forced_tool(client, choice, prompt):
+    """Also when the model would rather talk, and when there are others to choose from."""
     answer = client.chat.completions.create(
-        model=TINY, messages=[{"role": "user", "content": "What's the weather in London?"}], tools=TOOLS,
-        tool_choice=choice, temperature=0, max_tokens=100,
+        model=TINY, messages=[{"role": "user", "content": prompt}],
+        tools=TOOLS if choice == "required" else [OTHER] + TOOLS, tool_choice=choice, temperature=0, max_tokens=200,
     )
     call = answer.choices[0].message.tool_calls[0]
     assert answer.choices[0].finish_reason == "tool_calls" and call.function.name == "get_weather" and call.id
