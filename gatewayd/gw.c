@@ -117,12 +117,20 @@ gw_drained(void *arg)
 	dmn_drained(gw->dmn);
 }
 
+void
+gw_broken(void *arg)
+{
+	struct gw *gw = arg;
+
+	dmn_fail(gw->dmn);
+}
+
 static void
 gw_drain(struct dmn *d)
 {
 	struct gw *gw = dmn_data(d);
 
-	gw_listen_stop(gw);
+	gw_listen_stop(gw, true);
 	gw_threads_drain(gw);
 }
 
@@ -139,7 +147,7 @@ gw_stop(struct dmn *d)
 
 	if (gw == NULL)
 		return;
-	gw_listen_stop(gw);
+	gw_listen_stop(gw, false);
 	gw_threads_stop(gw);
 	if (gw->zctx != NULL)
 		ev_zctx_free(&gw->zctx);
@@ -153,34 +161,10 @@ gw_stop(struct dmn *d)
 }
 
 static void
-gw_ctl_status(void *arg, struct ctl_req *req)
-{
-	struct gw *gw = dmn_data(arg);
-
-	for (unsigned i = 0; i < gw->nthreads; i++) {
-		struct js_w *w = ctl_row(req);
-
-		js_w_kcstr(w, "name", gw->threads[i].name);
-		js_w_kcstr(w, "role", "gatewayd");
-		js_w_kcstr(w, "version", PACKAGE_VERSION);
-		js_w_ku64(w, "wire", WIRE_MAJOR);
-		js_w_ku64(w, "connections", atomic_load(&gw->threads[i].conns));
-		js_w_ku64(w, "in_flight", tf_metric_get(TF_M_GW_IN_FLIGHT));
-		js_w_ku64(w, "unsettled", tf_metric_get(TF_M_GW_UNSETTLED));
-		ctl_row_end(req);
-	}
-	ctl_end(req);
-}
-
-static void
 gw_dump(struct dmn *d)
 {
 	gw_threads_dump(dmn_data(d));
 }
-
-static const struct ctl_cmd gw_cmds[] = {
-	{ "status", gw_ctl_status, CTL_READ, "threads and their load", NULL, 0 },
-};
 
 const struct dmn_hooks gatewayd = {
 	.name = "gatewayd",
@@ -194,6 +178,6 @@ const struct dmn_hooks gatewayd = {
 	.stop = gw_stop,
 	.dump = gw_dump,
 	.cmds = gw_cmds,
-	.ncmds = TF_LEN(gw_cmds),
+	.ncmds = GW_CMDS,
 	.owns_conf = true,
 };

@@ -12,6 +12,7 @@
 
 #include "common/base/base.h"
 #include "common/conf/conf.h"
+#include "common/ctl/ctl.h"
 #include "common/dialect/dialect.h"
 #include "common/event/event.h"
 #include "common/http/http.h"
@@ -21,6 +22,7 @@
 #define GW_TICK_MS 100           /* deadlines, pings and repetitions are looked at this often */
 #define GW_LINK_FRESH_MS 1000    /* silence of billingd after which cached keys count as unverified */
 #define GW_WAIT_MS 3000          /* longest wait for billingd in one step */
+#define GW_ASK_MS 1000           /* after that a question to billingd is asked again */
 #define GW_ORPHAN_MS 5000        /* longest wait for the END of a cancelled attempt */
 #define GW_SLACK_MS 2000         /* our own deadlines stand this far behind those we hand on */
 #define GW_TRANCHE 1024u         /* output tokens reserved at a time when no cap says more */
@@ -48,6 +50,22 @@ enum gw_key_state {
 	GW_KEY_REFUSED, /* unknown, revoked or expired; believed until `until` */
 };
 
+/*
+ * What a workspace has left of its minute, as far as this thread knows: the account is billingd's,
+ * shared by all keys of the workspace. remaining + held never exceeds the truth, and with one
+ * thread it is the truth.
+ */
+struct gw_space {
+	uint8_t id[16];
+	unsigned refs;      /* keys that point here */
+	uint64_t window;    /* number of the newest minute window we heard of */
+	uint64_t limit;     /* requests per minute; 0 unlimited */
+	uint64_t remaining; /* requests nobody holds, as billingd said; what we returned since is added */
+	uint64_t held;      /* requests in our own grants of that window */
+	int64_t reset;      /* wall clock second in which the window ends; 0 unknown */
+	uint64_t budget;    /* tokens left in the plan's token window; UINT64_MAX: none */
+};
+
 /* A piece of room in the limits that billingd handed us. */
 struct gw_grant {
 	struct tf_node node; /* gw_key.grants, oldest first */
@@ -62,11 +80,13 @@ struct gw_key {
 	struct tf_node busy; /* gw_thread.keys_busy: something is under way or held, the tick looks at it */
 	uint8_t digest[TF_SHA256];
 	enum gw_key_state state;
+	bool changed;       /* a change was announced since it was verified */
 	uint64_t until;     /* tf_mono_ms: expiry of the key, or of a refusal; UINT64_MAX never */
 	uint64_t asked;     /* tf_mono_ms of the KEY_ASK under way */
 	struct tf_id ask;   /* its id */
 	unsigned refs;      /* requests that point here */
 	uint8_t id[16], workspace[16];
+	struct gw_space *space; /* NULL until it was known once */
 	char *name, *workspace_name, *plan;
 	char **models; /* allow-list; none: all */
 	size_t nmodels;
@@ -77,12 +97,12 @@ struct gw_key {
 	bool granting;         /* GRANT_ASK under way */
 	struct tf_id grant_id; /* its id */
 	uint64_t grant_asked;  /* tf_mono_ms */
+	uint64_t grant_requests, grant_tokens; /* what it asked for at least */
 	uint64_t grant_again;  /* tf_mono_ms: not before, after a transient refusal */
+	unsigned refusals;     /* final ones so far */
+	uint64_t refused_tokens; /* what the last of them was about */
 	uint64_t reserved;     /* tokens in reservations of running requests */
 	uint64_t window;       /* minute window of the newest grant */
-	uint64_t limit, remaining; /* as billingd said; remaining: beside what our grants hold */
-	int64_t reset;         /* wall clock second in which the window ends; 0 unknown */
-	uint64_t budget;       /* tokens left in the plan's token window; UINT64_MAX: none */
 	uint64_t rate_at;      /* tf_mono_ms: start of the second that is counted */
 	uint64_t rate_requests, rate_tokens; /* admitted in this second so far */
 	uint64_t last_requests, last_tokens; /* in the one before */
@@ -126,12 +146,20 @@ struct gw_req {
 	char *body;       /* kept until the first content byte, for another attempt */
 	size_t body_len;
 	uint64_t need_prompt, need_output; /* tokens reserved */
+	uint64_t most_output;              /* that it can make; UINT64_MAX: not bounded */
 	uint64_t reserved;                 /* tokens moved from grants; 0: nothing held */
 	uint64_t window;
-	bool admitted, extending;
+	bool admitted;
+	bool unmetered;           /* let in while billingd was away: holds no reservation */
+	uint64_t short_since;     /* tf_mono_ms: since then no room for more output; 0: there was */
+	unsigned short_refusals;  /* key->refusals then */
+	bool running;             /* an attempt began and has not settled: frames of it count */
+	unsigned faults;          /* attempts that a worker failed */
+	unsigned unseen;          /* attempts that no worker accepted */
+	uint64_t again_at;        /* tf_mono_ms: not dispatched before */
 	uint32_t attempt;
 	uint8_t secret[WIRE_SECRET];
-	struct wire_peer *worker; /* after ACCEPT */
+	struct wire_peer *worker; /* from ACCEPT until it settles */
 	char *worker_name;
 	bool routed;              /* routerd has it, not accepted yet */
 	bool cancelled;
@@ -142,6 +170,8 @@ struct gw_req {
 	struct wire_tx tx;        /* of the body under PULL */
 	uint64_t credit_at;       /* tf_mono_ms of the last CREDIT */
 	uint64_t wrote_at;        /* tf_mono_ms of the last byte for the client */
+	uint64_t event_at;        /* tf_mono_ms of the last EVENT */
+	uint64_t answer_len;      /* announced to the client; UINT64_MAX: not */
 	bool begun;               /* status line given */
 	bool content;             /* a content byte was given: no other attempt */
 	bool boundary;            /* the bytes given end between two events */
@@ -154,8 +184,6 @@ struct gw_req {
 struct gw_unsettled { /* a usage record billingd has not acknowledged */
 	struct tf_node node;
 	uint64_t seq;
-	struct tf_id id;
-	uint32_t attempt;
 	struct tf_buf frame;
 };
 
@@ -180,9 +208,12 @@ struct gw_thread {
 	struct tf_map reqs;            /* by id */
 	struct tf_list state[GW_S_COUNT];
 	struct tf_map keys, asks;      /* keys by digest; by id of the question under way */
+	struct tf_map spaces;          /* by workspace id */
 	struct tf_list keys_lru, keys_busy;
 	uint64_t key_change;           /* last change seen */
 	size_t asked;                  /* KEY_ASKs under way */
+	uint64_t billing_boot;         /* of the billingd that our grants are from */
+	size_t body_held;              /* bytes of bodies that wait for their answer's first byte */
 	struct tf_list unsettled;
 	uint64_t seq;                  /* last usage record made */
 	struct tf_buf head;            /* scratch: DISPATCH.head */
@@ -191,7 +222,22 @@ struct gw_thread {
 	bool running, draining, drained;
 	uint64_t drain_until;          /* tf_mono_ms */
 	atomic_uint conns;             /* for the main thread's choice */
+	/* for the control socket; written by the thread, read by the main one */
+	atomic_size_t in_state[GW_S_COUNT], workers, owed;
+	atomic_bool billing_here, router_here;
 };
+
+/* NULL while there is no session. */
+static inline struct wire_peer *
+gw_billing(const struct gw_thread *t)
+{
+	return t->billing != NULL ? wire_dial_peer(t->billing) : NULL;
+}
+static inline struct wire_peer *
+gw_router(const struct gw_thread *t)
+{
+	return t->router != NULL ? wire_dial_peer(t->router) : NULL;
+}
 
 struct gw_listener;
 struct gw {
@@ -211,6 +257,11 @@ struct gw {
 
 /* gw.c */
 void gw_drained(void *gw); /* posted by the last thread that has nothing left */
+void gw_broken(void *gw);  /* posted by a thread whose loop failed */
+
+/* gw_ctl.c */
+#define GW_CMDS 2
+extern const struct ctl_cmd gw_cmds[GW_CMDS];
 
 /* gw_thread.c */
 int gw_threads_start(struct gw *gw);
@@ -220,11 +271,17 @@ void gw_threads_drain(struct gw *gw);
 void gw_threads_dump(struct gw *gw); /* each logs its state */
 /* A fresh connection for the least loaded thread; takes fd. */
 void gw_threads_give(struct gw *gw, int fd, bool tls, const struct sockaddr *peer, socklen_t len);
+
+/* gw_link.c */
+int gw_links_open(struct gw_thread *t);
+/* Says goodbye to all; what still runs is settled by the down hooks. */
+void gw_links_close(struct gw_thread *t);
 bool gw_thread_billing_fresh(const struct gw_thread *t);
 
 /* gw_listen.c */
 int gw_listen_start(struct gw *gw);
-void gw_listen_stop(struct gw *gw);
+/* accept_rest: those that wait in the sockets' queues are served still. */
+void gw_listen_stop(struct gw *gw, bool accept_rest);
 
 /* gw_addr.c: open connections by client address, all threads */
 struct gw_addrs *gw_addrs_new(void);
@@ -233,6 +290,10 @@ bool gw_addrs_take(struct gw_addrs *a, const struct sockaddr *sa, unsigned max);
 void gw_addrs_give(struct gw_addrs *a, const struct sockaddr *sa);
 
 /* gw_req.c: life of a request */
+void gw_req_body_take(struct gw_req *req); /* from the connection; counted in body_held */
+void gw_req_body_drop(struct gw_req *req);
+/* May the body of this request be read on, as far as memory goes? */
+bool gw_body_may_read(const struct gw_req *req);
 extern const struct http_server_hooks gw_req_hooks;
 /* The only place that changes req->state. */
 void gw_req_to(struct gw_req *req, enum gw_state state);
@@ -240,6 +301,8 @@ struct gw_req *gw_req_find(struct gw_thread *t, struct tf_id id);
 const char *gw_state_name(enum gw_state state);
 /* Answers an error and ends the request; after the status line as an event of the stream. */
 void gw_req_fail(struct gw_req *req, int err, const char *param, const char *message, uint64_t retry_after_s);
+/* A status was given: remembers and counts it. */
+void gw_req_note(struct gw_req *req, int status);
 /* Fields that every answer carries: ids, limits. */
 void gw_req_fields(struct gw_req *req, struct http_fields *f);
 void gw_req_json(struct gw_req *req, int status, const struct tf_buf *body);
@@ -255,7 +318,8 @@ void gw_req_free_list(struct gw_thread *t);
 int gw_key_auth(struct gw_req *req);
 void gw_key_answer(struct gw_thread *t, const struct wire_frame *f, const struct wire_key *m);
 void gw_key_changed(struct gw_thread *t, const struct wire_key_change *m);
-void gw_key_distrust_all(struct gw_thread *t);
+/* All must be asked again; changed: a change of some of them passed us by. */
+void gw_key_distrust_all(struct gw_thread *t, bool changed);
 void gw_key_link_up(struct gw_thread *t);
 void gw_key_drop(struct gw_req *req); /* the request lets go of its key */
 bool gw_key_may(const struct gw_key *k, const char *model_id);
@@ -276,9 +340,11 @@ void gw_admit_refuse(struct gw_thread *t, const struct wire_frame *f, const stru
 void gw_admit_recall(struct gw_thread *t, const struct wire_grant_recall *m);
 void gw_admit_key_tick(struct gw_thread *t, struct gw_key *k, uint64_t now);
 void gw_admit_declare(struct gw_thread *t);
+void gw_admit_return_all(struct gw_thread *t); /* before we leave: nothing unused stays booked */
 void gw_admit_key_free(struct gw_key *k);
-/* X-RateLimit-Remaining: what billingd holds back plus what our grants hold. */
-uint64_t gw_admit_remaining(const struct gw_key *k);
+/* The record of a workspace, made when needed; NULL without memory. */
+struct gw_space *gw_space_get(struct gw_thread *t, const uint8_t id[static 16]);
+void gw_space_put(struct gw_thread *t, struct gw_space **space);
 
 /* gw_infer.c: body, scan, validation, admission of an inference call */
 void gw_infer_body(struct gw_req *req, bool whole);
@@ -286,8 +352,13 @@ void gw_infer_admitted(struct gw_req *req, int err, const char *message, uint64_
 
 /* gw_attempt.c: dispatch, cancel, retry */
 void gw_attempt_start(struct gw_req *req);
-/* The attempt failed on the upstream's side: another one, or the answer. */
-void gw_attempt_failed(struct gw_req *req, int err, bool retryable, const struct wire_end *end);
+enum gw_blame {
+	GW_BLAME_FINAL,    /* another attempt would end the same way */
+	GW_BLAME_UPSTREAM, /* a worker or its runtime failed: another one, as far as retries allow */
+	GW_BLAME_UNSEEN,   /* no worker had it: another one, as long as it may wait in the queue */
+};
+/* The attempt is over without an answer: another one, or the error for the client. end may be NULL. */
+void gw_attempt_failed(struct gw_req *req, int err, enum gw_blame blame, const struct wire_end *end);
 void gw_attempt_cancel(struct gw_req *req, enum wire_cancel_reason reason);
 void gw_attempt_tick(struct gw_req *req, uint64_t now);
 void gw_attempt_reject(struct gw_thread *t, const struct wire_frame *f, const struct wire_reject *m);
@@ -298,6 +369,8 @@ void gw_attempt_router_down(struct gw_thread *t);
 void gw_attempt_worker_down(struct gw_thread *t, struct wire_peer *p);
 /* The client has left or was cut off: end the attempt, keep the account until END. */
 void gw_attempt_orphan(struct gw_req *req, enum wire_cancel_reason reason);
+/* Answers a frame of an attempt that is no more. */
+void gw_attempt_stray(struct wire_peer *p, const struct wire_frame *f);
 
 /* gw_relay.c: the answer on its way to the client */
 void gw_relay_event(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_event *m);
@@ -306,7 +379,7 @@ void gw_relay_drained(struct gw_req *req, size_t pending);
 void gw_relay_tick(struct gw_req *req, uint64_t now);
 
 /* gw_settle.c: usage records */
-/* Settles the attempt: exactly once for each that was dispatched. end may be NULL: lost. */
+/* Settles the attempt that runs, once: nothing when none does. end may be NULL: nobody told us. */
 void gw_settle(struct gw_req *req, enum wire_outcome outcome, const struct wire_end *end, int err, bool keep_reservation);
 void gw_settle_ack(struct gw_thread *t, const struct wire_usage_ack *m);
 void gw_settle_resend(struct gw_thread *t);

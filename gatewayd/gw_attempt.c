@@ -15,6 +15,7 @@
 #define GW_RETRY_SHARE 5    /* every so many requests earn a retry, each a part of it */
 #define GW_RETRY_PART_MS 20 /* and time earns a part this often */
 #define GW_RETRY_MAX 50     /* retries that may be saved up */
+#define GW_UNSEEN_MS 100    /* pause before a job that nobody took twice goes again */
 
 /*
  * Retries are a share of what is served, so that a failing runtime is not flooded; a few a second are
@@ -63,10 +64,9 @@ gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 		.workspace = tf_span(req->key->workspace, sizeof req->key->workspace),
 		.gateway = tf_cspan(req->t->name), .gateway_boot = req->t->boot,
 		.secret = tf_span(req->secret, sizeof req->secret), .body_len = req->body_len,
-		.first_ms = c->first_timeout, .idle_ms = c->stream_idle_timeout, .credit = c->unread_max,
+		.first_ms = c->first_timeout, .idle_ms = c->stream_idle_timeout, .credit = req->rx.limit,
 	};
 	struct tf_span payload = { 0 };
-	int rc;
 
 	tf_buf_reset(head);
 	if (dl_head_encode(req->head, head) != 0)
@@ -76,41 +76,55 @@ gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 		m.prefix = tf_span(req->scan->prefix, req->scan->nprefix * sizeof req->scan->prefix[0]);
 	if (req->body_len <= WIRE_INLINE_BODY)
 		payload = tf_span(req->body, req->body_len);
-	rc = wire_send_dispatch(router, &req->id, req->attempt, &m, payload);
-	if (rc == 0)
-		req->routed = true;
-	return rc;
+	return wire_send_dispatch(router, &req->id, req->attempt, &m, payload);
 }
 
-void
-gw_attempt_start(struct gw_req *req)
+/* To routerd, when it is there and the pause is over; else the tick or the link tries again. */
+static void
+gw_dispatch_try(struct gw_req *req, uint64_t now)
+{
+	struct wire_peer *router = gw_router(req->t);
+
+	if (req->routed || router == NULL || now < req->again_at)
+		return;
+	req->routed = gw_dispatch_send(req, router, now) == 0;
+}
+
+static void
+gw_attempt_begin(struct gw_req *req, uint64_t now)
 {
 	const struct conf_gatewayd *c = &req->conf->c->gatewayd;
-	struct wire_peer *router = wire_dial_peer(req->t->router);
-	uint64_t now = tf_mono_ms();
 
 	req->attempt++;
-	if (req->attempt == 1)
-		(void)gw_retry_allowed(false, now);
+	req->running = true;
 	tf_random(req->secret, sizeof req->secret);
 	req->worker = NULL;
 	free(req->worker_name);
 	req->worker_name = NULL;
 	req->routed = req->cancelled = false;
 	req->out_tokens = 0;
+	req->answer_len = UINT64_MAX;
 	req->rx = (struct wire_rx){ .limit = c->unread_max, .window = c->unread_max };
 	req->tx = (struct wire_tx){ 0 };
-	req->queued_until = now + c->queue_timeout;
 	gw_req_to(req, GW_S_QUEUED);
-	/* no routerd at the moment: it waits in the list, and goes when the link is up */
-	if (router != NULL)
-		(void)gw_dispatch_send(req, router, now);
+	gw_dispatch_try(req, now);
+}
+
+void
+gw_attempt_start(struct gw_req *req)
+{
+	uint64_t now = tf_mono_ms();
+
+	(void)gw_retry_allowed(false, now);
+	req->wrote_at = now; /* silence counts from here, also while it waits for a worker */
+	req->queued_until = now + req->conf->c->gatewayd.queue_timeout;
+	gw_attempt_begin(req, now);
 }
 
 static void
 gw_cancel_send(struct gw_req *req)
 {
-	struct wire_peer *router = wire_dial_peer(req->t->router);
+	struct wire_peer *router = gw_router(req->t);
 	struct wire_cancel m = { .reason = req->cancel_reason };
 
 	req->cancel_at = tf_mono_ms();
@@ -123,7 +137,7 @@ gw_cancel_send(struct gw_req *req)
 void
 gw_attempt_cancel(struct gw_req *req, enum wire_cancel_reason reason)
 {
-	if (req->cancelled)
+	if (req->cancelled || !req->running)
 		return;
 	req->cancelled = true;
 	req->cancel_reason = reason;
@@ -134,8 +148,7 @@ void
 gw_attempt_orphan(struct gw_req *req, enum wire_cancel_reason reason)
 {
 	gw_attempt_cancel(req, reason);
-	free(req->body);
-	req->body = NULL;
+	gw_req_body_drop(req);
 	if (req->state == GW_S_QUEUED) {
 		/* nobody accepted it: it costs nothing; a late ACCEPT finds no request and is cancelled */
 		gw_settle(req, WIRE_OUTCOME_FAILED, NULL, TF_E_CLIENT_CLOSED, false);
@@ -146,24 +159,52 @@ gw_attempt_orphan(struct gw_req *req, enum wire_cancel_reason reason)
 	gw_req_to(req, GW_S_ORPHAN);
 }
 
+/* ---- another one? ---------------------------------------------------------------------------- */
+
+/* Never after a content byte, never for a client that left or a key that was revoked meanwhile. */
+static bool
+gw_attempt_again(struct gw_req *req, enum gw_blame blame, uint64_t now)
+{
+	if (req->content || req->http == NULL || req->key->state == GW_KEY_REFUSED)
+		return false;
+	switch (blame) {
+	case GW_BLAME_UPSTREAM:
+		if (req->faults >= (unsigned)req->conf->c->gatewayd.retries || !gw_retry_allowed(true, now))
+			return false;
+		req->faults++;
+		req->again_at = now;
+		req->queued_until = now + req->conf->c->gatewayd.queue_timeout;
+		return true;
+	case GW_BLAME_UNSEEN:
+		if (now >= req->queued_until)
+			return false;
+		req->again_at = req->unseen++ == 0 ? now : now + GW_UNSEEN_MS;
+		return true;
+	default:
+		return false;
+	}
+}
+
 void
-gw_attempt_failed(struct gw_req *req, int err, bool retryable, const struct wire_end *end)
+gw_attempt_failed(struct gw_req *req, int err, enum gw_blame blame, const struct wire_end *end)
 {
 	char param[DL_PARAM_MAX], message[DL_MESSAGE_MAX];
-	bool again = retryable && !req->content && req->http != NULL && !req->t->draining &&
-	    req->attempt <= (uint64_t)req->conf->c->gatewayd.retries && gw_retry_allowed(true, tf_mono_ms());
-	uint64_t retry_after = end ? end->retry_after_s : 0;
+	uint64_t now = tf_mono_ms(), retry_after = end ? end->retry_after_s : 0;
+	bool again = gw_attempt_again(req, blame, now);
 
+	if (!again && req->http != NULL && !req->begun)
+		req->status = (unsigned)tf_err_row(err)->http; /* it is in the record */
 	/* an attempt that gave content before it failed is charged for what it gave */
 	gw_settle(req, req->content ? WIRE_OUTCOME_PARTIAL : WIRE_OUTCOME_FAILED, end, err, again);
 	if (again) {
 		tf_log(TF_INFO, "attempt", &req->id, "failed, trying another attempt=%u code=%s", req->attempt,
 		    tf_err_row(err)->code);
 		tf_metric_add(TF_M_GW_RETRIES, 1);
-		gw_attempt_start(req);
+		gw_attempt_begin(req, now);
 		return;
 	}
-	if (req->state == GW_S_ORPHAN || req->http == NULL) {
+	gw_req_body_drop(req);
+	if (req->http == NULL) {
 		gw_req_to(req, GW_S_DONE);
 		return;
 	}
@@ -177,7 +218,7 @@ gw_attempt_failed(struct gw_req *req, int err, bool retryable, const struct wire
 static bool
 gw_attempt_is(const struct gw_req *req, const struct wire_frame *f)
 {
-	return req != NULL && req->attempt == f->attempt;
+	return req != NULL && req->running && req->attempt == f->attempt;
 }
 
 void
@@ -193,13 +234,13 @@ gw_attempt_reject(struct gw_thread *t, const struct wire_frame *f, const struct 
 	snprintf(code, sizeof code, TF_SPAN_FMT, TF_SPAN_ARG(m->code));
 	row = tf_err_by_code(code);
 	req->routed = false;
-	gw_attempt_failed(req, row ? row->err : TF_E_MODEL_UNAVAILABLE, m->lost != 0, &end);
+	gw_attempt_failed(req, row ? row->err : TF_E_MODEL_UNAVAILABLE, m->lost ? GW_BLAME_UNSEEN : GW_BLAME_FINAL, &end);
 }
 
-static void
-gw_stray(struct wire_peer *p, const struct wire_frame *f)
+void
+gw_attempt_stray(struct wire_peer *p, const struct wire_frame *f)
 {
-	struct wire_cancel m = { .reason = WIRE_CANCEL_CLIENT_GONE };
+	struct wire_cancel m = { .reason = WIRE_CANCEL_UNKNOWN };
 
 	(void)wire_send_cancel(p, &f->id, f->attempt, &m, (struct tf_span){ 0 });
 }
@@ -211,7 +252,7 @@ gw_attempt_accept(struct gw_thread *t, struct wire_peer *p, const struct wire_fr
 	uint64_t now = tf_mono_ms();
 
 	if (!gw_attempt_is(req, f) || req->state != GW_S_QUEUED) {
-		gw_stray(p, f);
+		gw_attempt_stray(p, f);
 		return;
 	}
 	/* whoever knows the secret was given the job; it must also be who the link says it is */
@@ -221,9 +262,10 @@ gw_attempt_accept(struct gw_thread *t, struct wire_peer *p, const struct wire_fr
 		return;
 	}
 	req->worker = p;
+	req->routed = false;
 	req->worker_name = tf_span_dup(m->worker);
 	req->first_until = now + req->conf->c->gatewayd.first_timeout + GW_SLACK_MS;
-	req->wrote_at = now;
+	req->event_at = now;
 	gw_req_to(req, GW_S_ACCEPTED);
 	free(req->scan);
 	req->scan = NULL;
@@ -252,7 +294,7 @@ gw_attempt_pull(struct gw_thread *t, struct wire_peer *p, const struct wire_fram
 	struct gw_req *req = gw_req_find(t, f->id);
 
 	if (!gw_attempt_is(req, f) || req->worker != p) {
-		gw_stray(p, f);
+		gw_attempt_stray(p, f);
 		return;
 	}
 	if (wire_tx_credit(&req->tx, m->limit))
@@ -271,23 +313,18 @@ gw_attempt_router_down(struct gw_thread *t)
 			continue;
 		/* not accepted: it goes again as the next attempt; the list grows at its end only, with unrouted ones */
 		req->routed = false;
-		gw_attempt_failed(req, TF_E_OVERLOADED, true, NULL);
+		gw_attempt_failed(req, TF_E_OVERLOADED, GW_BLAME_UNSEEN, NULL);
 	}
 }
 
 void
 gw_attempt_router_up(struct gw_thread *t)
 {
-	struct wire_peer *router = wire_dial_peer(t->router);
 	uint64_t now = tf_mono_ms();
 	struct tf_node *e, *tmp;
 
-	TF_LIST_EACH(&t->state[GW_S_QUEUED], e, tmp) {
-		struct gw_req *req = TF_CONTAINER(e, struct gw_req, node);
-
-		if (!req->routed && router != NULL && gw_dispatch_send(req, router, now) != 0)
-			return;
-	}
+	TF_LIST_EACH(&t->state[GW_S_QUEUED], e, tmp)
+		gw_dispatch_try(TF_CONTAINER(e, struct gw_req, node), now);
 }
 
 void
@@ -304,12 +341,36 @@ gw_attempt_worker_down(struct gw_thread *t, struct wire_peer *p)
 			if (req->worker != p)
 				continue;
 			req->worker = NULL;
-			gw_attempt_failed(req, TF_E_UPSTREAM_ERROR, true, NULL);
+			gw_attempt_failed(req, req->http ? TF_E_UPSTREAM_ERROR : TF_E_CLIENT_CLOSED, GW_BLAME_UPSTREAM, NULL);
 		}
 	}
 }
 
 /* ---- deadlines ------------------------------------------------------------------------------- */
+
+static void
+gw_tick_queued(struct gw_req *req, uint64_t now)
+{
+	/* routerd refuses in time; this is for a routerd that is away or lost our job */
+	if (now < req->queued_until + (req->routed ? GW_SLACK_MS : 0)) {
+		gw_dispatch_try(req, now);
+		return;
+	}
+	gw_attempt_cancel(req, WIRE_CANCEL_TIMEOUT);
+	gw_attempt_failed(req, req->routed ? TF_E_OVERLOADED : TF_E_MODEL_UNAVAILABLE, GW_BLAME_FINAL, NULL);
+}
+
+static void
+gw_tick_running(struct gw_req *req, uint64_t now)
+{
+	/* without credit the worker may not send: it is the client that is slow, and has a deadline of its own */
+	if (req->content && req->rx.next >= req->rx.limit)
+		req->idle_until = now + req->conf->c->gatewayd.stream_idle_timeout + GW_SLACK_MS;
+	if (now < (req->content ? req->idle_until : req->first_until))
+		return;
+	gw_attempt_cancel(req, WIRE_CANCEL_TIMEOUT);
+	gw_attempt_failed(req, TF_E_UPSTREAM_TIMEOUT, GW_BLAME_FINAL, NULL);
+}
 
 static void
 gw_tick_orphan(struct gw_req *req, uint64_t now)
@@ -327,18 +388,11 @@ gw_attempt_tick(struct gw_req *req, uint64_t now)
 		gw_cancel_send(req);
 	switch (req->state) {
 	case GW_S_QUEUED:
-		/* routerd refuses in time; this is for a routerd that is away or lost our job */
-		if (now < req->queued_until + (req->routed ? GW_SLACK_MS : 0))
-			break;
-		gw_attempt_cancel(req, WIRE_CANCEL_TIMEOUT);
-		gw_attempt_failed(req, req->routed ? TF_E_OVERLOADED : TF_E_MODEL_UNAVAILABLE, false, NULL);
+		gw_tick_queued(req, now);
 		break;
 	case GW_S_ACCEPTED:
 	case GW_S_STREAM:
-		if (now < (req->content ? req->idle_until : req->first_until))
-			break;
-		gw_attempt_cancel(req, WIRE_CANCEL_TIMEOUT);
-		gw_attempt_failed(req, TF_E_UPSTREAM_TIMEOUT, false, NULL);
+		gw_tick_running(req, now);
 		break;
 	case GW_S_ORPHAN:
 		gw_tick_orphan(req, now);

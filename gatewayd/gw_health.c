@@ -37,7 +37,7 @@ int
 gw_op_ready(struct gw_req *req)
 {
 	struct gw_thread *t = req->t;
-	bool billing = gw_thread_billing_fresh(t), router = wire_dial_peer(t->router) != NULL;
+	bool billing = gw_thread_billing_fresh(t), router = gw_router(t) != NULL;
 	bool model = t->conf->c->model_n == 0 || gw_models_any_live(t);
 	bool ready = billing && router && model && !t->draining;
 	struct tf_buf out = { 0 };

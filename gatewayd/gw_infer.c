@@ -14,6 +14,7 @@
 /* Tokens a template adds at most for each message, tool and piece of media, beside its text. */
 #define GW_TOKENS_MESSAGE 16
 #define GW_TOKENS_MEDIA 4096
+#define GW_SMALL_PART 16 /* of the minute's tokens: one request may reserve that without having asked */
 
 static int
 gw_infer_media_type(const struct http_req *http)
@@ -127,23 +128,41 @@ gw_infer_count(struct gw_req *req)
 	tf_buf_free(&out);
 }
 
+/*
+ * Output tokens to reserve for one answer: what was asked for, at most what the model can; without a
+ * wish all it can when that is a small part of the minute, else a piece that grows while it streams.
+ */
+static uint64_t
+gw_infer_cap(const struct gw_req *req, uint64_t prompt)
+{
+	const struct conf_model *m = req->model;
+	uint64_t most = (uint64_t)(m->max_output ? m->max_output : m->context), asked = req->head->max_output;
+
+	if (asked != 0)
+		return most != 0 && asked > most ? most : asked;
+	if (most != 0 && prompt + most * req->head->n <= req->key->tpm / GW_SMALL_PART)
+		return most;
+	return GW_TRANCHE;
+}
+
 /* Upper bounds of what the call can cost in tokens: every byte of text may be a token. */
 static void
 gw_infer_need(struct gw_req *req)
 {
 	const struct dl_head *h = req->head;
-	uint64_t cap = h->max_output ? h->max_output * h->n : GW_TRANCHE * h->n;
-	uint64_t tpm = req->key->tpm;
+	uint64_t tpm = req->key->tpm, cap;
 
 	req->need_prompt = h->prompt_bytes + (uint64_t)req->model->prompt_overhead +
 	    GW_TOKENS_MESSAGE * ((uint64_t)h->messages + h->tools) +
 	    GW_TOKENS_MEDIA * ((uint64_t)h->images + h->audios + h->files);
+	cap = gw_infer_cap(req, req->need_prompt) * h->n;
 	/* a cap that the plan's minute cannot hold is reserved piece by piece, like none */
 	if (tpm != 0 && req->need_prompt + cap > tpm)
-		cap = GW_TRANCHE * h->n < cap ? GW_TRANCHE * h->n : cap;
+		cap = (uint64_t)GW_TRANCHE * h->n < cap ? (uint64_t)GW_TRANCHE * h->n : cap;
 	if (tpm != 0 && req->need_prompt + cap > tpm && req->need_prompt < tpm)
 		cap = tpm - req->need_prompt;
 	req->need_output = cap;
+	req->most_output = h->max_output ? gw_infer_cap(req, 0) * h->n : UINT64_MAX;
 }
 
 static void
@@ -181,8 +200,7 @@ gw_infer_body(struct gw_req *req, bool whole)
 		return;
 	}
 	if (!whole) {
-		if (http_server_body_bytes(req->t->server[0]) + http_server_body_bytes(req->t->server[1]) >
-		    req->conf->c->gatewayd.body_memory)
+		if (!gw_body_may_read(req))
 			http_req_pause(req->http); /* the tick lets it go on */
 		return;
 	}
@@ -192,7 +210,7 @@ gw_infer_body(struct gw_req *req, bool whole)
 		return;
 	}
 	*req->head = req->scan->head;
-	req->body = http_req_take_body(req->http, &req->body_len);
+	gw_req_body_take(req);
 	gw_infer_go(req);
 }
 

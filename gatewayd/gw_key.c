@@ -37,7 +37,10 @@ gw_key_free(struct gw_thread *t, struct gw_key *k)
 	tf_list_remove(&t->keys_lru, &k->lru);
 	if (tf_node_linked(&k->busy))
 		tf_list_remove(&t->keys_busy, &k->busy);
+	if (k->granting)
+		tf_map_del(&t->asks, tf_id_span(&k->grant_id));
 	gw_admit_key_free(k);
+	gw_space_put(t, &k->space);
 	gw_key_clear(k);
 	free(k);
 }
@@ -86,7 +89,6 @@ gw_key_new(struct gw_thread *t, const uint8_t digest[static TF_SHA256])
 		return NULL;
 	memcpy(k->digest, digest, TF_SHA256);
 	k->state = GW_KEY_STALE;
-	k->budget = UINT64_MAX;
 	tf_list_init(&k->waiting);
 	tf_list_init(&k->admitting);
 	tf_list_init(&k->grants);
@@ -101,7 +103,7 @@ gw_key_new(struct gw_thread *t, const uint8_t digest[static TF_SHA256])
 static int
 gw_key_ask(struct gw_thread *t, struct gw_key *k)
 {
-	struct wire_peer *p = wire_dial_peer(t->billing);
+	struct wire_peer *p = gw_billing(t);
 	struct wire_key_ask ask = { .digest = tf_span(k->digest, sizeof k->digest) };
 
 	if (p == NULL)
@@ -163,11 +165,22 @@ gw_key_imported_ok(uint64_t now)
 static int
 gw_key_wait(struct gw_req *req, struct gw_key *k)
 {
+	/* a silence is behind us: whatever we knew must be asked again before it is believed */
+	if (k->state != GW_KEY_ASKED)
+		k->state = GW_KEY_STALE;
 	tf_list_append(&k->waiting, &req->wait);
 	gw_key_busy(req->t, k);
 	req->wait_since = tf_mono_ms();
 	gw_req_to(req, GW_S_AUTH);
 	return TF_E_AGAIN;
+}
+
+/* billingd is away: does the operator let this key go on all the same? Not when it may have been changed. */
+static bool
+gw_key_unmetered(const struct gw_conf *conf, const struct gw_key *k, uint64_t now)
+{
+	return conf->c->gatewayd.serve_unmetered && k->state != GW_KEY_REFUSED && k->space != NULL && k->plan != NULL &&
+	    !k->changed && k->until > now;
 }
 
 int
@@ -187,7 +200,7 @@ gw_key_auth(struct gw_req *req)
 	k = tf_map_get(&t->keys, tf_span(digest, sizeof digest));
 	if (k == NULL) {
 		if (kind == TF_APIKEY_IMPORTED && !gw_key_imported_ok(now))
-			return TF_E_UNAUTHORIZED;
+			return TF_E_OVERLOADED; /* it may be good: not a final answer */
 		k = gw_key_new(t, digest);
 		if (k == NULL)
 			return TF_E_OVERLOADED;
@@ -197,7 +210,7 @@ gw_key_auth(struct gw_req *req)
 	tf_list_remove(&t->keys_lru, &k->lru);
 	tf_list_append(&t->keys_lru, &k->lru);
 	fresh = gw_thread_billing_fresh(t);
-	if (!fresh && k->state == GW_KEY_KNOWN && k->until > now && req->conf->c->gatewayd.serve_unmetered)
+	if (!fresh && gw_key_unmetered(req->conf, k, now))
 		return 0;
 	if (k->state == GW_KEY_KNOWN && k->until <= now)
 		k->state = GW_KEY_STALE;
@@ -242,20 +255,24 @@ gw_key_models(struct gw_key *k, struct wire_rep rep)
 }
 
 static int
-gw_key_learn(struct gw_key *k, const struct wire_key *m, uint64_t now)
+gw_key_learn(struct gw_thread *t, struct gw_key *k, const struct wire_key *m, uint64_t now)
 {
 	if (m->key.n != sizeof k->id || m->workspace.n != sizeof k->workspace)
 		return TF_E_PROTO;
 	gw_key_clear(k);
 	memcpy(k->id, m->key.p, sizeof k->id);
-	memcpy(k->workspace, m->workspace.p, sizeof k->workspace);
+	if (k->space == NULL || memcmp(k->workspace, m->workspace.p, sizeof k->workspace) != 0) {
+		gw_space_put(t, &k->space);
+		memcpy(k->workspace, m->workspace.p, sizeof k->workspace);
+		k->space = gw_space_get(t, k->workspace);
+	}
 	k->name = tf_span_dup(m->key_name);
 	k->workspace_name = tf_span_dup(m->workspace_name);
 	k->plan = tf_span_dup(m->plan);
 	k->rpm = m->rpm;
 	k->tpm = m->tpm;
 	k->until = wire_has(m, KEY, expires_ms) ? now + m->expires_ms : UINT64_MAX;
-	if (k->name == NULL || k->workspace_name == NULL || k->plan == NULL)
+	if (k->name == NULL || k->workspace_name == NULL || k->plan == NULL || k->space == NULL)
 		return TF_E_NOMEM;
 	return gw_key_models(k, m->model);
 }
@@ -263,12 +280,13 @@ gw_key_learn(struct gw_key *k, const struct wire_key *m, uint64_t now)
 void
 gw_key_answer(struct gw_thread *t, const struct wire_frame *f, const struct wire_key *m)
 {
-	struct gw_key *k = tf_map_del(&t->asks, tf_id_span(&f->id));
+	struct gw_key *k = tf_map_get(&t->asks, tf_id_span(&f->id));
 	uint64_t now = tf_mono_ms();
 	int err = 0;
 
-	if (k == NULL || k->state != GW_KEY_ASKED)
+	if (k == NULL || k->state != GW_KEY_ASKED || !tf_id_eq(k->ask, f->id))
 		return;
+	tf_map_del(&t->asks, tf_id_span(&f->id));
 	t->asked--;
 	/* an answer from before a change we know of proves nothing: ask again */
 	if (m->change < t->key_change) {
@@ -278,10 +296,11 @@ gw_key_answer(struct gw_thread *t, const struct wire_frame *f, const struct wire
 		return;
 	}
 	if (m->status == WIRE_KEY_ACTIVE)
-		err = gw_key_learn(k, m, now);
+		err = gw_key_learn(t, k, m, now);
 	else
 		err = TF_E_UNAUTHORIZED;
 	k->state = err == 0 ? GW_KEY_KNOWN : GW_KEY_REFUSED;
+	k->changed = false;
 	if (err != 0)
 		k->until = now + GW_REFUSED_MS;
 	if (err < 0)
@@ -301,19 +320,28 @@ gw_key_hit(const struct gw_key *k, const struct wire_key_change *m)
 	    (m->workspace.n == sizeof k->workspace && memcmp(m->workspace.p, k->workspace, sizeof k->workspace) == 0);
 }
 
+static void
+gw_key_distrust(struct gw_key *k, bool changed)
+{
+	if (changed)
+		k->changed = true;
+	if (k->state != GW_KEY_ASKED)
+		k->state = GW_KEY_STALE;
+}
+
 void
 gw_key_changed(struct gw_thread *t, const struct wire_key_change *m)
 {
 	struct tf_node *e, *tmp;
 
 	if (m->change > t->key_change + 1) {
-		gw_key_distrust_all(t);
+		gw_key_distrust_all(t, true);
 	} else {
 		TF_LIST_EACH(&t->keys_lru, e, tmp) {
 			struct gw_key *k = TF_CONTAINER(e, struct gw_key, lru);
 
-			if (k->state != GW_KEY_ASKED && gw_key_hit(k, m))
-				k->state = GW_KEY_STALE;
+			if (gw_key_hit(k, m))
+				gw_key_distrust(k, true);
 		}
 	}
 	if (m->change > t->key_change)
@@ -321,16 +349,12 @@ gw_key_changed(struct gw_thread *t, const struct wire_key_change *m)
 }
 
 void
-gw_key_distrust_all(struct gw_thread *t)
+gw_key_distrust_all(struct gw_thread *t, bool changed)
 {
 	struct tf_node *e, *tmp;
 
-	TF_LIST_EACH(&t->keys_lru, e, tmp) {
-		struct gw_key *k = TF_CONTAINER(e, struct gw_key, lru);
-
-		if (k->state != GW_KEY_ASKED)
-			k->state = GW_KEY_STALE;
-	}
+	TF_LIST_EACH(&t->keys_lru, e, tmp)
+		gw_key_distrust(TF_CONTAINER(e, struct gw_key, lru), changed);
 }
 
 /* Questions that were under way when the link broke will never be answered. */
@@ -356,7 +380,7 @@ gw_key_link_up(struct gw_thread *t)
 	struct tf_node *e, *tmp;
 
 	gw_key_forget_asks(t);
-	gw_key_distrust_all(t);
+	gw_key_distrust_all(t, false);
 	TF_LIST_EACH(&t->keys_lru, e, tmp) {
 		struct gw_key *k = TF_CONTAINER(e, struct gw_key, lru);
 
@@ -392,24 +416,28 @@ gw_key_may(const struct gw_key *k, const char *model_id)
 void
 gw_key_tick(struct gw_thread *t, uint64_t now)
 {
-	struct wire_peer *p = wire_dial_peer(t->billing);
+	struct wire_peer *p = gw_billing(t);
 	struct tf_node *e, *tmp;
 
 	/* a heartbeat names a change that never reached us */
 	if (p != NULL && p->key_change > t->key_change) {
 		t->key_change = p->key_change;
-		gw_key_distrust_all(t);
+		gw_key_distrust_all(t, true);
 	}
 	TF_LIST_EACH(&t->keys_busy, e, tmp) {
 		struct gw_key *k = TF_CONTAINER(e, struct gw_key, busy);
 
-		if (k->state == GW_KEY_ASKED && now - k->asked > GW_WAIT_MS / 3) {
+		if (k->state == GW_KEY_ASKED && now - k->asked > GW_ASK_MS) {
 			if (tf_map_del(&t->asks, tf_id_span(&k->ask)) != NULL)
 				t->asked--;
 			k->state = GW_KEY_STALE;
 		}
-		if (k->state == GW_KEY_STALE && k->waiting.n > 0 && gw_thread_billing_fresh(t))
-			(void)gw_key_ask(t, k);
+		if (k->state == GW_KEY_STALE && k->waiting.n > 0) {
+			if (gw_thread_billing_fresh(t))
+				(void)gw_key_ask(t, k);
+			else if (gw_key_unmetered(t->conf, k, now))
+				gw_key_wake(k, 0);
+		}
 		if (k->grants.n > 0 || k->admitting.n > 0 || k->granting)
 			gw_admit_key_tick(t, k, now);
 		if (gw_key_idle(k))
@@ -434,4 +462,5 @@ gw_keys_free(struct gw_thread *t)
 		gw_key_free(t, TF_CONTAINER(e, struct gw_key, lru));
 	tf_map_free(&t->keys);
 	tf_map_free(&t->asks);
+	tf_map_free(&t->spaces);
 }

@@ -28,6 +28,8 @@ struct gw_listener {
 	struct gw *gw;
 	int fd;
 	bool tls;
+	bool watched; /* watch and again are in use */
+	bool resting; /* full or out of descriptors: it was said once */
 	char *unlink_path; /* of a UNIX socket that we made */
 	struct ev_fd watch;
 	struct ev_timer again;
@@ -43,38 +45,51 @@ gw_accepted(struct gw_listener *l, int fd, const struct sockaddr *sa, socklen_t 
 		close(fd);
 		return;
 	}
-	tf_metric_set(TF_M_GW_CONNECTIONS, atomic_fetch_add(&gw->conns, 1) + 1);
+	atomic_fetch_add(&gw->conns, 1);
+	tf_metric_add(TF_M_GW_CONNECTIONS, 1);
 	gw_threads_give(gw, fd, l->tls, sa, len);
 }
 
-static void
-gw_listen_ready(struct ev_fd *f, int what, void *arg)
+/* Takes what is queued, so many at once: 0, or why it must rest. */
+static int
+gw_listen_accept(struct gw_listener *l)
 {
-	struct gw_listener *l = arg;
-
-	(void)f;
-	(void)what;
 	for (int i = 0; i < GW_ACCEPTS; i++) {
 		struct sockaddr_storage ss;
 		socklen_t len = sizeof ss;
 		int fd;
 
 		if (atomic_load(&l->gw->conns) >= (unsigned)l->gw->conf->c->gatewayd.connections_max)
-			break;
+			return TF_E_FULL;
 		memset(&ss, 0, sizeof ss);
 		fd = accept4(l->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd >= 0) {
+		if (fd >= 0)
 			gw_accepted(l, fd, (struct sockaddr *)&ss, len);
-			continue;
-		}
-		if (errno == EAGAIN || errno == EWOULDBLOCK)
-			return;
-		if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO)
-			continue;
-		tf_log(TF_WARN, "listen", NULL, "cannot accept errno=%d", errno);
-		break;
+		else if (errno == EAGAIN || errno == EWOULDBLOCK)
+			break;
+		else if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO)
+			return TF_E_IO;
 	}
-	/* full, out of descriptors, or enough for one turn: come back in a while */
+	if (l->resting)
+		tf_log(TF_INFO, "listen", NULL, "accepts connections again fd=%d", l->fd);
+	l->resting = false;
+	return 0;
+}
+
+static void
+gw_listen_ready(struct ev_fd *f, int what, void *arg)
+{
+	struct gw_listener *l = arg;
+	int rc = gw_listen_accept(l);
+
+	(void)f;
+	(void)what;
+	if (rc == 0)
+		return; /* the socket stays readable when there are more */
+	if (!l->resting)
+		tf_log(TF_WARN, "listen", NULL, "connections have to wait reason=%s errno=%d",
+		    rc == TF_E_FULL ? "connections-max" : "accept", rc == TF_E_FULL ? 0 : errno);
+	l->resting = true;
 	(void)ev_fd_watch(&l->watch, 0);
 	ev_timer_set(&l->again, GW_ACCEPT_PAUSE_MS);
 }
@@ -93,8 +108,10 @@ gw_listen_add(struct gw *gw, int fd, bool tls, const char *unlink_path)
 	struct gw_listener *v = realloc(gw->listeners, (gw->nlisteners + 1) * sizeof *v);
 	int one = 1;
 
-	if (v == NULL)
+	if (v == NULL) {
+		close(fd);
 		return TF_E_NOMEM;
+	}
 	gw->listeners = v;
 	v[gw->nlisteners] = (struct gw_listener){ .gw = gw, .fd = fd, .tls = tls };
 	if (unlink_path != NULL)
@@ -109,6 +126,7 @@ static int
 gw_listen_unix(struct gw *gw, const struct conf_addr *a, bool tls)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct stat st;
 	int fd;
 
 	if (strlen(a->unix_path) >= sizeof sun.sun_path) {
@@ -119,7 +137,8 @@ gw_listen_unix(struct gw *gw, const struct conf_addr *a, bool tls)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return TF_E_IO;
-	(void)unlink(a->unix_path);
+	if (lstat(a->unix_path, &st) == 0 && S_ISSOCK(st.st_mode))
+		(void)unlink(a->unix_path); /* what a killed one left; anything else is in the way and stays */
 	if (bind(fd, (struct sockaddr *)&sun, sizeof sun) != 0 || chmod(a->unix_path, 0660) != 0 ||
 	    listen(fd, GW_BACKLOG) != 0) {
 		tf_log(TF_ERROR, "listen", NULL, "cannot listen address=%s errno=%d (%s)", a->text, errno, strerror(errno));
@@ -204,18 +223,23 @@ gw_listen_start(struct gw *gw)
 		/* the array has its final place now */
 		ev_fd_init(&l->watch, gw->loop, l->fd, gw_listen_ready, l);
 		ev_timer_init(&l->again, gw->loop, gw_listen_again, l);
+		l->watched = true;
 		rc = ev_fd_watch(&l->watch, EV_FD_READ);
 	}
 	return rc;
 }
 
 void
-gw_listen_stop(struct gw *gw)
+gw_listen_stop(struct gw *gw, bool accept_rest)
 {
 	for (size_t i = 0; i < gw->nlisteners; i++) {
 		struct gw_listener *l = &gw->listeners[i];
 
-		(void)ev_fd_watch(&l->watch, 0);
+		/* who is in the queue was let in by the kernel: he gets an answer, not a reset */
+		if (accept_rest)
+			(void)gw_listen_accept(l);
+		if (l->watched)
+			(void)ev_fd_watch(&l->watch, 0);
 		ev_timer_del(&l->again);
 		close(l->fd);
 		if (l->unlink_path != NULL)

@@ -45,7 +45,7 @@ gw_query_args(struct tf_span query, struct tf_buf *out)
 static int
 gw_query_send(struct gw_req *req)
 {
-	struct wire_peer *p = wire_dial_peer(req->t->billing);
+	struct wire_peer *p = gw_billing(req->t);
 	struct tf_buf args = { 0 };
 	struct wire_query m = { .name = TF_SPAN("usage"), .workspace = tf_span(req->key->workspace, 16) };
 	int rc = 0;

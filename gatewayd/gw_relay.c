@@ -12,13 +12,14 @@
 #include "gatewayd/gw.h"
 
 #define GW_CREDIT_REPEAT_MS 1000
+#define GW_QUEUED_SILENT_MS 45000 /* proxies in between cut idle connections after a minute */
 
 static struct gw_req *
 gw_relay_find(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f)
 {
 	struct gw_req *req = gw_req_find(t, f->id);
 
-	if (req == NULL || req->attempt != f->attempt || req->worker != p)
+	if (req == NULL || !req->running || req->attempt != f->attempt || req->worker != p)
 		return NULL;
 	return req;
 }
@@ -35,13 +36,14 @@ gw_relay_begin(struct gw_req *req, struct tf_span type, int64_t length)
 		http_fields_add(&f, "cache-control", "no-cache");
 		http_fields_add(&f, "x-accel-buffering", "no");
 	} else {
-		http_fields_add_str(&f, "content-type",
-		    type.n ? (struct tf_span){ type.p, type.n } : TF_SPAN("application/json"));
+		http_fields_add_str(&f, "content-type", type.n ? type : TF_SPAN("application/json"));
 	}
 	if (req->dropped != NULL)
 		http_fields_add(&f, "x-tf-dropped", req->dropped);
 	req->begun = true;
-	req->status = 200;
+	if (length != HTTP_STREAM)
+		req->answer_len = (uint64_t)length;
+	gw_req_note(req, 200);
 	return http_respond_begin(req->http, 200, &f, length);
 }
 
@@ -52,8 +54,7 @@ gw_relay_first(struct gw_req *req, uint64_t now)
 	req->first_us = (now - req->began) * 1000;
 	tf_metric_observe(TF_M_GW_TTFT_SECONDS, req->first_us * 1000);
 	/* no other attempt from here: the body is of no use any more */
-	free(req->body);
-	req->body = NULL;
+	gw_req_body_drop(req);
 	gw_req_to(req, GW_S_STREAM);
 }
 
@@ -75,8 +76,26 @@ gw_relay_void(struct gw_req *req, const char *why)
 {
 	tf_log(TF_WARN, "relay", &req->id, "attempt void reason=%s worker=%s", tf_log_q(tf_cspan(why)),
 	    req->worker_name ? req->worker_name : "-");
-	gw_attempt_cancel(req, WIRE_CANCEL_RETRY);
-	gw_attempt_failed(req, TF_E_UPSTREAM_ERROR, true, NULL);
+	gw_attempt_cancel(req, WIRE_CANCEL_PROTOCOL);
+	gw_attempt_failed(req, TF_E_UPSTREAM_ERROR, GW_BLAME_UPSTREAM, NULL);
+}
+
+static int
+gw_relay_bytes(struct gw_req *req, const struct wire_event *m, struct tf_span bytes, uint64_t now)
+{
+	if (!req->begun) {
+		if (m->dropped.n > 0)
+			req->dropped = tf_span_dup(m->dropped);
+		if (gw_relay_begin(req, m->content_type,
+		    req->head->stream || !wire_has(m, EVENT, length) ? HTTP_STREAM : (int64_t)m->length) != 0)
+			return TF_E_CLOSED;
+	}
+	if (!req->content)
+		gw_relay_first(req, now);
+	req->boundary = (m->flags & WIRE_EV_BOUNDARY) != 0;
+	req->wrote_at = now;
+	tf_metric_add(TF_M_GW_BYTES_OUT, bytes.n);
+	return http_respond_write(req->http, bytes.p, bytes.n);
 }
 
 void
@@ -86,37 +105,25 @@ gw_relay_event(struct gw_thread *t, struct wire_peer *p, const struct wire_frame
 	uint64_t now;
 
 	if (req == NULL) {
-		struct wire_cancel c = { .reason = WIRE_CANCEL_CLIENT_GONE };
-
-		(void)wire_send_cancel(p, &f->id, f->attempt, &c, (struct tf_span){ 0 });
+		gw_attempt_stray(p, f);
+		return;
+	}
+	if (req->state != GW_S_ACCEPTED && req->state != GW_S_STREAM) {
+		if (m->out_tokens > req->out_tokens)
+			req->out_tokens = m->out_tokens; /* an orphan: only the account is of interest */
+		return;
+	}
+	if (wire_rx_data(&req->rx, m->offset, f->payload.n) != 0 || m->length > INT64_MAX) {
+		gw_relay_void(req, "a gap in its answer, or more than its credit");
 		return;
 	}
 	if (m->out_tokens > req->out_tokens)
 		req->out_tokens = m->out_tokens;
-	if (req->state != GW_S_ACCEPTED && req->state != GW_S_STREAM)
-		return; /* an orphan: only the account is of interest */
-	if (wire_rx_data(&req->rx, m->offset, f->payload.n) != 0) {
-		gw_relay_void(req, "a gap in its answer, or more than its credit");
-		return;
-	}
 	now = tf_mono_ms();
+	req->event_at = now;
 	req->idle_until = now + req->conf->c->gatewayd.stream_idle_timeout + GW_SLACK_MS;
-	if (f->payload.n == 0)
-		return;
-	if (!req->begun) {
-		if (m->dropped.n > 0)
-			req->dropped = tf_span_dup(m->dropped);
-		if (gw_relay_begin(req, m->content_type,
-		    req->head->stream || !wire_has(m, EVENT, length) ? HTTP_STREAM : (int64_t)m->length) != 0)
-			return; /* on_abort follows */
-	}
-	if (!req->content)
-		gw_relay_first(req, now);
-	req->boundary = (m->flags & WIRE_EV_BOUNDARY) != 0;
-	req->wrote_at = now;
-	tf_metric_add(TF_M_GW_BYTES_OUT, f->payload.n);
-	if (http_respond_write(req->http, f->payload.p, f->payload.n) != 0)
-		return;
+	if (f->payload.n > 0 && gw_relay_bytes(req, m, f->payload, now) != 0)
+		return; /* on_abort follows */
 	gw_relay_credit(req, http_req_pending(req->http), false, now);
 	gw_admit_extend(req);
 }
@@ -124,15 +131,31 @@ gw_relay_event(struct gw_thread *t, struct wire_peer *p, const struct wire_frame
 static void
 gw_relay_served(struct gw_req *req, const struct wire_end *m)
 {
-	gw_settle(req, (enum wire_outcome)m->outcome, m, 0, false);
-	if (!req->begun && gw_relay_begin(req, (struct tf_span){ 0 }, 0) != 0)
-		return;
-	if (http_respond_end(req->http) == 0) {
-		const char *labels[2] = { req->route->name, "200" };
-
-		tf_metric_add_l(TF_M_GW_REQUESTS, 1, labels);
+	gw_settle(req, WIRE_OUTCOME_SERVED, m, 0, false);
+	if (http_respond_end(req->http) == 0)
 		gw_req_replied(req);
-	}
+	else
+		gw_req_to(req, GW_S_REPLY); /* on_abort follows */
+}
+
+/* Nobody waits for the answer any more: what was generated is charged, whole if it was whole. */
+static void
+gw_relay_orphan_end(struct gw_req *req, const struct wire_end *m)
+{
+	enum wire_outcome outcome = m->outcome == WIRE_OUTCOME_SERVED || m->outcome == WIRE_OUTCOME_PARTIAL
+	    ? (enum wire_outcome)m->outcome
+	    : WIRE_OUTCOME_FAILED;
+
+	gw_settle(req, outcome, m, outcome == WIRE_OUTCOME_SERVED ? 0 : TF_E_CLIENT_CLOSED, false);
+	gw_req_to(req, GW_S_DONE);
+}
+
+/* Is this the end of what arrived, all of it and some of it? */
+static bool
+gw_relay_whole(const struct gw_req *req, const struct wire_end *m)
+{
+	return m->outcome == WIRE_OUTCOME_SERVED && req->content && m->total == req->rx.next &&
+	    (req->answer_len == UINT64_MAX || req->answer_len == m->total);
 }
 
 void
@@ -145,24 +168,18 @@ gw_relay_end(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *
 	(void)wire_send_lazy(p, WIRE_END_ACK, &f->id, f->attempt, &(struct wire_end_ack){ 0 }, (struct tf_span){ 0 });
 	if (req == NULL)
 		return;
-	req->worker = NULL; /* the attempt is over on its side */
 	if (req->state == GW_S_ORPHAN) {
-		gw_settle(req, m->outcome == WIRE_OUTCOME_FAILED ? WIRE_OUTCOME_FAILED : WIRE_OUTCOME_PARTIAL, m,
-		    TF_E_CLIENT_CLOSED, false);
-		gw_req_to(req, GW_S_DONE);
-		return;
-	}
-	if (m->code.n > 0) {
+		gw_relay_orphan_end(req, m);
+	} else if (m->code.n > 0) {
 		snprintf(code, sizeof code, TF_SPAN_FMT, TF_SPAN_ARG(m->code));
 		row = tf_err_by_code(code);
-		gw_attempt_failed(req, row ? row->err : TF_E_UPSTREAM_ERROR, m->retryable != 0, m);
-		return;
+		gw_attempt_failed(req, row ? row->err : TF_E_UPSTREAM_ERROR,
+		    m->retryable ? GW_BLAME_UPSTREAM : GW_BLAME_FINAL, m);
+	} else if (!gw_relay_whole(req, m)) {
+		gw_attempt_failed(req, TF_E_UPSTREAM_ERROR, GW_BLAME_UPSTREAM, m);
+	} else {
+		gw_relay_served(req, m);
 	}
-	if (m->total != req->rx.next || m->outcome != WIRE_OUTCOME_SERVED) {
-		gw_attempt_failed(req, TF_E_UPSTREAM_ERROR, true, m);
-		return;
-	}
-	gw_relay_served(req, m);
 }
 
 void
@@ -171,20 +188,34 @@ gw_relay_drained(struct gw_req *req, size_t pending)
 	gw_relay_credit(req, pending, false, tf_mono_ms());
 }
 
+/* Silence towards the client: only at an event's end, and the runtime's timers do not see it. */
+static void
+gw_relay_ping(struct gw_req *req, uint64_t now)
+{
+	struct tf_span ping = dl_ping(req->head->surface);
+
+	if (!req->begun && gw_relay_begin(req, (struct tf_span){ 0 }, HTTP_STREAM) != 0)
+		return;
+	req->wrote_at = now;
+	(void)http_respond_write(req->http, ping.p, ping.n);
+}
+
+/* How long a stream may be silent. Before a worker has it a refusal can still be a status of its own. */
+static uint64_t
+gw_relay_silence(const struct gw_req *req)
+{
+	uint64_t ms = req->conf->c->gatewayd.ping_after;
+
+	return req->state == GW_S_QUEUED && !req->begun && ms < GW_QUEUED_SILENT_MS ? GW_QUEUED_SILENT_MS : ms;
+}
+
 void
 gw_relay_tick(struct gw_req *req, uint64_t now)
 {
-	struct tf_span ping;
-
-	/* CREDIT may have been lost with a link that broke for a moment */
-	if (req->rx.limit > req->rx.window && now - req->credit_at >= GW_CREDIT_REPEAT_MS)
+	/* a worker that stands still though it has credit may not know of it */
+	if (req->rx.limit > req->rx.window && now - req->event_at >= GW_CREDIT_REPEAT_MS &&
+	    now - req->credit_at >= GW_CREDIT_REPEAT_MS)
 		gw_relay_credit(req, http_req_pending(req->http), true, now);
-	if (!req->head->stream || !req->boundary || now - req->wrote_at < req->conf->c->gatewayd.ping_after)
-		return;
-	if (!req->begun && gw_relay_begin(req, (struct tf_span){ 0 }, HTTP_STREAM) != 0)
-		return;
-	/* the runtime's timers look at the runtime only: a ping moves nothing but its own clock */
-	req->wrote_at = now;
-	ping = dl_ping(req->head->surface);
-	(void)http_respond_write(req->http, ping.p, ping.n);
+	if (req->head->stream && req->boundary && now - req->wrote_at >= gw_relay_silence(req))
+		gw_relay_ping(req, now);
 }

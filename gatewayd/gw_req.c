@@ -25,14 +25,23 @@ gw_state_name(enum gw_state state)
 	return gw_state_names[state];
 }
 
+/* For the control socket, whose thread reads it; we are the only writer. */
+static void
+gw_req_count(struct gw_thread *t, enum gw_state state)
+{
+	atomic_store_explicit(&t->in_state[state], t->state[state].n, memory_order_relaxed);
+}
+
 void
 gw_req_to(struct gw_req *req, enum gw_state state)
 {
 	struct gw_thread *t = req->t;
 
 	tf_list_remove(&t->state[req->state], &req->node);
+	gw_req_count(t, req->state);
 	req->state = state;
 	tf_list_append(&t->state[state], &req->node);
+	gw_req_count(t, state);
 	if (state == GW_S_DONE)
 		ev_turn_arm(t->loop, &t->reap);
 }
@@ -61,9 +70,11 @@ gw_req_new(struct gw_thread *t, struct http_req *http)
 	req->began = tf_mono_ms();
 	req->began_wall = tf_wall_ns() / 1000000;
 	req->boundary = true;
+	req->answer_len = UINT64_MAX;
 	tf_list_append(&t->state[GW_S_HEAD], &req->node);
+	gw_req_count(t, GW_S_HEAD);
 	http_req_set_data(http, req);
-	tf_metric_set(TF_M_GW_IN_FLIGHT, t->reqs.n);
+	tf_metric_add(TF_M_GW_IN_FLIGHT, 1);
 	return req;
 }
 
@@ -73,16 +84,17 @@ gw_req_free(struct gw_req *req)
 	struct gw_thread *t = req->t;
 
 	tf_map_del(&t->reqs, tf_id_span(&req->id));
-	tf_metric_set(TF_M_GW_IN_FLIGHT, t->reqs.n);
+	tf_metric_add(TF_M_GW_IN_FLIGHT, UINT64_MAX); /* one less */
 	gw_key_drop(req);
+	gw_req_body_drop(req);
 	gw_conf_unref(&req->conf);
 	free(req->rest);
 	free(req->scan);
 	free(req->head);
-	free(req->body);
 	free(req->worker_name);
 	free(req->dropped);
 	tf_list_remove(&t->state[GW_S_DONE], &req->node);
+	gw_req_count(t, GW_S_DONE);
 	free(req);
 }
 
@@ -93,6 +105,40 @@ gw_req_free_list(struct gw_thread *t)
 
 	while ((e = tf_list_first(&t->state[GW_S_DONE])) != NULL)
 		gw_req_free(TF_CONTAINER(e, struct gw_req, node));
+}
+
+/* ---- bodies ------------------------------------------------------------------------------- */
+
+void
+gw_req_body_take(struct gw_req *req)
+{
+	req->body = http_req_take_body(req->http, &req->body_len);
+	if (req->body != NULL)
+		req->t->body_held += req->body_len;
+}
+
+void
+gw_req_body_drop(struct gw_req *req)
+{
+	if (req->body == NULL)
+		return;
+	req->t->body_held -= req->body_len;
+	free(req->body);
+	req->body = NULL;
+}
+
+/*
+ * When the memory for bodies is spent, nobody's socket is read until a body has found its worker; if
+ * all of it is in bodies that are still arriving, the oldest goes on alone, so that one gets through.
+ */
+bool
+gw_body_may_read(const struct gw_req *req)
+{
+	const struct gw_thread *t = req->t;
+	size_t reading = http_server_body_bytes(t->server[0]) + http_server_body_bytes(t->server[1]);
+
+	return t->body_held + reading <= t->conf->c->gatewayd.body_memory ||
+	    (t->body_held == 0 && tf_list_first(&t->state[GW_S_BODY]) == &req->node);
 }
 
 /* ---- answers ------------------------------------------------------------------------------ */
@@ -111,6 +157,29 @@ gw_anthropic_limits(struct http_fields *f, uint64_t limit, uint64_t remaining, i
 		http_fields_add(f, "anthropic-ratelimit-requests-reset", text);
 }
 
+/* A window that has ended, or none yet: the next request opens a full one. */
+static void
+gw_req_limits(const struct gw_req *req, struct http_fields *f)
+{
+	const struct gw_space *s = req->key->space;
+	uint64_t limit = s->limit ? s->limit : req->key->rpm, left = limit;
+	int64_t now = tf_wall_s(), reset = now + 60;
+
+	if (s->reset > now) {
+		left = s->remaining + s->held < limit ? s->remaining + s->held : limit;
+		reset = s->reset;
+	}
+	if (limit != 0) {
+		http_fields_addf(f, "x-ratelimit-limit", "%llu", (unsigned long long)limit);
+		http_fields_addf(f, "x-ratelimit-remaining", "%llu", (unsigned long long)left);
+		http_fields_addf(f, "x-ratelimit-reset", "%lld", (long long)reset);
+		if (req->anthropic)
+			gw_anthropic_limits(f, limit, left, reset);
+	}
+	if (s->budget != UINT64_MAX)
+		http_fields_addf(f, "x-token-budget-remaining", "%llu", (unsigned long long)s->budget);
+}
+
 void
 gw_req_fields(struct gw_req *req, struct http_fields *f)
 {
@@ -121,27 +190,12 @@ gw_req_fields(struct gw_req *req, struct http_fields *f)
 	http_fields_init(f);
 	http_fields_add(f, "x-request-id", id);
 	http_fields_add(f, "request-id", id);
-	if (k == NULL || k->state == GW_KEY_REFUSED || k->plan == NULL)
+	if (k == NULL || k->state == GW_KEY_REFUSED || k->space == NULL || k->plan == NULL)
 		return;
-	if (k->limit != 0 || k->rpm != 0) {
-		int64_t now = tf_wall_s();
-		bool open = k->reset > now;
-		uint64_t limit = k->limit ? k->limit : k->rpm;
-		uint64_t remaining = open ? gw_admit_remaining(k) : limit;
-		int64_t reset = open ? k->reset : now + 60;
-
-		/* a window that has ended, or none yet: the next request opens a full one */
-		http_fields_addf(f, "x-ratelimit-limit", "%llu", (unsigned long long)limit);
-		http_fields_addf(f, "x-ratelimit-remaining", "%llu", (unsigned long long)remaining);
-		http_fields_addf(f, "x-ratelimit-reset", "%lld", (long long)reset);
-		if (req->anthropic)
-			gw_anthropic_limits(f, limit, remaining, reset);
-	}
-	if (k->budget != UINT64_MAX)
-		http_fields_addf(f, "x-token-budget-remaining", "%llu", (unsigned long long)k->budget);
+	gw_req_limits(req, f);
 }
 
-static void
+void
 gw_req_note(struct gw_req *req, int status)
 {
 	char text[8];
@@ -325,6 +379,7 @@ gw_refusal_err(enum http_refusal why)
 	case 408: return TF_E_REQUEST_TIMEOUT;
 	case 413: return TF_E_REQUEST_TOO_LARGE;
 	case 431: return TF_E_HEADERS_TOO_LARGE;
+	case 503: return TF_E_OVERLOADED;
 	case 505: return TF_E_HTTP_VERSION;
 	default: return TF_E_BAD_REQUEST;
 	}
@@ -456,7 +511,8 @@ gw_on_close(struct http_conn *conn, void *arg)
 	if (sa != NULL && len >= sizeof sa->sa_family)
 		gw_addrs_give(t->gw->addrs, sa);
 	atomic_fetch_sub(&t->conns, 1);
-	tf_metric_set(TF_M_GW_CONNECTIONS, atomic_fetch_sub(&t->gw->conns, 1) - 1);
+	atomic_fetch_sub(&t->gw->conns, 1);
+	tf_metric_add(TF_M_GW_CONNECTIONS, UINT64_MAX); /* one less */
 }
 
 const struct http_server_hooks gw_req_hooks = {

@@ -41,47 +41,59 @@ gw_settle_metrics(const struct wire_usage *m)
 		tf_metric_add_l(TF_M_GW_TOKENS, out, completion);
 }
 
+/* Kept until it is acknowledged, and sent now when billingd is there. */
+static void
+gw_settle_send(struct gw_req *req, const struct wire_usage *m)
+{
+	struct gw_thread *t = req->t;
+	struct wire_peer *p = gw_billing(t);
+	struct gw_unsettled *u = calloc(1, sizeof *u);
+
+	if (u == NULL || wire_enc_usage(&u->frame, &req->id, req->attempt, m, (struct tf_span){ 0 }) != 0) {
+		/* without memory for a hundred bytes there is no honest way on */
+		tf_log(TF_ERROR, "settle", &req->id, "no memory for a usage record attempt=%u", req->attempt);
+		abort();
+	}
+	u->seq = m->seq;
+	tf_list_append(&t->unsettled, &u->node);
+	tf_metric_add(TF_M_GW_UNSETTLED, 1);
+	if (p != NULL)
+		(void)wire_send_lazy(p, WIRE_USAGE, &req->id, req->attempt, m, (struct tf_span){ 0 });
+}
+
 void
 gw_settle(struct gw_req *req, enum wire_outcome outcome, const struct wire_end *end, int err, bool keep_reservation)
 {
-	struct gw_thread *t = req->t;
-	struct wire_peer *p = wire_dial_peer(t->billing);
 	struct wire_usage m = {
-		.seq = ++t->seq, .key = tf_span(req->key->id, sizeof req->key->id),
+		.key = tf_span(req->key->id, sizeof req->key->id),
 		.workspace = tf_span(req->key->workspace, sizeof req->key->workspace),
 		.model = tf_cspan(req->model->name), .surface = tf_cspan(req->route->surface),
 		.outcome = outcome, .stream = req->head->stream, .began_ms = (uint64_t)req->began_wall,
 		.ended_ms = (uint64_t)(tf_wall_ns() / 1000000), .window = req->window,
 		.worker = tf_cspan(req->worker_name), .first_us = req->first_us, .status = req->status,
 		.delivered = outcome == WIRE_OUTCOME_SERVED && req->http != NULL,
-		.reserved = keep_reservation ? 0 : gw_admit_settle(req),
 	};
-	struct gw_unsettled *u;
 
+	if (!req->running)
+		return;
+	req->running = false;
+	req->worker = NULL; /* its pointer is good while the attempt runs */
+	m.seq = ++req->t->seq;
+	if (!keep_reservation)
+		m.reserved = gw_admit_settle(req);
 	if (outcome == WIRE_OUTCOME_SERVED || outcome == WIRE_OUTCOME_PARTIAL)
 		gw_settle_usage(req, end, &m);
 	if (err > 0)
 		m.code = tf_cspan(tf_err_row(err)->code);
 	gw_settle_metrics(&m);
-	u = calloc(1, sizeof *u);
-	if (u == NULL || wire_enc_usage(&u->frame, &req->id, req->attempt, &m, (struct tf_span){ 0 }) != 0) {
-		/* without memory for a hundred bytes there is no honest way on */
-		tf_log(TF_ERROR, "settle", &req->id, "no memory for a usage record attempt=%u", req->attempt);
-		abort();
-	}
-	u->seq = m.seq;
-	u->id = req->id;
-	u->attempt = req->attempt;
-	tf_list_append(&t->unsettled, &u->node);
-	tf_metric_set(TF_M_GW_UNSETTLED, t->unsettled.n);
-	if (p != NULL)
-		(void)wire_send_lazy(p, WIRE_USAGE, &req->id, req->attempt, &m, (struct tf_span){ 0 });
+	gw_settle_send(req, &m);
 }
 
 static void
 gw_unsettled_free(struct gw_thread *t, struct gw_unsettled *u)
 {
 	tf_list_remove(&t->unsettled, &u->node);
+	tf_metric_add(TF_M_GW_UNSETTLED, UINT64_MAX); /* one less */
 	tf_buf_free(&u->frame);
 	free(u);
 }
@@ -98,13 +110,12 @@ gw_settle_ack(struct gw_thread *t, const struct wire_usage_ack *m)
 			break;
 		gw_unsettled_free(t, u);
 	}
-	tf_metric_set(TF_M_GW_UNSETTLED, t->unsettled.n);
 }
 
 void
 gw_settle_resend(struct gw_thread *t)
 {
-	struct wire_peer *p = wire_dial_peer(t->billing);
+	struct wire_peer *p = gw_billing(t);
 	struct tf_node *e, *tmp;
 
 	if (p == NULL)

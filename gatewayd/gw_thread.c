@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "common/daemon/daemon.h"
 #include "gatewayd/gw.h"
+
+#define GW_DUMP_MAX 20 /* requests of one state that a dump names */
 
 /* ---- configuration -------------------------------------------------------------------------- */
 
@@ -47,182 +48,6 @@ gw_conf_unref(struct gw_conf **gcp)
 	free(gc);
 }
 
-/* ---- links ---------------------------------------------------------------------------------- */
-
-bool
-gw_thread_billing_fresh(const struct gw_thread *t)
-{
-	const struct wire_peer *p = wire_dial_peer(t->billing);
-
-	return p != NULL && wire_silent_ms(p) < GW_LINK_FRESH_MS;
-}
-
-static void
-gw_billing_up(void *arg, struct wire_peer *p)
-{
-	struct gw_thread *t = arg;
-
-	tf_log(TF_INFO, "link", NULL, "billingd is here thread=%s peer=%s", t->name, p->name);
-	t->key_change = p->key_change;
-	gw_admit_declare(t);
-	gw_settle_resend(t);
-	gw_key_link_up(t);
-	gw_query_link_up(t);
-}
-
-static void
-gw_billing_down(void *arg, struct wire_peer *p, const char *why)
-{
-	struct gw_thread *t = arg;
-
-	(void)p;
-	tf_log(TF_WARN, "link", NULL, "billingd is gone thread=%s reason=%s", t->name, tf_log_q(tf_cspan(why)));
-	gw_key_distrust_all(t);
-}
-
-static void
-gw_billing_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, const union wire_any *m)
-{
-	struct gw_thread *t = arg;
-
-	(void)p;
-	switch (f->verb) {
-	case WIRE_KEY:
-		gw_key_answer(t, f, &m->key);
-		break;
-	case WIRE_KEY_CHANGE:
-		gw_key_changed(t, &m->key_change);
-		break;
-	case WIRE_GRANT:
-		gw_admit_grant(t, f, &m->grant);
-		break;
-	case WIRE_GRANT_REFUSE:
-		gw_admit_refuse(t, f, &m->grant_refuse);
-		break;
-	case WIRE_GRANT_RECALL:
-		gw_admit_recall(t, &m->grant_recall);
-		break;
-	case WIRE_USAGE_ACK:
-		gw_settle_ack(t, &m->usage_ack);
-		break;
-	case WIRE_ANSWER:
-		gw_query_answer(t, f, &m->answer);
-		break;
-	default:
-		break;
-	}
-}
-
-static void
-gw_router_up(void *arg, struct wire_peer *p)
-{
-	struct gw_thread *t = arg;
-
-	tf_log(TF_INFO, "link", NULL, "routerd is here thread=%s peer=%s", t->name, p->name);
-	gw_attempt_router_up(t);
-}
-
-static void
-gw_router_down(void *arg, struct wire_peer *p, const char *why)
-{
-	struct gw_thread *t = arg;
-
-	(void)p;
-	tf_log(TF_WARN, "link", NULL, "routerd is gone thread=%s reason=%s", t->name, tf_log_q(tf_cspan(why)));
-	gw_models_live(t, NULL);
-	gw_attempt_router_down(t);
-}
-
-static void
-gw_router_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, const union wire_any *m)
-{
-	struct gw_thread *t = arg;
-
-	(void)p;
-	if (f->verb == WIRE_REJECT)
-		gw_attempt_reject(t, f, &m->reject);
-	else if (f->verb == WIRE_MODELS)
-		gw_models_live(t, &m->models);
-}
-
-static void
-gw_worker_up(void *arg, struct wire_peer *p)
-{
-	struct gw_thread *t = arg;
-
-	tf_log(TF_INFO, "link", NULL, "worker is here thread=%s worker=%s", t->name, p->name);
-}
-
-static void
-gw_worker_down(void *arg, struct wire_peer *p, const char *why)
-{
-	struct gw_thread *t = arg;
-
-	tf_log(TF_WARN, "link", NULL, "worker is gone thread=%s worker=%s reason=%s", t->name, p->name,
-	    tf_log_q(tf_cspan(why)));
-	gw_attempt_worker_down(t, p);
-}
-
-static void
-gw_worker_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, const union wire_any *m)
-{
-	struct gw_thread *t = arg;
-
-	switch (f->verb) {
-	case WIRE_ACCEPT:
-		gw_attempt_accept(t, p, f, &m->accept);
-		break;
-	case WIRE_EVENT:
-		gw_relay_event(t, p, f, &m->event);
-		break;
-	case WIRE_END:
-		gw_relay_end(t, p, f, &m->end);
-		break;
-	case WIRE_PULL:
-		gw_attempt_pull(t, p, f, &m->pull);
-		break;
-	default:
-		break;
-	}
-}
-
-static int
-gw_endpoint(const struct gw_thread *t, const char *name, char *out, size_t cap)
-{
-	int n = snprintf(out, cap, "ipc://%s/%s.sock", t->conf->c->common.run_dir, name);
-
-	return n > 0 && (size_t)n < cap ? 0 : TF_E_RANGE;
-}
-
-static int
-gw_links_open(struct gw_thread *t)
-{
-	struct wire_hooks billing = { gw_billing_up, gw_billing_down, gw_billing_frame, t };
-	struct wire_hooks router = { gw_router_up, gw_router_down, gw_router_frame, t };
-	struct wire_hooks worker = { gw_worker_up, gw_worker_down, gw_worker_frame, t };
-	char mine[256], theirs[256];
-	struct wire_self self = {
-		.name = t->name, .role = WIRE_ROLE_GW, .boot = t->boot, .build = PACKAGE_VERSION,
-		.heartbeat_ms = (unsigned)t->conf->c->common.heartbeat, .endpoint = mine,
-	};
-	int rc;
-
-	if ((rc = gw_endpoint(t, t->name, mine, sizeof mine)) != 0)
-		return rc;
-	self.roles = WIRE_ROLE_WK;
-	if ((rc = wire_hub_new(t->loop, t->gw->zctx, &self, mine, &worker, &t->hub)) != 0)
-		return rc;
-	self.roles = WIRE_ROLE_BL;
-	if ((rc = gw_endpoint(t, "billingd", theirs, sizeof theirs)) != 0 ||
-	    (rc = wire_dial_new(t->loop, t->gw->zctx, &self, theirs, &billing, &t->billing)) != 0)
-		return rc;
-	self.roles = WIRE_ROLE_RT;
-	if ((rc = gw_endpoint(t, "routerd", theirs, sizeof theirs)) != 0 ||
-	    (rc = wire_dial_new(t->loop, t->gw->zctx, &self, theirs, &router, &t->router)) != 0)
-		return rc;
-	return 0;
-}
-
 /* ---- the tick --------------------------------------------------------------------------------- */
 
 static void
@@ -252,8 +77,7 @@ static void
 gw_tick_body(struct gw_req *req, uint64_t now)
 {
 	(void)now;
-	if (http_server_body_bytes(req->t->server[0]) + http_server_body_bytes(req->t->server[1]) <=
-	    req->conf->c->gatewayd.body_memory)
+	if (gw_body_may_read(req))
 		http_req_resume(req->http);
 }
 
@@ -268,25 +92,41 @@ gw_thread_idle(const struct gw_thread *t)
 static void
 gw_drain_end(struct gw_req *req, uint64_t now)
 {
+	struct wire_end end = { .message = TF_SPAN("The server is shutting down.") };
+
 	(void)now;
-	gw_attempt_cancel(req, WIRE_CANCEL_DRAIN);
-	gw_settle(req, req->content ? WIRE_OUTCOME_PARTIAL : WIRE_OUTCOME_FAILED, NULL, TF_E_OVERLOADED, false);
-	gw_req_fail(req, TF_E_OVERLOADED, NULL, "The server is shutting down.", 0);
+	if (req->running) {
+		gw_attempt_cancel(req, WIRE_CANCEL_DRAIN);
+		gw_attempt_failed(req, TF_E_OVERLOADED, GW_BLAME_FINAL, &end);
+		return;
+	}
+	gw_admit_leave(req);
+	gw_req_fail(req, TF_E_OVERLOADED, NULL, end.message.p, 0);
 }
 
 static void
 gw_tick_drain(struct gw_thread *t, uint64_t now)
 {
-	static const enum gw_state running[] = { GW_S_QUEUED, GW_S_ACCEPTED, GW_S_STREAM };
+	static const enum gw_state open[] = { GW_S_BODY, GW_S_ADMIT, GW_S_QUEUED, GW_S_ACCEPTED, GW_S_STREAM };
 
 	if (now >= t->drain_until)
-		for (size_t i = 0; i < TF_LEN(running); i++)
-			gw_tick_list(t, running[i], now, gw_drain_end);
+		for (size_t i = 0; i < TF_LEN(open); i++)
+			gw_tick_list(t, open[i], now, gw_drain_end);
 	if (!gw_thread_idle(t) || t->drained)
 		return;
 	t->drained = true;
 	if (atomic_fetch_sub(&t->gw->undrained, 1) == 1 && ev_post(t->gw->loop, gw_drained, t->gw) != 0)
 		tf_log(TF_ERROR, "thread", NULL, "cannot say that all is drained"); /* the drain's deadline ends us */
+}
+
+/* What the main thread says of us on the control socket. */
+static void
+gw_tick_show(struct gw_thread *t)
+{
+	atomic_store_explicit(&t->owed, t->unsettled.n, memory_order_relaxed);
+	atomic_store_explicit(&t->workers, wire_hub_count(t->hub), memory_order_relaxed);
+	atomic_store_explicit(&t->billing_here, gw_thread_billing_fresh(t), memory_order_relaxed);
+	atomic_store_explicit(&t->router_here, gw_router(t) != NULL, memory_order_relaxed);
 }
 
 static void
@@ -297,13 +137,14 @@ gw_tick(void *arg)
 
 	gw_key_tick(t, now);
 	gw_tick_list(t, GW_S_BODY, now, gw_tick_body);
-	gw_tick_list(t, GW_S_QUEUED, now, gw_attempt_tick);
+	gw_tick_list(t, GW_S_QUEUED, now, gw_tick_stream);
 	gw_tick_list(t, GW_S_ACCEPTED, now, gw_tick_stream);
 	gw_tick_list(t, GW_S_STREAM, now, gw_tick_stream);
 	gw_tick_list(t, GW_S_ORPHAN, now, gw_attempt_tick);
 	gw_tick_list(t, GW_S_QUERY, now, gw_tick_query);
 	if (t->draining)
 		gw_tick_drain(t, now);
+	gw_tick_show(t);
 	ev_timer_set(&t->tick, GW_TICK_MS);
 }
 
@@ -356,26 +197,38 @@ gw_thread_init(struct gw *gw, struct gw_thread *t, unsigned index)
 	ev_turn_init(&t->reap, gw_reap, t);
 }
 
+/* In the thread itself, or after it ended: sockets go, and with them whatever still runs is settled. */
+static void
+gw_thread_close(struct gw_thread *t)
+{
+	ev_timer_del(&t->tick);
+	http_server_free(&t->server[0]);
+	http_server_free(&t->server[1]);
+	gw_links_close(t);
+	gw_req_free_list(t);
+}
+
 static void *
 gw_thread_main(void *arg)
 {
 	struct gw_thread *t = arg;
 
-	if (ev_loop_run(t->loop) != 0)
+	if (ev_loop_run(t->loop) != 0) {
 		tf_log(TF_ERROR, "thread", NULL, "the event loop failed thread=%s", t->name);
-	http_server_free(&t->server[0]);
-	http_server_free(&t->server[1]);
-	gw_req_free_list(t);
-	wire_hub_free(&t->hub);
-	wire_dial_free(&t->router);
-	wire_dial_free(&t->billing);
-	ev_timer_del(&t->tick);
+		if (ev_post(t->gw->loop, gw_broken, t->gw) != 0)
+			abort(); /* half a gateway is worse than none */
+	}
+	gw_thread_close(t);
 	return NULL;
 }
 
 static void
 gw_thread_fini(struct gw_thread *t)
 {
+	if (t->loop == NULL)
+		return;
+	if (!t->running)
+		gw_thread_close(t);
 	for (size_t i = 0; i < GW_S_COUNT; i++)
 		while (i != GW_S_DONE && t->state[i].n > 0)
 			gw_req_to(TF_CONTAINER(tf_list_first(&t->state[i]), struct gw_req, node), GW_S_DONE);
@@ -386,8 +239,24 @@ gw_thread_fini(struct gw_thread *t)
 	tf_map_free(&t->reqs);
 	tf_buf_free(&t->head);
 	gw_conf_unref(&t->conf);
-	if (t->loop != NULL)
-		ev_loop_free(&t->loop);
+	ev_turn_disarm(t->loop, &t->reap);
+	ev_loop_free(&t->loop);
+}
+
+static int
+gw_thread_start(struct gw *gw, struct gw_thread *t)
+{
+	int rc;
+
+	t->conf = gw_conf_ref(gw->conf);
+	ev_timer_init(&t->tick, t->loop, gw_tick, t);
+	if ((rc = gw_servers_open(t)) != 0 || (rc = gw_links_open(t)) != 0)
+		return rc;
+	ev_timer_set(&t->tick, GW_TICK_MS);
+	if (pthread_create(&t->tid, NULL, gw_thread_main, t) != 0)
+		return TF_E_IO;
+	t->running = true;
+	return 0;
 }
 
 int
@@ -396,10 +265,10 @@ gw_threads_start(struct gw *gw)
 	sigset_t all, before;
 	int rc = 0;
 
-	gw->nthreads = (unsigned)gw->conf->c->gatewayd.threads;
-	gw->threads = calloc(gw->nthreads, sizeof *gw->threads);
+	gw->threads = calloc((size_t)gw->conf->c->gatewayd.threads, sizeof *gw->threads);
 	if (gw->threads == NULL)
 		return TF_E_NOMEM;
+	gw->nthreads = (unsigned)gw->conf->c->gatewayd.threads;
 	/* signals are the main thread's */
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &before);
@@ -407,21 +276,8 @@ gw_threads_start(struct gw *gw)
 		struct gw_thread *t = &gw->threads[i];
 
 		gw_thread_init(gw, t, i);
-		t->conf = gw_conf_ref(gw->conf);
 		t->loop = ev_loop_new();
-		rc = t->loop == NULL ? TF_E_NOMEM : 0;
-		if (rc == 0)
-			rc = gw_servers_open(t);
-		if (rc == 0)
-			rc = gw_links_open(t);
-		if (rc != 0)
-			break;
-		ev_timer_init(&t->tick, t->loop, gw_tick, t);
-		ev_timer_set(&t->tick, GW_TICK_MS);
-		if (pthread_create(&t->tid, NULL, gw_thread_main, t) != 0)
-			rc = TF_E_IO;
-		else
-			t->running = true;
+		rc = t->loop == NULL ? TF_E_NOMEM : gw_thread_start(gw, t);
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return rc;
@@ -446,8 +302,7 @@ gw_threads_stop(struct gw *gw)
 	for (unsigned i = 0; i < gw->nthreads; i++) {
 		if (gw->threads[i].running)
 			pthread_join(gw->threads[i].tid, NULL);
-		if (gw->threads[i].gw != NULL)
-			gw_thread_fini(&gw->threads[i]);
+		gw_thread_fini(&gw->threads[i]);
 	}
 	free(gw->threads);
 	gw->threads = NULL;
@@ -463,16 +318,29 @@ struct gw_news { /* for one thread */
 };
 
 static void
+gw_news_free(struct gw_news *n)
+{
+	if (n->tls != NULL)
+		http_tls_free(&n->tls);
+	free(n);
+}
+
+static void
 gw_thread_reload(void *arg)
 {
 	struct gw_news *n = arg;
 	struct gw_thread *t = n->t;
 
+	struct http_server_conf sc;
+
 	gw_conf_unref(&t->conf);
 	t->conf = n->conf;
+	gw_server_conf(&t->conf->c->gatewayd, &sc);
+	for (int i = 0; i < 2; i++)
+		http_server_set_conf(t->server[i], &sc);
 	if (n->tls != NULL)
 		http_server_set_tls(t->server[1], n->tls);
-	free(n);
+	gw_news_free(n);
 }
 
 void
@@ -483,10 +351,10 @@ gw_threads_reload(struct gw *gw)
 
 		if (n == NULL)
 			continue;
-		*n = (struct gw_news){ .t = &gw->threads[i], .conf = gw_conf_ref(gw->conf), .tls = gw->tls };
+		*n = (struct gw_news){ .t = &gw->threads[i], .conf = gw_conf_ref(gw->conf), .tls = http_tls_ref(gw->tls) };
 		if (ev_post(gw->threads[i].loop, gw_thread_reload, n) != 0) {
 			gw_conf_unref(&n->conf);
-			free(n);
+			gw_news_free(n);
 		}
 	}
 }
@@ -511,20 +379,31 @@ gw_threads_drain(struct gw *gw)
 			tf_log(TF_ERROR, "thread", NULL, "cannot drain a thread");
 }
 
-/* In the thread: its lists are its own. */
 static void
 gw_thread_dump(void *arg)
 {
-	const struct gw_thread *t = arg;
-	char states[256] = "";
-	size_t n = 0;
+	struct gw_thread *t = arg;
 
-	for (size_t i = 0; i < GW_S_DONE && n < sizeof states; i++)
-		n += (size_t)snprintf(states + n, sizeof states - n, " %s=%zu", gw_state_name((enum gw_state)i), t->state[i].n);
-	tf_log(TF_INFO, "daemon", NULL,
-	    "state thread=%s connections=%u keys=%zu unsettled=%zu billingd=%d routerd=%d workers=%zu%s", t->name,
-	    atomic_load(&t->conns), t->keys.n, t->unsettled.n, gw_thread_billing_fresh(t),
-	    wire_dial_peer(t->router) != NULL, wire_hub_count(t->hub), states);
+	tf_log(TF_INFO, "dump", NULL, "thread=%s connections=%u requests=%zu keys=%zu unsettled=%zu workers=%zu "
+	    "billingd=%d routerd=%d body_bytes=%zu", t->name, atomic_load(&t->conns), t->reqs.n, t->keys.n, t->unsettled.n,
+	    wire_hub_count(t->hub), gw_thread_billing_fresh(t), gw_router(t) != NULL, t->body_held);
+	for (int s = 0; s < GW_S_COUNT; s++) {
+		struct tf_node *e, *tmp;
+		unsigned n = 0;
+
+		TF_LIST_EACH(&t->state[s], e, tmp) {
+			const struct gw_req *req = TF_CONTAINER(e, struct gw_req, node);
+
+			if (n++ == GW_DUMP_MAX)
+				break;
+			tf_log(TF_INFO, "dump", &req->id, "thread=%s state=%s ms=%llu attempt=%u sent=%llu", t->name,
+			    gw_state_name((enum gw_state)s), (unsigned long long)(tf_mono_ms() - req->began), req->attempt,
+			    (unsigned long long)req->rx.next);
+		}
+		if (t->state[s].n > GW_DUMP_MAX)
+			tf_log(TF_INFO, "dump", NULL, "thread=%s state=%s more=%zu", t->name, gw_state_name((enum gw_state)s),
+			    t->state[s].n - GW_DUMP_MAX);
+	}
 }
 
 void
@@ -553,6 +432,7 @@ gw_thread_take(void *arg)
 		gw_addrs_give(g->t->gw->addrs, (struct sockaddr *)&g->peer);
 		atomic_fetch_sub(&g->t->conns, 1);
 		atomic_fetch_sub(&g->t->gw->conns, 1);
+		tf_metric_add(TF_M_GW_CONNECTIONS, UINT64_MAX); /* one less */
 	}
 	free(g);
 }
@@ -577,5 +457,6 @@ gw_threads_give(struct gw *gw, int fd, bool tls, const struct sockaddr *peer, so
 	}
 	gw_addrs_give(gw->addrs, peer);
 	atomic_fetch_sub(&gw->conns, 1);
+	tf_metric_add(TF_M_GW_CONNECTIONS, UINT64_MAX); /* one less */
 	close(fd);
 }

@@ -265,7 +265,8 @@ begin_request(struct http_conn *c)
 	}
 	memset(r, 0, offsetof(struct http_req, head));
 	r->conn = c;
-	http_head_init(&r->head, false, &c->server->conf.limits);
+	r->limits = c->server->conf.limits;
+	http_head_init(&r->head, false, &r->limits);
 	c->req = r;
 	http_conn_change_state(c, HTTP_C_HEAD);
 	return 0;
@@ -293,8 +294,8 @@ read_head(struct http_conn *c)
 	const char *p;
 	ssize_t rc;
 
-	if (n > c->server->conf.limits.head_max)
-		n = c->server->conf.limits.head_max;
+	if (n > r->limits.head_max)
+		n = r->limits.head_max;
 	p = (const char *)evbuffer_pullup(in, (ssize_t)n);
 	if (p == NULL) {
 		http_conn_gone(c, HTTP_GONE_CLOSED);

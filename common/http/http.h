@@ -187,6 +187,7 @@ struct ssl_ctx_st *http_tls_server_new(const char *cert, const char *key, char *
 /* A context for clients: ca is a PEM bundle, NULL for the system's. Peers are always verified. */
 struct ssl_ctx_st *http_tls_client_new(const char *ca, char *err, size_t errlen);
 void	 http_tls_free(struct ssl_ctx_st **ctx);	/* drops one reference */
+struct ssl_ctx_st *http_tls_ref(struct ssl_ctx_st *ctx); /* adds one; returns ctx, which may be NULL */
 
 /* ---- server --------------------------------------------------------------------------------- */
 
@@ -257,6 +258,8 @@ struct http_server *http_server_new(struct ev_loop *loop, const struct http_serv
     const struct http_server_hooks *hooks, void *arg);
 /* Aborts what is open (hooks are called), then frees. Must not be called from a hook. */
 void	 http_server_free(struct http_server **s);
+/* From now on, also for what is open: limits of the next heads, deadlines at once. Copies conf. */
+void	 http_server_set_conf(struct http_server *s, const struct http_server_conf *conf);
 /* ctx for connections from now on; NULL: plain. Takes a reference of its own. */
 void	 http_server_set_tls(struct http_server *s, struct ssl_ctx_st *ctx);
 /* Takes fd, a connected stream socket, also when it fails (then it is closed). */

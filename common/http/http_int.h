@@ -119,6 +119,7 @@ struct http_req {
 	bool			 chunked;
 	bool			 until_close;
 	struct http_body	 framing;
+	struct http_limits	 limits;	/* the server's when the head began */
 	struct http_head	 head;
 };
 

@@ -173,6 +173,12 @@ http_server_free(struct http_server **sp)
 }
 
 void
+http_server_set_conf(struct http_server *s, const struct http_server_conf *conf)
+{
+	s->conf = *conf;
+}
+
+void
 http_server_set_tls(struct http_server *s, struct ssl_ctx_st *ctx)
 {
 	if (ctx != NULL)

@@ -104,6 +104,14 @@ http_tls_client_new(const char *ca, char *err, size_t errlen)
 	return ctx;
 }
 
+struct ssl_ctx_st *
+http_tls_ref(struct ssl_ctx_st *ctx)
+{
+	if (ctx != NULL)
+		SSL_CTX_up_ref(ctx);
+	return ctx;
+}
+
 void
 http_tls_free(struct ssl_ctx_st **ctx)
 {
