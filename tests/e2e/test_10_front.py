@@ -141,7 +141,7 @@ def test_stored_completions_are_no_html(factory):
     check_openai_error(r, 404, "invalid_request_error", "not_found")
 
 
-@pytest.mark.parametrize("path", ["/v1/messages", "/anthropic/v1/messages", "/anthropic/messages", "/anthropic/nothing"])
+@pytest.mark.parametrize("path", ["/v1/messages/batches", "/anthropic/v1/messages/batches", "/anthropic/embeddings", "/anthropic/nothing"])
 def test_anthropic_shape(factory, path):
     r = factory.call("POST", path, {"model": "x"})
     assert r.status == 404

@@ -173,6 +173,7 @@ def test_upstream(clone, suffix):
         keyfile = os.path.join(clone.dir, "run", "upstream.key")
         with open(keyfile, "w") as f:
             f.write("sesame\n")
+        os.chmod(keyfile, 0o600)
         done = clone.start(
             "--upstream", "http://127.0.0.1:%d%s" % (fake.port, suffix), "--model", "my/model", "--upstream-model", "theirs",
             "--upstream-key-file", keyfile,

@@ -2,6 +2,7 @@
 """The systemd units are accepted by systemd-analyze verify, as they are installed."""
 import glob
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,7 +15,6 @@ from factory import TOP, build_dir
 @pytest.fixture(scope="module")
 def installed():
     directory = tempfile.mkdtemp(prefix="tfinst")
-    # the units name programs by their final path: the prefix is the directory itself
     subprocess.run(
         ["make", "-s", "-C", build_dir(), "install", "prefix=" + directory, "sysconfdir=%s/etc" % directory,
          "localstatedir=%s/var" % directory],
@@ -36,8 +36,8 @@ def test_units(installed):
             text = f.read()
         assert "@" not in text.replace("workerd@", "").replace("@system-service", "").replace("@.service", ""), unit
         with open(unit, "w") as f:
-            # programs of the test build live where this prefix was put
-            f.write(text)
+            # the build knew another prefix than this installation
+            f.write(re.sub(r"(?<==)\S*/sbin/", installed + "/sbin/", text))
     template = os.path.join(directory, "workerd@.service")
     named = [u.replace("workerd@.service", "workerd@x.service") if u == template else u for u in units]
     os.symlink(template, os.path.join(directory, "workerd@x.service"))
