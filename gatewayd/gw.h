@@ -347,6 +347,12 @@ struct gw_space *gw_space_get(struct gw_thread *t, const uint8_t id[static 16]);
 void gw_space_put(struct gw_thread *t, struct gw_space **space);
 
 /* gw_infer.c: body, scan, validation, admission of an inference call */
+/* Tokens of the longest answer that a model gives; 0: unknown. */
+static inline uint64_t
+gw_most_output(const struct conf_model *m)
+{
+	return (uint64_t)(m->max_output ? m->max_output : m->context);
+}
 void gw_infer_body(struct gw_req *req, bool whole);
 void gw_infer_admitted(struct gw_req *req, int err, const char *message, uint64_t retry_after_s);
 

@@ -67,7 +67,11 @@ gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 		.first_ms = c->first_timeout, .idle_ms = c->stream_idle_timeout, .credit = req->rx.limit,
 	};
 	struct tf_span payload = { 0 };
+	uint64_t most = gw_most_output(req->model);
 
+	/* agents ask for the most that any model gives, and do not recover from being told so */
+	if (most != 0 && req->head->max_output > most)
+		wire_set(&m, DISPATCH, max_output, most);
 	tf_buf_reset(head);
 	if (dl_head_encode(req->head, head) != 0)
 		return TF_E_NOMEM;

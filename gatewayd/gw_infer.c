@@ -135,8 +135,7 @@ gw_infer_count(struct gw_req *req)
 static uint64_t
 gw_infer_cap(const struct gw_req *req, uint64_t prompt)
 {
-	const struct conf_model *m = req->model;
-	uint64_t most = (uint64_t)(m->max_output ? m->max_output : m->context), asked = req->head->max_output;
+	uint64_t most = gw_most_output(req->model), asked = req->head->max_output;
 
 	if (asked != 0)
 		return most != 0 && asked > most ? most : asked;

@@ -124,13 +124,18 @@ gw_key_ask(struct gw_thread *t, struct gw_key *k)
 	return 0;
 }
 
-/* "Bearer KEY" or the text of x-api-key; empty when there is none. */
+/*
+ * "Bearer KEY" or the text of x-api-key; empty when there is none. Clients set up for another vendor send its key
+ * in one of the two: x-api-key is taken if it is one of ours.
+ */
 static struct tf_span
 gw_key_text(const struct http_req *http)
 {
 	struct tf_span a = http_req_get(http, HTTP_H_AUTHORIZATION);
 	struct tf_span x = http_req_get(http, HTTP_H_X_API_KEY);
 
+	if (x.p != NULL && tf_apikey_check(tf_span(x.p, x.n)) == TF_APIKEY_MINTED)
+		return tf_span(x.p, x.n);
 	if (a.p != NULL && a.n > 7 && tf_span_caseeq((struct tf_span){ a.p, 7 }, "Bearer ")) {
 		a.p += 7;
 		a.n -= 7;

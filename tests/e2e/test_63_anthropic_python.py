@@ -74,6 +74,9 @@ def test_paths(factory, path):
 def test_both_key_headers(factory):
     for options in ({"api_key": factory.key}, {"api_key": None, "auth_token": factory.key}):
         assert make(factory, **options).messages.create(model=MODEL, messages=fake("tokens=1"), max_tokens=5).content
+    # another vendor's key in the other header does no harm
+    for ours, x in ((factory.key, "sk-ant-api03-elsewhere-0123456789"), ("sk-elsewhere-0123456789", factory.key)):
+        assert factory.call("GET", "/v1/models", key=ours, fields=[("x-api-key", x)]).status == 200
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -118,6 +121,17 @@ def test_count_tokens(client):
     small = client.messages.count_tokens(model=MODEL, messages=HELLO).input_tokens
     large = client.messages.count_tokens(model=MODEL, messages=HELLO, tools=[WEATHER], system="word " * 200).input_tokens
     assert 0 < small < 30 and small + 200 < large < small + 600
+
+
+def test_a_cap_above_the_limit_is_lowered(factory, fresh):
+    small = fresh(conf={"model " + MODEL: {"max-output": "50"}})
+    make(small).messages.create(model=MODEL, messages=fake("tokens=1&tag=cap"), max_tokens=128000)
+    make(small).messages.create(model=MODEL, messages=fake("tokens=1&tag=low"), max_tokens=20)
+    small.chat("tokens=1&tag=chat", max_tokens=128000)
+    small.chat("tokens=1&tag=none")
+    bodies = [small.fake.last(tag)["body"] for tag in ("cap", "low", "chat", "none")]
+    bodies = [json.loads(b) if isinstance(b, str) else b for b in bodies]
+    assert [b.get("max_tokens") for b in bodies] == [50, 20, 50, None]
 
 
 def test_models(factory, client):
