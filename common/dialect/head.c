@@ -137,11 +137,14 @@ get_members(struct reader *r, uint64_t body_len, struct dl_head *h)
 int
 dl_head_decode(struct tf_span bytes, uint64_t body_len, struct dl_head *h)
 {
-	struct reader r = { (const uint8_t *)bytes.p, (const uint8_t *)bytes.p + bytes.n, false };
+	struct reader r = { .p = (const uint8_t *)bytes.p };
 	uint64_t surface, n;
 
 	memset(h, 0, sizeof *h);
-	if (bytes.p == NULL || get(&r) != HEAD_VERSION || body_len > DL_BODY_MAX)
+	if (bytes.p == NULL)
+		return TF_E_INVAL;
+	r.end = r.p + bytes.n;
+	if (get(&r) != HEAD_VERSION || body_len > DL_BODY_MAX)
 		return TF_E_INVAL;
 	surface = get_max(&r, DL_DIALECT_END - 1);
 	n = get_max(&r, DL_MODEL_MAX);
