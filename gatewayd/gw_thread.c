@@ -384,7 +384,7 @@ gw_thread_dump(void *arg)
 {
 	struct gw_thread *t = arg;
 
-	tf_log(TF_INFO, "dump", NULL, "thread=%s connections=%u requests=%zu keys=%zu unsettled=%zu workers=%zu "
+	tf_log(TF_INFO, "state", NULL, "thread=%s connections=%u requests=%zu keys=%zu unsettled=%zu workers=%zu "
 	    "billingd=%d routerd=%d body_bytes=%zu", t->name, atomic_load(&t->conns), t->reqs.n, t->keys.n, t->unsettled.n,
 	    wire_hub_count(t->hub), gw_thread_billing_fresh(t), gw_router(t) != NULL, t->body_held);
 	for (int s = 0; s < GW_S_COUNT; s++) {
@@ -396,12 +396,12 @@ gw_thread_dump(void *arg)
 
 			if (n++ == GW_DUMP_MAX)
 				break;
-			tf_log(TF_INFO, "dump", &req->id, "thread=%s state=%s ms=%llu attempt=%u sent=%llu", t->name,
+			tf_log(TF_INFO, "state", &req->id, "thread=%s state=%s ms=%llu attempt=%u sent=%llu", t->name,
 			    gw_state_name((enum gw_state)s), (unsigned long long)(tf_mono_ms() - req->began), req->attempt,
 			    (unsigned long long)req->rx.next);
 		}
 		if (t->state[s].n > GW_DUMP_MAX)
-			tf_log(TF_INFO, "dump", NULL, "thread=%s state=%s more=%zu", t->name, gw_state_name((enum gw_state)s),
+			tf_log(TF_INFO, "state", NULL, "thread=%s state=%s more=%zu", t->name, gw_state_name((enum gw_state)s),
 			    t->state[s].n - GW_DUMP_MAX);
 	}
 }
