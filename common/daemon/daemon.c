@@ -42,6 +42,7 @@ struct dmn {
 	struct ev_signal sig_term, sig_int, sig_quit, sig_hup, sig_usr1;
 	struct ev_timer watchdog, drain_timer;
 	uint64_t watchdog_us;
+	bool given; /* the init hook was called: a daemon that owns configurations has it */
 	bool draining, ended, failed;
 	int status;
 };
@@ -448,6 +449,7 @@ dmn_ctl(struct dmn *d)
 static void
 dmn_work(struct dmn *d)
 {
+	d->given = true;
 	if (d->hooks->init(d) != 0) {
 		tf_log(TF_ERROR, "daemon", NULL, "not started");
 		return;
@@ -517,7 +519,7 @@ dmn_run(const struct dmn_hooks *hooks, int argc, char **argv)
 	}
 	dmn_log_setup(&d);
 	dmn_serve(&d);
-	if (!hooks->owns_conf)
+	if (!hooks->owns_conf || !d.given)
 		conf_free(&d.conf);
 	if (d.loop != NULL)
 		ev_loop_free(&d.loop);
