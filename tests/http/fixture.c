@@ -158,7 +158,7 @@ on_body(struct http_req *r, size_t fresh, void *arg)
 	struct fix *f = arg;
 
 	assert_true(fresh > 0 && fresh <= 64 * 1024);
-	http_req_set_data(r, (char *)http_req_data(r) + fresh);
+	http_req_set_data(r, (void *)((uintptr_t)http_req_data(r) + fresh)); /* a count, not a place */
 	assert_int_equal((uintptr_t)http_req_data(r), http_req_body(r).n);
 	if (tf_span_is(http_req_path(r), "/paused")) {
 		http_req_pause(r);
