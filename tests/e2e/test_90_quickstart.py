@@ -170,10 +170,10 @@ def test_other_options_restart(clone):
 def test_upstream(clone, suffix):
     fake = Fake()
     try:
-        keyfile = os.path.join(clone.dir, "run", "upstream.key")
+        keyfile = os.path.join(clone.dir, "a key")
         with open(keyfile, "w") as f:
             f.write("sesame\n")
-        os.chmod(keyfile, 0o600)
+        os.chmod(keyfile, 0o644)  # as an editor leaves it
         done = clone.start(
             "--upstream", "http://127.0.0.1:%d%s" % (fake.port, suffix), "--model", "my/model", "--upstream-model", "theirs",
             "--upstream-key-file", keyfile,
@@ -183,6 +183,7 @@ def test_upstream(clone, suffix):
         assert seen["target"] == "/v1/chat/completions" and seen["body"]["model"] == "theirs"
         assert ["authorization", "Bearer sesame"] in [[k.lower(), v] for k, v in seen["headers"]]
         assert clone.variables()["TOKENFACTORY_MODEL"] == "my/model"
+        assert os.stat(os.path.join(clone.dir, "run", "upstream.key")).st_mode & 0o077 == 0
     finally:
         fake.close()
 
