@@ -65,34 +65,63 @@ wk_instance(struct dmn *d, const struct conf *conf)
 	return dmn_option(d, "worker");
 }
 
-/* "ID" or "ID=NAME" of `models =`, blanks around either allowed. */
+static void
+wk_models_free(struct wk_model *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(v[i].id);
+		free(v[i].runtime);
+	}
+	free(v);
+}
+
+/* "ID" or "ID=NAME", blanks around either allowed. TF_E_NOENT: the catalogue does not have it. */
 static int
-wk_models_load(struct wk *wk)
+wk_model_load(const struct conf *catalogue, const char *text, struct wk_model *out)
+{
+	const char *eq = strchr(text, '=');
+	size_t n = eq ? (size_t)(eq - text) : strlen(text);
+	const struct conf_model *m;
+
+	while (n > 0 && text[n - 1] == ' ')
+		n--;
+	m = conf_find_model(catalogue, tf_span(text, n));
+	if (m == NULL)
+		return TF_E_NOENT;
+	out->id = tf_span_dup(tf_cspan(m->name));
+	out->runtime = tf_span_dup(tf_cspan(eq ? eq + 1 + strspn(eq + 1, " ") : m->name));
+	out->context = (uint64_t)m->context;
+	out->needs = dl_need_always();
+	for (size_t k = 0; k < m->capabilities.n; k++)
+		out->needs |= dl_need_by_capability(tf_cspan(m->capabilities.v[k]));
+	return out->id != NULL && out->runtime != NULL ? 0 : TF_E_NOMEM;
+}
+
+/* What we serve, as this catalogue describes it. What it does not have any more is not announced. */
+static int
+wk_models_load(struct wk *wk, const struct conf *catalogue)
 {
 	const struct conf_list *list = &wk->w->models;
+	struct wk_model *v = calloc(list->n + 1, sizeof *v);
+	size_t n = 0;
 
-	wk->models = calloc(list->n + 1, sizeof *wk->models);
-	if (wk->models == NULL)
+	if (v == NULL)
 		return TF_E_NOMEM;
 	for (size_t i = 0; i < list->n; i++) {
-		const char *eq = strchr(list->v[i], '=');
-		size_t n = eq ? (size_t)(eq - list->v[i]) : strlen(list->v[i]);
-		const struct conf_model *m;
+		int rc = wk_model_load(catalogue, list->v[i], &v[n]);
 
-		while (n > 0 && list->v[i][n - 1] == ' ')
-			n--;
-		m = conf_find_model(wk->conf, tf_span(list->v[i], n));
-		if (m == NULL)
-			return TF_E_NOENT;
-		wk->models[i].id = m->name;
-		wk->models[i].runtime = eq ? eq + 1 + strspn(eq + 1, " ") : m->name;
-		wk->models[i].context = (uint64_t)m->context;
-		wk->models[i].needs = dl_need_always();
-		for (size_t k = 0; k < m->capabilities.n; k++)
-			wk->models[i].needs |= dl_need_by_capability(tf_cspan(m->capabilities.v[k]));
+		if (rc == TF_E_NOENT)
+			continue;
+		n++;
+		if (rc != 0) {
+			wk_models_free(v, n);
+			return rc;
+		}
 	}
-	wk->nmodels = list->n;
-	return 0;
+	wk_models_free(wk->models, wk->nmodels);
+	wk->models = v;
+	wk->nmodels = n;
+	return n > 0 ? 0 : TF_E_NOENT;
 }
 
 static int
@@ -103,7 +132,7 @@ wk_setup(struct wk *wk)
 
 	wk->dialect = dl_dialect_by_name(tf_cspan(wk->w->dialect));
 	wk->slots = (uint64_t)wk->w->slots;
-	if ((rc = wk_quirks(wk->w, &wk->quirks, why, sizeof why)) != 0 || (rc = wk_models_load(wk)) != 0 ||
+	if ((rc = wk_quirks(wk->w, &wk->quirks, why, sizeof why)) != 0 || (rc = wk_models_load(wk, wk->conf)) != 0 ||
 	    (rc = wk_upstream_key(wk)) != 0)
 		return rc;
 	if (strcmp(wk->w->runtime, "managed") == 0)
@@ -155,6 +184,9 @@ wk_reload(struct dmn *d, const struct conf *before)
 	wk->fresh = (struct conf *)(uintptr_t)dmn_conf(d);
 	wk->now = conf_find_worker(wk->fresh, tf_cspan(dmn_option(d, "worker")));
 	(void)wk_upstream_key(wk);
+	if (wk_models_load(wk, wk->fresh) != 0)
+		tf_log(TF_ERROR, "daemon", NULL, "the catalogue has none of our models");
+	wk_link_ready(wk);
 }
 
 static void
@@ -168,9 +200,10 @@ wk_runtime_gone(void *arg)
 void
 wk_drain_check(struct wk *wk)
 {
-	if (!wk->draining || wk->attempts.n > 0)
+	if (!wk->draining || wk->drained || wk->attempts.n > 0)
 		return;
-	wk->draining = false; /* once */
+	wk->drained = true;
+	wk_probe_stop(wk);
 	wk_runtime_stop(wk, wk_runtime_gone, wk);
 }
 
@@ -180,6 +213,7 @@ wk_drain(struct dmn *d)
 	struct wk *wk = dmn_data(d);
 
 	wk->draining = true;
+	wk->drain_until = tf_mono_ms() + wk->now->drain_timeout;
 	wk_link_ready(wk);
 	wk_drain_check(wk);
 }
@@ -205,7 +239,7 @@ wk_stop(struct dmn *d)
 	for (int s = 0; s < WK_S_COUNT; s++)
 		while (wk->state[s].n > 0 && s != WK_S_DONE)
 			wk_attempt_to(TF_CONTAINER(tf_list_first(&wk->state[s]), struct wk_attempt, node), WK_S_DONE);
-	wk->draining = false;
+	wk->drained = true;
 	wk_attempts_reap(wk);
 	ev_turn_disarm(wk->loop, &wk->reap);
 	wk_runtime_free(wk);
@@ -213,7 +247,7 @@ wk_stop(struct dmn *d)
 	if (wk->zctx != NULL)
 		ev_zctx_free(&wk->zctx);
 	tf_map_free(&wk->attempts);
-	free(wk->models);
+	wk_models_free(wk->models, wk->nmodels);
 	dl_fini();
 	first = (struct conf *)(uintptr_t)wk->conf;
 	conf_free(&wk->fresh);

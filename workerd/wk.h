@@ -16,6 +16,7 @@
 #define WK_TICK_MS 250
 #define WK_END_REPEAT_MS 500      /* END goes again so often until it is acknowledged */
 #define WK_END_MAX_MS 30000       /* then the gateway is given up */
+#define WK_CALL_END_MS 1000       /* how long the exchange with the runtime may take to end after the answer */
 #define WK_LINK_MS 2000           /* how long a job may wait for the link to its gateway */
 #define WK_PIECE (128u << 10)     /* payload of one EVENT */
 #define WK_HELD_PAUSE (128u << 10) /* bytes without credit after which the runtime is not read */
@@ -46,6 +47,7 @@ struct wk_attempt {
 	struct tf_id id;
 	uint32_t number;
 	struct wk_gateway *gateway;
+	uint64_t gateway_boot; /* of DISPATCH */
 	uint64_t began; /* tf_mono_ns of ACCEPT */
 	uint64_t since; /* tf_mono_ms of the current wait */
 	uint8_t secret[WIRE_SECRET];
@@ -68,13 +70,14 @@ struct wk_attempt {
 	struct dl_fault fault; /* how it ended, when it failed */
 	bool cancelled;
 	enum wire_cancel_reason reason;
-	bool end_sent;
+	bool acked;      /* END was acknowledged */
+	uint64_t ended;  /* tf_mono_ms of the first END */
 	struct wire_end end; /* spans point into facts, fault and static texts */
 };
 
 struct wk_model {
-	const char *id;      /* catalogue; the key of wk.models */
-	const char *runtime; /* name at the runtime */
+	char *id;            /* catalogue; owned */
+	char *runtime;       /* name at the runtime; owned */
 	uint64_t needs, context;
 };
 
@@ -109,6 +112,8 @@ struct wk {
 	struct wk_runtime *runtime;
 	struct wk_probe *probe;
 	bool up, draining;
+	bool drained;         /* no attempt is left: the runtime was told to end */
+	uint64_t drain_until; /* tf_mono_ms: then what still runs is ended */
 	struct ev_timer tick;
 	struct ev_turn reap;
 	uint64_t avg_first_us, avg_mtps, errors_ppm; /* moving averages for LOAD */
@@ -129,7 +134,10 @@ void wk_attempt_credit(struct wk *wk, const struct wire_frame *f, const struct w
 void wk_attempt_body(struct wk *wk, const struct wire_frame *f, const struct wire_body *m);
 void wk_attempt_acked(struct wk *wk, const struct wire_frame *f);
 void wk_attempt_gateway_up(struct wk *wk, struct wk_gateway *g);
-void wk_attempt_gateway_down(struct wk *wk, struct wk_gateway *g);
+/* for_good: also those that wait for its link are given back. */
+void wk_attempt_gateway_down(struct wk *wk, struct wk_gateway *g, bool for_good);
+/* Ends all that runs with this error. */
+void wk_attempts_fail(struct wk *wk, int err, const char *message);
 void wk_attempt_to(struct wk_attempt *a, enum wk_state state);
 void wk_attempt_end(struct wk_attempt *a); /* all is known: releases the slot, sends what credit allows, then END */
 void wk_attempt_flush(struct wk_attempt *a);
@@ -153,6 +161,7 @@ int wk_upstream_target(const struct wk *wk, const char *rest, char *out, size_t 
 int wk_probe_start(struct wk *wk);
 void wk_probe_stop(struct wk *wk);
 void wk_probe_soon(struct wk *wk); /* the runtime was just started, or failed a call */
+void wk_probe_gone(struct wk *wk); /* the runtime has certainly ended */
 
 /* wk_runtime.c: the managed child */
 int wk_runtime_start(struct wk *wk);
@@ -162,6 +171,13 @@ void wk_runtime_free(struct wk *wk);
 /* The probe answered: the next crash counts from here. */
 void wk_runtime_good(struct wk *wk);
 pid_t wk_runtime_pid(const struct wk *wk);
+
+/* wk_guard.c */
+/*
+ * In a forked child, all signals blocked: runs argv with envp, its output into `output`; ends as it ends,
+ * or kills all when the other end of the pipe `life` is closed. TERM is passed on.
+ */
+void wk_guard_main(char **argv, char **envp, int life, int output) __attribute__((noreturn));
 
 /* wk_argv.c: a command line in the manner of a shell, without expansions */
 /*

@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "workerd/wk.h"
 
@@ -82,12 +83,11 @@ wk_attempts_reap(void *arg)
 static enum wire_outcome
 wk_attempt_outcome(const struct wk_attempt *a, const struct dl_facts *facts)
 {
-	if (a->fault.err == 0 && !a->cancelled)
-		return WIRE_OUTCOME_SERVED;
-	if (a->fault.err == 0 && a->complete && facts->complete)
+	/* whole, whether or not anybody still wants it */
+	if (a->fault.err == 0 && facts->complete)
 		return WIRE_OUTCOME_SERVED;
 	/* what was generated is charged, also when the answer never became whole */
-	return facts != NULL && facts->content ? WIRE_OUTCOME_PARTIAL : WIRE_OUTCOME_FAILED;
+	return facts->content ? WIRE_OUTCOME_PARTIAL : WIRE_OUTCOME_FAILED;
 }
 
 static void
@@ -156,6 +156,7 @@ wk_attempt_finish(struct wk_attempt *a)
 	ev_timer_del(&a->timer);
 	tf_buf_free(&a->out);
 	wk_end_fill(a);
+	a->ended = tf_mono_ms();
 	wk_attempt_to(a, WK_S_ENDED);
 	wk_end_send(a);
 }
@@ -164,7 +165,7 @@ static void
 wk_reject(struct wk *wk, const struct tf_id *id, uint32_t number, const char *code)
 {
 	struct wire_peer *router = wire_dial_peer(wk->router);
-	struct wire_reject m = { .code = tf_cspan(code), .lost = 1 };
+	struct wire_reject m = { .code = tf_cspan(code), .lost = strcmp(code, "busy") == 0 };
 
 	if (router == NULL)
 		return;
@@ -172,11 +173,25 @@ wk_reject(struct wk *wk, const struct tf_id *id, uint32_t number, const char *co
 	wk_slot_issue(wk); /* the credit it came with is spent */
 }
 
+/*
+ * Is what waits in `out` still to be sent? Nobody wants the rest of a cancelled answer: END says where
+ * it stopped. Of a failed one only what follows content that was given: before any, another attempt may do.
+ */
+static bool
+wk_attempt_wanted(const struct wk_attempt *a)
+{
+	if (a->cancelled)
+		return a->reason == WIRE_CANCEL_LENGTH;
+	return a->fault.err == 0 || (a->stream && dl_xlate_facts(a->x)->content);
+}
+
 void
 wk_attempt_end(struct wk_attempt *a)
 {
 	ev_timer_del(&a->timer);
-	wk_call_stop(a);
+	/* of a whole answer only the end of the exchange is due: it is waited for, so that the connection can be used again */
+	if (a->fault.err != 0 || !dl_xlate_facts(a->x)->complete)
+		wk_call_stop(a);
 	tf_buf_free(&a->body);
 	if (a->slot) {
 		a->slot = false;
@@ -194,8 +209,7 @@ wk_attempt_end(struct wk_attempt *a)
 	}
 	if (a->state != WK_S_SEND)
 		wk_attempt_to(a, WK_S_SEND);
-	/* a failed or unwanted answer is not finished byte by byte: END says where it stopped */
-	if (a->cancelled && a->reason != WIRE_CANCEL_LENGTH)
+	if (!wk_attempt_wanted(a))
 		tf_buf_reset(&a->out);
 	wk_attempt_flush(a);
 }
@@ -342,6 +356,16 @@ wk_accept(struct wk_attempt *a, struct wire_peer *p)
 	wk_call_start(a);
 }
 
+/* Accepts once the link is there, and is with the boot that asked. */
+static void
+wk_attempt_linked(struct wk_attempt *a)
+{
+	struct wire_peer *p = wk_gateway_peer(a->gateway);
+
+	if (p != NULL && p->boot == a->gateway_boot)
+		wk_accept(a, p);
+}
+
 static struct wk_attempt *
 wk_attempt_new(struct wk *wk, const struct wire_frame *f, const struct wire_dispatch *m, const struct wk_model *model)
 {
@@ -401,8 +425,8 @@ wk_attempt_dispatch(struct wk *wk, const struct wire_frame *f, const struct wire
 		return;
 	}
 	a->gateway = g;
-	if (wk_gateway_peer(g) != NULL)
-		wk_accept(a, wk_gateway_peer(g));
+	a->gateway_boot = m->gateway_boot;
+	wk_attempt_linked(a);
 }
 
 void
@@ -447,6 +471,8 @@ wk_attempt_cancel(struct wk *wk, const struct wire_frame *f, uint64_t reason)
 		wk_call_stop(a);
 		if (dl_xlate_cut(a->x, &a->out) != 0)
 			dl_fault_set(&a->fault, TF_E_SERVER_ERROR, NULL, NULL);
+		else
+			a->fault = dl_xlate_facts(a->x)->fault;
 	}
 	wk_attempt_end(a);
 }
@@ -456,7 +482,10 @@ wk_attempt_acked(struct wk *wk, const struct wire_frame *f)
 {
 	struct wk_attempt *a = wk_attempt_find(wk, f);
 
-	if (a != NULL && a->state == WK_S_ENDED)
+	if (a == NULL || a->state != WK_S_ENDED)
+		return;
+	a->acked = true;
+	if (a->call == NULL)
 		wk_attempt_to(a, WK_S_DONE);
 }
 
@@ -469,14 +498,17 @@ wk_attempt_gateway_up(struct wk *wk, struct wk_gateway *g)
 		struct wk_attempt *a = TF_CONTAINER(e, struct wk_attempt, node);
 
 		if (a->gateway == g)
-			wk_accept(a, wk_gateway_peer(g));
+			wk_attempt_linked(a);
 	}
 }
 
 void
-wk_attempt_gateway_down(struct wk *wk, struct wk_gateway *g)
+wk_attempt_gateway_down(struct wk *wk, struct wk_gateway *g, bool for_good)
 {
-	for (int s = 0; s < WK_S_DONE; s++) {
+	static const char *const lost[] = { "lost" };
+
+	/* those that wait for the link wait for the next one */
+	for (int s = for_good ? 0 : WK_S_LINK + 1; s < WK_S_DONE; s++) {
 		struct tf_node *e, *tmp;
 
 		TF_LIST_EACH(&wk->state[s], e, tmp) {
@@ -489,10 +521,13 @@ wk_attempt_gateway_down(struct wk *wk, struct wk_gateway *g)
 			a->cancelled = true;
 			a->reason = WIRE_CANCEL_GATEWAY_LOST;
 			a->accepted = false;
-			if (s == WK_S_ENDED)
+			if (s == WK_S_ENDED) {
 				wk_attempt_to(a, WK_S_DONE);
-			else
-				wk_attempt_end(a);
+				continue;
+			}
+			if (s != WK_S_LINK)
+				tf_metric_add_l(TF_M_WK_ATTEMPTS, 1, lost);
+			wk_attempt_end(a);
 		}
 	}
 }
@@ -511,9 +546,26 @@ wk_attempts_tick(struct wk *wk, uint64_t now)
 	TF_LIST_EACH(&wk->state[WK_S_ENDED], e, tmp) {
 		struct wk_attempt *a = TF_CONTAINER(e, struct wk_attempt, node);
 
-		if (tf_mono_ns() - a->began > a->end.total_us * 1000 + WK_END_MAX_MS * UINT64_C(1000000))
+		if (now - a->ended > WK_END_MAX_MS || (a->acked && now - a->ended > WK_CALL_END_MS))
 			wk_attempt_to(a, WK_S_DONE);
-		else if (now - a->since >= WK_END_REPEAT_MS)
+		else if (!a->acked && now - a->since >= WK_END_REPEAT_MS)
 			wk_end_send(a);
+	}
+}
+
+void
+wk_attempts_fail(struct wk *wk, int err, const char *message)
+{
+	for (int s = 0; s < WK_S_ENDED; s++) {
+		struct tf_node *e, *tmp;
+
+		TF_LIST_EACH(&wk->state[s], e, tmp) {
+			struct wk_attempt *a = TF_CONTAINER(e, struct wk_attempt, node);
+
+			dl_fault_set(&a->fault, err, NULL, "%s", message);
+			a->fault.retryable = true;
+			tf_buf_reset(&a->out);
+			wk_attempt_end(a);
+		}
 	}
 }

@@ -38,15 +38,35 @@ wk_call_out(struct wk_attempt *a)
 	}
 }
 
+/* From the first content on: no longer pause than this between two reads. */
+static void
+wk_call_watch(struct wk_attempt *a)
+{
+	if (a->idle_ms > 0)
+		ev_timer_set(&a->timer, a->idle_ms);
+	else
+		ev_timer_del(&a->timer);
+}
+
 void
 wk_call_resume(struct wk_attempt *a)
 {
 	a->paused = false;
 	if (a->call == NULL)
 		return;
-	if (a->idle_ms > 0)
-		ev_timer_set(&a->timer, a->idle_ms);
+	wk_call_watch(a);
 	http_call_resume(a->call);
+}
+
+/* The runtime's side is over. It is complete or failed; what is neither must not be left waiting. */
+static void
+wk_call_over(struct wk_attempt *a)
+{
+	wk_call_out(a);
+	if (a->state != WK_S_CALL)
+		return;
+	dl_fault_set(&a->fault, TF_E_UPSTREAM_ERROR, NULL, NULL);
+	wk_attempt_end(a);
 }
 
 /* Nothing more comes from the runtime: the answer is complete all the same, or it failed. */
@@ -55,9 +75,7 @@ wk_call_broken(struct wk_attempt *a, int err)
 {
 	if (dl_xlate_broken(a->x, err, &a->out) != 0)
 		dl_fault_set(&a->fault, TF_E_SERVER_ERROR, NULL, NULL);
-	wk_call_out(a);
-	if (a->state == WK_S_CALL) /* neither: it cannot be left waiting */
-		wk_attempt_end(a);
+	wk_call_over(a);
 }
 
 static void
@@ -103,9 +121,17 @@ wk_on_data(struct http_call *call, const char *data, size_t len, void *arg)
 		return;
 	}
 	/* until the first content the longer deadline stands, whatever arrives */
-	if (dl_xlate_facts(a->x)->content && a->idle_ms > 0)
-		ev_timer_set(&a->timer, a->idle_ms);
+	if (dl_xlate_facts(a->x)->content)
+		wk_call_watch(a);
 	wk_call_out(a);
+}
+
+/* The answer was whole before: only the attempt's memory waited for this. */
+static void
+wk_call_late(struct wk_attempt *a)
+{
+	if (a->state == WK_S_ENDED && a->acked)
+		wk_attempt_to(a, WK_S_DONE);
 }
 
 static void
@@ -115,11 +141,13 @@ wk_on_done(struct http_call *call, void *arg)
 
 	(void)call;
 	a->call = NULL;
-	if (a->state != WK_S_CALL)
+	if (a->state != WK_S_CALL) {
+		wk_call_late(a);
 		return;
+	}
 	if (dl_xlate_end(a->x, &a->out) != 0)
 		dl_fault_set(&a->fault, TF_E_SERVER_ERROR, NULL, NULL);
-	wk_call_out(a);
+	wk_call_over(a);
 }
 
 static void
@@ -129,8 +157,10 @@ wk_on_error(struct http_call *call, enum http_fail why, const char *detail, void
 
 	(void)call;
 	a->call = NULL;
-	if (a->state != WK_S_CALL)
+	if (a->state != WK_S_CALL) {
+		wk_call_late(a);
 		return;
+	}
 	tf_log(TF_WARN, "call", &a->id, "the runtime failed us class=%s detail=%s attempt=%u", http_fail_name(why),
 	    tf_log_q(tf_cspan(detail)), a->number);
 	if (why == HTTP_FAIL_CONNECT || why == HTTP_FAIL_RESOLVE)

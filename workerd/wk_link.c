@@ -102,7 +102,7 @@ wk_gateway_down(void *arg, struct wire_peer *p, const char *why)
 	struct wk_gateway *g = arg;
 
 	tf_log(TF_WARN, "link", NULL, "gateway is gone gateway=%s reason=%s", p->name, tf_log_q(tf_cspan(why)));
-	wk_attempt_gateway_down(g->wk, g);
+	wk_attempt_gateway_down(g->wk, g, false);
 }
 
 static void
@@ -132,7 +132,7 @@ wk_gateway_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, con
 static void
 wk_gateway_free(struct wk_gateway *g)
 {
-	wk_attempt_gateway_down(g->wk, g);
+	wk_attempt_gateway_down(g->wk, g, true);
 	tf_list_remove(&g->wk->gateways, &g->node);
 	wire_dial_free(&g->dial);
 	free(g->name);
@@ -268,6 +268,8 @@ wk_link_tick(void *arg)
 	uint64_t now = tf_mono_ms();
 
 	wk_attempts_tick(wk, now);
+	if (wk->draining && !wk->drained && now >= wk->drain_until)
+		wk_attempts_fail(wk, TF_E_OVERLOADED, "The worker is shutting down.");
 	if (p != NULL && now - wk->load_at >= WK_LOAD_MS) {
 		wk->load_at = now;
 		wk_load_send(wk, p);

@@ -196,6 +196,21 @@ wk_probe_soon(struct wk *wk)
 }
 
 void
+wk_probe_gone(struct wk *wk)
+{
+	struct wk_probe *p = wk->probe;
+
+	if (p == NULL)
+		return;
+	if (p->call != NULL)
+		http_call_abort(p->call);
+	p->failed = WK_PROBE_FAILS; /* no second one is needed */
+	p->wait = WK_PROBE_FAST_MS;
+	p->status = 0;
+	wk_probe_result(p, false);
+}
+
+void
 wk_probe_stop(struct wk *wk)
 {
 	struct wk_probe *p = wk->probe;

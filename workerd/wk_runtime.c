@@ -9,12 +9,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +22,9 @@
 
 #define WK_RESTART_MIN_MS 200
 #define WK_LINE_MAX 2048
+#define WK_OUTPUT_TURN (32u << 10)  /* bytes of output taken in one turn of the loop */
+#define WK_OUTPUT_LAST (256u << 10) /* of what was written before the end */
+#define WK_PORT_TRIES 64
 
 struct wk_runtime {
 	struct wk *wk;
@@ -43,139 +46,15 @@ struct wk_runtime {
 
 static void wk_runtime_spawn(struct wk_runtime *r);
 
-/* ---- the guard: only calls that are safe after fork in a process with threads ---------------- */
-
-static volatile sig_atomic_t wk_guard_term;
-
-static void
-wk_guard_on_term(int signo)
-{
-	(void)signo;
-	wk_guard_term = 1;
-}
-
-static void
-wk_guard_on_child(int signo)
-{
-	(void)signo; /* only there to interrupt the wait */
-}
-
-static void
-wk_guard_keep(int a, int b)
-{
-	int lo = a < b ? a : b, hi = a < b ? b : a;
-
-	if (lo > 0)
-		(void)syscall(SYS_close_range, 0u, (unsigned)lo - 1, 0u);
-	if (hi > lo + 1)
-		(void)syscall(SYS_close_range, (unsigned)lo + 1, (unsigned)hi - 1, 0u);
-	(void)syscall(SYS_close_range, (unsigned)hi + 1, ~0u, 0u);
-}
-
-static void
-wk_child_exec(const struct wk_runtime *r, int output, pid_t guard)
-{
-	sigset_t none;
-	int null;
-
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != guard)
-		_exit(127); /* the guard went before we asked */
-	(void)setpgid(0, 0);
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	for (int s = 1; s < NSIG; s++)
-		(void)signal(s, SIG_DFL);
-	(void)dup2(output, 1);
-	(void)dup2(output, 2);
-	null = open("/dev/null", O_RDONLY);
-	if (null > 0) {
-		(void)dup2(null, 0);
-	}
-	(void)syscall(SYS_close_range, 3u, ~0u, 0u);
-	(void)execvpe(r->argv[0], r->argv, r->envp);
-	_exit(errno == ENOENT ? 127 : 126);
-}
-
-/* Reaps the whole group; returns the runtime's own status once nothing is left. */
-static int
-wk_guard_wait(pid_t runtime, int life)
-{
-	struct pollfd pfd = { .fd = life, .events = POLLIN };
-	sigset_t waiting;
-	bool killed = false, ended = false;
-	int status = 0;
-
-	sigemptyset(&waiting); /* SIGCHLD and SIGTERM come only while we wait, so none is missed */
-	for (;;) {
-		int st;
-		pid_t pid;
-
-		while ((pid = waitpid(-1, &st, WNOHANG)) > 0) {
-			if (pid == runtime) {
-				status = st;
-				ended = true;
-			}
-		}
-		if (pid < 0 && errno == ECHILD && ended)
-			return status;
-		if (ended && !killed) {
-			killed = true;
-			(void)kill(-runtime, SIGKILL); /* what it left behind */
-		}
-		if (wk_guard_term) {
-			wk_guard_term = 0;
-			(void)kill(-runtime, SIGTERM);
-		}
-		if (ppoll(&pfd, killed ? 0 : 1, NULL, &waiting) > 0) {
-			killed = true;
-			(void)kill(-runtime, SIGKILL);
-		}
-	}
-}
-
-static void __attribute__((noreturn))
-wk_guard_main(const struct wk_runtime *r, int life, int output)
-{
-	struct sigaction sa = { .sa_handler = wk_guard_on_child };
-	sigset_t block;
-	pid_t self = getpid(), runtime;
-	int status;
-
-	(void)setsid(); /* a terminal's ^C is for workerd, which then stops us */
-	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-	sigfillset(&block);
-	(void)sigprocmask(SIG_SETMASK, &block, NULL);
-	(void)sigaction(SIGCHLD, &sa, NULL);
-	sa.sa_handler = wk_guard_on_term;
-	(void)sigaction(SIGTERM, &sa, NULL);
-	(void)signal(SIGINT, SIG_IGN);
-	(void)signal(SIGQUIT, SIG_IGN);
-	(void)signal(SIGHUP, SIG_IGN);
-	(void)signal(SIGPIPE, SIG_IGN);
-	runtime = fork();
-	if (runtime == 0)
-		wk_child_exec(r, output, self);
-	if (runtime < 0)
-		_exit(126);
-	(void)setpgid(runtime, runtime);
-	wk_guard_keep(life, life); /* not the output: its end must be the runtime's */
-	status = wk_guard_wait(runtime, life);
-	if (WIFSIGNALED(status))
-		_exit(128 + WTERMSIG(status));
-	_exit(WEXITSTATUS(status));
-}
-
 /* ---- output ----------------------------------------------------------------------------------- */
 
 static void
-wk_output_line(struct wk_runtime *r, const char *p, size_t n)
+wk_output_line(const char *p, size_t n)
 {
 	while (n > 0 && (p[n - 1] == '\r' || p[n - 1] == ' '))
 		n--;
 	if (n > 0)
 		tf_log(TF_INFO, "runtime", NULL, "output line=%s", tf_log_q(tf_span(p, n)));
-	(void)r;
 }
 
 static void
@@ -184,36 +63,65 @@ wk_output_cut(struct wk_runtime *r)
 	char *nl;
 
 	while (r->line.n > 0 && (nl = memchr(r->line.p, '\n', r->line.n)) != NULL) {
-		wk_output_line(r, r->line.p, (size_t)(nl - r->line.p));
+		wk_output_line(r->line.p, (size_t)(nl - r->line.p));
 		tf_buf_shift(&r->line, (size_t)(nl - r->line.p) + 1);
 	}
 	if (r->line.n > WK_LINE_MAX) {
-		wk_output_line(r, r->line.p, r->line.n);
+		wk_output_line(r->line.p, r->line.n);
 		tf_buf_reset(&r->line);
 	}
+}
+
+/* Logs what there is, so much at once. False: nothing more will come. */
+static bool
+wk_output_read(struct wk_runtime *r, size_t most)
+{
+	char buf[4096];
+	ssize_t n = 0;
+
+	for (size_t got = 0; got < most; got += (size_t)n) {
+		n = read(r->output, buf, sizeof buf);
+		if (n <= 0)
+			return n < 0 && (errno == EAGAIN || errno == EINTR);
+		if (tf_buf_append(&r->line, buf, (size_t)n) == 0)
+			wk_output_cut(r);
+	}
+	return true;
+}
+
+static void
+wk_output_close(struct wk_runtime *r)
+{
+	if (r->output < 0)
+		return;
+	(void)ev_fd_watch(&r->watch, 0);
+	close(r->output);
+	r->output = -1;
+	wk_output_line(r->line.p, r->line.n);
+	tf_buf_reset(&r->line);
 }
 
 static void
 wk_output_ready(struct ev_fd *f, int what, void *arg)
 {
 	struct wk_runtime *r = arg;
-	char buf[4096];
-	ssize_t n = read(r->output, buf, sizeof buf);
 
+	(void)f;
 	(void)what;
-	if (n > 0) {
-		if (tf_buf_append(&r->line, buf, (size_t)n) == 0)
-			wk_output_cut(r);
-		return;
-	}
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	(void)ev_fd_watch(f, 0);
-	close(r->output);
-	r->output = -1;
+	if (!wk_output_read(r, WK_OUTPUT_TURN))
+		wk_output_close(r);
 }
 
 /* ---- life ------------------------------------------------------------------------------------- */
+
+/* The pipe's end is the guard's order to kill all. */
+static void
+wk_runtime_let_go(struct wk_runtime *r)
+{
+	if (r->life >= 0)
+		close(r->life);
+	r->life = -1;
+}
 
 static void
 wk_runtime_exited(struct ev_child *c, int status, void *arg)
@@ -223,9 +131,12 @@ wk_runtime_exited(struct ev_child *c, int status, void *arg)
 
 	(void)c;
 	r->guard = 0;
-	close(r->life);
-	r->life = -1;
+	wk_runtime_let_go(r);
 	ev_timer_del(&r->timer);
+	/* its last words say why */
+	if (r->output >= 0)
+		(void)wk_output_read(r, WK_OUTPUT_LAST);
+	wk_output_close(r);
 	if (r->stopping) {
 		tf_log(TF_INFO, "runtime", NULL, "ended code=%d", code);
 		if (r->stopped != NULL)
@@ -238,7 +149,7 @@ wk_runtime_exited(struct ev_child *c, int status, void *arg)
 	tf_log(TF_ERROR, "runtime", NULL, "ended by itself code=%d%s again_in_ms=%llu", code,
 	    code == 127 ? " (no such program)" : code == 126 ? " (cannot be run)" : "", (unsigned long long)r->pause);
 	r->good = false;
-	wk_probe_soon(r->wk);
+	wk_probe_gone(r->wk);
 	ev_timer_set(&r->timer, r->pause);
 }
 
@@ -259,9 +170,7 @@ wk_runtime_timer(void *arg)
 		tf_log(TF_ERROR, "runtime", NULL, "not ready within start-timeout, killed");
 	else
 		tf_log(TF_WARN, "runtime", NULL, "does not end, killed");
-	/* the pipe's end is the guard's order to kill */
-	close(r->life);
-	r->life = -1;
+	wk_runtime_let_go(r);
 }
 
 static int
@@ -280,16 +189,21 @@ static void
 wk_runtime_spawn(struct wk_runtime *r)
 {
 	int life[2], output[2];
+	sigset_t all, before;
 	pid_t pid;
 
 	if (wk_runtime_pipes(life, output) != 0)
 		goto later;
 	(void)unlink(r->path); /* what a killed one left */
+	/* no signal of ours may reach the child while it still has our handlers */
+	sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	pid = fork();
 	if (pid == 0) {
 		close(life[1]);
-		wk_guard_main(r, life[0], output[1]);
+		wk_guard_main(r->argv, r->envp, life[0], output[1]);
 	}
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	close(life[0]);
 	close(output[1]);
 	if (pid < 0) {
@@ -299,12 +213,7 @@ wk_runtime_spawn(struct wk_runtime *r)
 	}
 	r->guard = pid;
 	r->life = life[1];
-	if (r->output >= 0) {
-		(void)ev_fd_watch(&r->watch, 0);
-		close(r->output);
-	}
 	r->output = output[0];
-	tf_buf_reset(&r->line);
 	ev_fd_init(&r->watch, r->wk->loop, r->output, wk_output_ready, r);
 	if (ev_fd_watch(&r->watch, EV_FD_READ) != 0 ||
 	    ev_child_add(&r->child, r->wk->loop, pid, wk_runtime_exited, r) != 0)
@@ -335,6 +244,17 @@ wk_runtime_pid(const struct wk *wk)
 	return wk->runtime ? wk->runtime->guard : 0;
 }
 
+static bool
+wk_runtime_env_has(const struct conf_list *env, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < env->n; i++)
+		if (strncmp(env->v[i], name, n) == 0 && env->v[i][n] == '=')
+			return true;
+	return false;
+}
+
 /* A clean environment: the few names every program expects, then what the configuration adds. */
 static int
 wk_runtime_env(struct wk_runtime *r)
@@ -350,7 +270,7 @@ wk_runtime_env(struct wk_runtime *r)
 		const char *v = getenv(names[i]);
 		struct tf_buf b = { 0 };
 
-		if (v == NULL)
+		if (v == NULL || wk_runtime_env_has(env, names[i]))
 			continue;
 		if (tf_buf_printf(&b, "%s=%s", names[i], v) != 0)
 			return TF_E_NOMEM;
@@ -367,16 +287,38 @@ wk_runtime_env(struct wk_runtime *r)
 	return 0;
 }
 
+/* A port that is free now, below the range that outgoing connections take theirs from; 0: none was found. */
+static uint16_t
+wk_runtime_port(void)
+{
+	for (int i = 0; i < WK_PORT_TRIES; i++) {
+		uint16_t port = (uint16_t)(20000 + tf_random_u64() % 12000);
+		struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons(port),
+			.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), rc;
+
+		if (fd < 0)
+			return 0;
+		rc = bind(fd, (struct sockaddr *)&sin, sizeof sin);
+		close(fd);
+		if (rc == 0)
+			return port;
+	}
+	return 0;
+}
+
 /* Where the child is told to listen, and so where it is reached. */
 static int
 wk_runtime_place(struct wk_runtime *r)
 {
 	const struct conf_worker *w = r->wk->w;
 	int n = snprintf(r->path, sizeof r->path, "%s/runtime-%s.sock", r->wk->conf->common.run_dir, w->name);
-	uint16_t port = (uint16_t)(20000 + tf_random_u64() % 12000); /* below the range that connections take theirs from */
+	uint16_t port = wk_runtime_port();
 
 	if (n < 0 || (size_t)n >= sizeof r->path)
 		return TF_E_RANGE;
+	if (port == 0)
+		return TF_E_FULL;
 	snprintf(r->port, sizeof r->port, "%u", port);
 	if (w->url != NULL)
 		n = snprintf(r->url, sizeof r->url, "%s", w->url);
@@ -440,14 +382,10 @@ wk_runtime_free(struct wk *wk)
 	if (r == NULL)
 		return;
 	ev_timer_del(&r->timer);
-	if (r->output >= 0) {
-		(void)ev_fd_watch(&r->watch, 0);
-		close(r->output);
-	}
-	if (r->guard != 0) {
+	wk_output_close(r);
+	if (r->guard != 0)
 		ev_child_del(&r->child);
-		close(r->life); /* the guard kills what is left */
-	}
+	wk_runtime_let_go(r);
 	tf_buf_free(&r->line);
 	wk_argv_free(&r->argv);
 	wk_argv_free(&r->envp);
