@@ -182,7 +182,7 @@ wk_call_fields(const struct wk_attempt *a, struct http_fields *f)
 
 	tf_id_text(a->id, id);
 	http_fields_init(f);
-	http_fields_add(f, "content-type", "application/json");
+	http_fields_add(f, "content-type", dl_xlate_request_type(a->x));
 	http_fields_add(f, "accept", dl_xlate_streams(a->x) ? "text/event-stream" : "application/json");
 	http_fields_add(f, "x-request-id", id);
 	if (a->wk->auth.n > 0)
@@ -210,7 +210,7 @@ wk_call_start(struct wk_attempt *a)
 	}
 	wk_call_fields(a, &f);
 	if (rc == 0)
-		rc = wk_upstream_target(wk, dl_dialect_path(wk->dialect), target, sizeof target);
+		rc = wk_upstream_target(wk, dl_xlate_path(a->x), target, sizeof target);
 	r.target = target;
 	r.fields = &f;
 	r.body = body.p;

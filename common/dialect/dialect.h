@@ -279,6 +279,9 @@ void dl_xlate_free(struct dl_xlate **x);
 int dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out) TF_MUSTCHECK;
 /* Does the runtime get asked for events? ("Accept: text/event-stream", longer first timeout) */
 bool dl_xlate_streams(const struct dl_xlate *x);
+/* Where the runtime is asked: path below its base URL. Content type of what it is sent. Static. */
+const char *dl_xlate_path(const struct dl_xlate *x);
+const char *dl_xlate_request_type(const struct dl_xlate *x);
 /* Content type of the answer to the client. Static. */
 const char *dl_xlate_content_type(const struct dl_xlate *x);
 /* Request fields without effect at this runtime, comma separated, for EVENT.dropped; "" none. Borrowed. */

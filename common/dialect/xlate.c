@@ -63,6 +63,19 @@ dl_xlate_streams(const struct dl_xlate *x)
 }
 
 const char *
+dl_xlate_path(const struct dl_xlate *x)
+{
+	return dl_dialect_path(x->conf.runtime);
+}
+
+const char *
+dl_xlate_request_type(const struct dl_xlate *x)
+{
+	(void)x;
+	return "application/json";
+}
+
+const char *
 dl_xlate_content_type(const struct dl_xlate *x)
 {
 	return x->head.stream ? "text/event-stream; charset=utf-8" : "application/json";

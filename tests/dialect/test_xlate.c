@@ -82,6 +82,8 @@ test_progress(void **state)
 	begin(&a, streamed, 0);
 	assert_true(dl_xlate_streams(a.x));
 	assert_string_equal(dl_xlate_content_type(a.x), "text/event-stream; charset=utf-8");
+	assert_string_equal(dl_xlate_path(a.x), "/chat/completions");
+	assert_string_equal(dl_xlate_request_type(a.x), "application/json");
 	assert_int_equal(feed(&a, ": ping\n\n").n, 0);
 	/* a role is no content: nothing is committed by it */
 	assert_int_equal(feed(&a, CHUNK("\"role\":\"assistant\",\"content\":\"\"", "null")).n, 0);
