@@ -91,6 +91,7 @@ wk_model_load(const struct conf *catalogue, const char *text, struct wk_model *o
 	out->id = tf_span_dup(tf_cspan(m->name));
 	out->runtime = tf_span_dup(tf_cspan(eq ? eq + 1 + strspn(eq + 1, " ") : m->name));
 	out->context = (uint64_t)m->context;
+	out->max_output = (uint64_t)m->max_output;
 	out->needs = dl_need_always();
 	for (size_t k = 0; k < m->capabilities.n; k++)
 		out->needs |= dl_need_by_capability(tf_cspan(m->capabilities.v[k]));

@@ -78,7 +78,7 @@ struct wk_attempt {
 struct wk_model {
 	char *id;            /* catalogue; owned */
 	char *runtime;       /* name at the runtime; owned */
-	uint64_t needs, context;
+	uint64_t needs, context, max_output; /* tokens; 0: not stated */
 };
 
 struct wk_runtime; /* the managed child: wk_runtime.c */

@@ -174,6 +174,8 @@ struct dl_target {
 	uint32_t quirks;
 	bool stream;          /* ask for events */
 	uint64_t max_output;  /* to enforce; 0: none */
+	uint64_t longest;     /* tokens that an answer to this request may have at most, for runtimes that must be
+			       * told; 0: not known */
 };
 
 /* ---- events ------------------------------------------------------------------------------ */
@@ -269,9 +271,12 @@ struct dl_ops {
 	 * TF_E_INVAL with *f.
 	 */
 	int (*request_decode)(struct tf_span body, struct dl_request *rq, struct dl_fault *f);
-	/* Appends the body; names of fields without effect there go to dropped, comma separated. */
+	/*
+	 * Appends the body; names of fields without effect there go to dropped, comma separated. 0, TF_E_NOMEM,
+	 * or TF_E_INVAL with *f: it cannot be said in this dialect.
+	 */
 	int (*request_encode)(const struct dl_request *rq, const struct dl_target *to, struct tf_buf *out,
-	    struct tf_buf *dropped);
+	    struct tf_buf *dropped, struct dl_fault *f);
 
 	struct dl_dec *(*dec_new)(const struct dl_dec_conf *conf);
 	void (*dec_free)(struct dl_dec **d);

@@ -25,7 +25,7 @@ const struct dl_field *chat_field_by_name(struct tf_span name);
 
 int chat_request_decode(struct tf_span body, struct dl_request *rq, struct dl_fault *f);
 int chat_request_encode(const struct dl_request *rq, const struct dl_target *to, struct tf_buf *out,
-    struct tf_buf *dropped);
+    struct tf_buf *dropped, struct dl_fault *f);
 
 /* ---- one chunk, or one whole answer, parsed ---------------------------------------------- */
 

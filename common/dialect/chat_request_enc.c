@@ -515,12 +515,13 @@ settings(struct enc *e)
 
 int
 chat_request_encode(const struct dl_request *rq, const struct dl_target *to, struct tf_buf *out,
-    struct tf_buf *dropped)
+    struct tf_buf *dropped, struct dl_fault *f)
 {
 	struct enc e = { .rq = rq, .to = to, .dropped = dropped };
 	size_t from = out->n;
 	int r;
 
+	(void)f; /* every canonical request has a form here */
 	js_w_init(&e.w, out);
 	js_w_object(&e.w);
 	js_w_kstr(&e.w, "model", to->model);

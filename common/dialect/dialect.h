@@ -264,6 +264,8 @@ struct dl_xlate_conf {
 	struct tf_span asked;    /* model as the client wrote it: echoed. Copied */
 	struct tf_span model;    /* the runtime's name for it. Copied */
 	uint64_t max_output;     /* DISPATCH.max_output: tokens per answer to enforce; 0: none */
+	uint64_t model_output;   /* longest answer of the model, tokens; 0: not known */
+	uint64_t model_context;  /* its context length, tokens; 0: not known */
 	struct tf_id rid;        /* ids that have to be made derive from it */
 };
 

@@ -177,7 +177,7 @@ translate_request(
 	rq.blind = (x->head.flags & DL_HEAD_BLIND) != 0;
 	r = x->surface->request_decode(body, &rq, &x->facts.fault);
 	if (r == 0)
-		r = x->runtime->request_encode(&rq, to, out, &x->dropped);
+		r = x->runtime->request_encode(&rq, to, out, &x->dropped, &x->facts.fault);
 	dl_request_fini(&rq);
 	/* members of another API have their places in the body still */
 	if (r == 0 && x->conf.surface != x->conf.runtime)
@@ -185,11 +185,21 @@ translate_request(
 	return r;
 }
 
+/* How long an answer may get that nobody gave a cap: the estimate of the prompt may be short by half. */
+static uint64_t
+longest(const struct dl_xlate *x)
+{
+	uint64_t prompt = dl_prompt_estimate(&x->head) * 3 / 2, most = x->conf.model_output;
+	uint64_t room = x->conf.model_context > prompt ? x->conf.model_context - prompt : x->conf.model_context / 8 + 1;
+
+	return x->conf.model_context > 0 && (most == 0 || most > room) ? room : most;
+}
+
 int
 dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out)
 {
 	struct dl_target to = { x->conf.model, x->conf.quirks, dl_xlate_streams(x),
-		x->conf.max_output };
+		x->conf.max_output, longest(x) };
 	struct dl_range root = x->head.root;
 	struct tf_span object;
 	int r = TF_E_INVAL;
