@@ -84,7 +84,7 @@ static bool
 counts_ok(const struct wire_usage *m)
 {
 	const uint64_t v[] = { m->prompt, m->cache_read, m->cache_write, m->completion, m->reasoning, m->reserved,
-		m->window, m->began_ms, m->ended_ms, m->first_us };
+		m->window, m->began_ms, m->ended_ms, m->first_us, m->images, m->audio_ms, m->characters };
 
 	for (size_t i = 0; i < TF_LEN(v); i++)
 		if (v[i] > BL_COUNT_MAX)
@@ -99,6 +99,7 @@ usage_of(struct bl_gateway *g, const struct wire_frame *f, const struct wire_usa
 	struct bl_usage u = { .request = f->id, .attempt = f->attempt, .outcome = (uint8_t)m->outcome,
 		.delivered = m->delivered != 0, .estimated = m->estimated != 0, .stream = m->stream != 0,
 		.tokens = { m->prompt, m->cache_read, m->cache_write, m->completion, m->reasoning },
+		.units = { m->images, m->audio_ms, m->characters },
 		.reserved = m->reserved, .window = m->window, .began_ms = (int64_t)m->began_ms,
 		.ended_ms = (int64_t)m->ended_ms, .first_us = wire_has(m, USAGE, first_us) ? (int64_t)m->first_us : -1,
 		.status = (uint32_t)m->status, .seq = m->seq, .user = g };

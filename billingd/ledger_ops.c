@@ -15,6 +15,7 @@ struct bl_day {
 	const struct bl_usage *first; /* borrowed from the batch: names the sum */
 	uint64_t requests;
 	struct bl_tokens tokens;
+	struct bl_units units;
 	size_t nkey;
 	char key[];                   /* workspace, key, day, model, 0, surface */
 };
@@ -70,6 +71,9 @@ day_add(struct bl_lane *lane, const struct bl_usage *u)
 	d->tokens.cache_write += u->tokens.cache_write;
 	d->tokens.completion += u->tokens.completion;
 	d->tokens.reasoning += u->tokens.reasoning;
+	d->units.images += u->units.images;
+	d->units.audio_ms += u->units.audio_ms;
+	d->units.characters += u->units.characters;
 	return 0;
 }
 
@@ -81,6 +85,14 @@ bind_tokens(struct bl_q *q, const struct bl_tokens *t)
 	bl_q_int(q, (int64_t)t->cache_write);
 	bl_q_int(q, (int64_t)t->completion);
 	bl_q_int(q, (int64_t)t->reasoning);
+}
+
+static void
+bind_units(struct bl_q *q, const struct bl_units *v)
+{
+	bl_q_int(q, (int64_t)v->images);
+	bl_q_int(q, (int64_t)v->audio_ms);
+	bl_q_int(q, (int64_t)v->characters);
 }
 
 /* Columns that must not be null get the empty text as it is. */
@@ -110,6 +122,7 @@ bl_days_flush(struct bl_lane *lane)
 		bind_name(&q, d->first->text[BL_T_SURFACE]);
 		bl_q_int(&q, (int64_t)d->requests);
 		bind_tokens(&q, &d->tokens);
+		bind_units(&q, &d->units);
 		rc = bl_q_run(&q);
 	}
 	return rc;
@@ -160,6 +173,7 @@ insert(struct bl_lane *lane, const struct bl_usage *u, bool charged)
 	bl_q_text(&q, u->text[BL_T_WORKER]);
 	bl_q_int(&q, u->instance);
 	bl_q_int(&q, (int64_t)u->seq);
+	bind_units(&q, &u->units);
 	rc = bl_q_run(&q);
 	return rc != 0 ? rc : sqlite3_changes(lane->db) > 0;
 }

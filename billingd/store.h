@@ -70,6 +70,11 @@ bl_tokens_sum(const struct bl_tokens *t)
 	return t->prompt + t->cache_read + t->cache_write + t->completion + t->reasoning;
 }
 
+/* What is counted beside tokens. */
+struct bl_units {
+	uint64_t images, audio_ms, characters;
+};
+
 enum bl_text { BL_T_MODEL, BL_T_SURFACE, BL_T_FINISH, BL_T_CODE, BL_T_WORKER, BL_T_COUNT };
 
 /* One attempt that ended. Counts are at most INT64_MAX. */
@@ -79,6 +84,7 @@ struct bl_usage {
 	uint8_t outcome;  /* enum wire_outcome */
 	bool delivered, estimated, stream;
 	struct bl_tokens tokens;
+	struct bl_units units;
 	uint64_t reserved, window;
 	int64_t began_ms, ended_ms;
 	int64_t first_us; /* -1: unknown */
@@ -146,6 +152,7 @@ struct bl_sum {
 	int64_t day;     /* days since 1970 */
 	uint64_t requests;
 	struct bl_tokens tokens;
+	struct bl_units units;
 };
 struct bl_sums {
 	bool all;               /* every workspace */

@@ -66,6 +66,9 @@ row_read(struct bl_q *q, enum bl_by by, struct bl_sum *out)
 	out->tokens.cache_write = (uint64_t)bl_q_col_int(q);
 	out->tokens.completion = (uint64_t)bl_q_col_int(q);
 	out->tokens.reasoning = (uint64_t)bl_q_col_int(q);
+	out->units.images = (uint64_t)bl_q_col_int(q);
+	out->units.audio_ms = (uint64_t)bl_q_col_int(q);
+	out->units.characters = (uint64_t)bl_q_col_int(q);
 	return 0;
 }
 

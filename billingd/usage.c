@@ -2,11 +2,11 @@
 /*
  * Sums of usage for callers of the API (one JSON document) and for the operator (rows). Both
  * count every record that arrived before the question: they wait until the ledger has it.
- * What has no meaning yet is null: cost and currency without prices, images, audio and
- * characters without such models, budget and caps without token windows.
+ * What has no meaning yet is null: cost and currency without prices, budget and caps without token windows.
  */
 #include "config.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -94,6 +94,20 @@ question_new(struct bl *bl)
 
 /* ---- numbers ------------------------------------------------------------------------------ */
 
+/* A decimal number without trailing zeros. */
+static void
+write_seconds(struct js_w *w, uint64_t ms)
+{
+	char text[32];
+	int n = snprintf(text, sizeof text, "%" PRIu64 ".%03u", ms / 1000, (unsigned)(ms % 1000));
+
+	while (text[n - 1] == '0')
+		n--;
+	if (text[n - 1] == '.')
+		n--;
+	js_w_raw(w, tf_span(text, (size_t)n));
+}
+
 /* The answer's words for our disjoint columns. */
 static void
 write_counts(struct js_w *w, const struct bl_sum *s)
@@ -106,9 +120,10 @@ write_counts(struct js_w *w, const struct bl_sum *s)
 	js_w_ku64(w, "output_tokens", t->completion + t->reasoning);
 	js_w_ku64(w, "reasoning_tokens", t->reasoning);
 	js_w_ku64(w, "total_tokens", bl_tokens_sum(t));
-	js_w_knull(w, "images");
-	js_w_knull(w, "audio_seconds");
-	js_w_knull(w, "characters");
+	js_w_ku64(w, "images", s->units.images);
+	js_w_key(w, "audio_seconds");
+	write_seconds(w, s->units.audio_ms);
+	js_w_ku64(w, "characters", s->units.characters);
 	js_w_knull(w, "cost");
 }
 

@@ -25,6 +25,9 @@ gw_settle_usage(const struct gw_req *req, const struct wire_end *end, struct wir
 	m->cache_write = end->cache_write;
 	m->completion = end->completion;
 	m->reasoning = end->reasoning;
+	m->images = end->images;
+	m->audio_ms = end->audio_ms;
+	m->characters = end->characters;
 	m->estimated = end->estimated;
 	m->finish = end->finish;
 }

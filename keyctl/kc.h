@@ -18,7 +18,7 @@ enum kc_kind { KC_CMD, KC_POS, KC_OPT, KC_COL, KC_END };
 enum kc_target { KC_LOCAL, KC_BILLINGD, KC_ROUTERD, KC_GATEWAYD, KC_DAEMON };
 enum kc_output { KC_ROWS, KC_ONE, KC_KEY };
 enum kc_type { KC_TEXT, KC_CHOICE, KC_MANY, KC_FLAG, KC_SPAN, KC_UNTIL };
-enum kc_form { KC_AS_TEXT, KC_AS_NUM, KC_AS_TIME, KC_AS_LIST };
+enum kc_form { KC_AS_TEXT, KC_AS_NUM, KC_AS_SOME, KC_AS_TIME, KC_AS_LIST };
 enum { KC_IS_OPT, KC_IS_REQ };
 
 /* One line of cmd.def. A command is its KC_CMD line and those behind it up to KC_END. */

@@ -150,12 +150,12 @@ show_key(const struct kc *k)
 
 /* Cells of one column, heading first; a column that no row has is left out. False then. */
 static bool
-column_used(const struct kc *k, const char *name)
+column_used(const struct kc *k, const struct kc_line *col)
 {
 	for (size_t i = 0; i < k->rows.n; i++) {
-		struct tf_span v = member(k->rows.v[i], name);
+		struct tf_span v = member(k->rows.v[i], col->name);
 
-		if (v.n > 0 && js_type(v) != JS_NULL)
+		if (v.n > 0 && js_type(v) != JS_NULL && !(col->what == KC_AS_SOME && tf_span_is(v, "0")))
 			return true;
 	}
 	return false;
@@ -185,7 +185,7 @@ show_table(const struct kc *k, const struct kc_line *const *cols, size_t ncols)
 	bool nums[COLS_MAX], ok = cells != NULL;
 
 	for (size_t c = 0; c < ncols; c++) {
-		nums[c] = !down && cols[c]->what == KC_AS_NUM;
+		nums[c] = !down && (cols[c]->what == KC_AS_NUM || cols[c]->what == KC_AS_SOME);
 		for (size_t r = 0; ok && r < k->rows.n + 1; r++) {
 			char **cell = down ? &cells[c * 2 + r] : &cells[r * ncols + c];
 
@@ -232,7 +232,7 @@ kc_show(struct kc *k)
 		k->rows.n = 1;
 	KC_EACH(k->cmd, l)
 		if (l->kind == KC_COL && n < COLS_MAX &&
-		    (k->rows.n == 0 || column_used(k, l->name)))
+		    (k->rows.n == 0 || column_used(k, l)))
 			cols[n++] = l;
 	if (n == 1 && cols[0]->meta[0] == '\0')
 		show_plain(k, cols[0]);

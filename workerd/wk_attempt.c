@@ -137,6 +137,9 @@ wk_end_fill(struct wk_attempt *a)
 		m->cache_write = facts->usage.cache_write;
 		m->completion = facts->usage.completion;
 		m->reasoning = facts->usage.reasoning;
+		m->images = facts->units.images;
+		m->audio_ms = facts->units.audio_ms;
+		m->characters = facts->units.characters;
 		m->estimated = facts->estimated;
 		m->finish = tf_cspan(facts->finish);
 	}

@@ -238,6 +238,13 @@ dl_usage_out(const struct dl_usage *u)
 	return u->completion + u->reasoning;
 }
 
+/* What is counted beside tokens; each is charged at a price of its own. */
+struct dl_units {
+	uint64_t images;     /* made */
+	uint64_t audio_ms;   /* of audio heard, milliseconds */
+	uint64_t characters; /* spoken: Unicode code points */
+};
+
 /* What is known of the answer so far; all but `tail` is cumulative. */
 struct dl_facts {
 	bool content;     /* some answer (text, reasoning, a call) is among the bytes given out */
@@ -250,6 +257,7 @@ struct dl_facts {
 	const char *finish; /* "stop", "length", "tool_calls", "content_filter"; of the first answer; NULL: none yet. Static */
 	uint64_t out_tokens; /* so far, all answers */
 	struct dl_usage usage; /* the runtime's numbers, or the estimate, valid at any time */
+	struct dl_units units; /* zero on surfaces that count tokens only */
 	uint32_t skipped; /* malformed events of the runtime that were left out */
 	struct dl_fault fault; /* err > 0: the attempt failed; nothing more will be given out */
 };

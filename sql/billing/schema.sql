@@ -53,7 +53,7 @@ CREATE TABLE ledger (
 	worker TEXT,
 	instance INTEGER NOT NULL REFERENCES instances (id),
 	seq INTEGER NOT NULL
-) STRICT;
+, images INTEGER NOT NULL DEFAULT 0 CHECK (images >= 0), audio_ms INTEGER NOT NULL DEFAULT 0 CHECK (audio_ms >= 0), characters INTEGER NOT NULL DEFAULT 0 CHECK (characters >= 0)) STRICT;
 CREATE UNIQUE INDEX ledger_attempt ON ledger (request, attempt);
 CREATE INDEX ledger_began ON ledger (workspace, began_ms);
 CREATE UNIQUE INDEX ledger_charged ON ledger (request) WHERE charged = 1;
@@ -83,7 +83,7 @@ CREATE TABLE usage_days (
 	cache_read INTEGER NOT NULL,
 	cache_write INTEGER NOT NULL,
 	completion INTEGER NOT NULL,
-	reasoning INTEGER NOT NULL,
+	reasoning INTEGER NOT NULL, images INTEGER NOT NULL DEFAULT 0, audio_ms INTEGER NOT NULL DEFAULT 0, characters INTEGER NOT NULL DEFAULT 0,
 	PRIMARY KEY (workspace, day, key, model, surface)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE workspaces (

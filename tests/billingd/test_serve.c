@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * billingd over the wire: keys and their end, grants and refusals, usage and its
- * acknowledgement, questions, and what happens when one side goes and comes back.
+ * acknowledgement, and what happens when one side goes and comes back.
  */
 #include "config.h"
 
 #include <sys/stat.h>
 
-#include "common/json/json.h"
 #include "tests/billingd/bed.h"
 #include "billingd/sqlite.h"
 
@@ -490,107 +489,6 @@ test_disk_full(void **state)
 	assert_int_equal(bed_sql(b, "SELECT sum(requests) FROM usage_days"), 300);
 }
 
-/* ---- questions ---------------------------------------------------------------------------- */
-
-static int64_t
-number(const char *json, const char *path)
-{
-	struct tf_span v;
-	int64_t n = 0;
-
-	if (!js_at(tf_cspan(json), path, &v) || js_get_i64(v, &n) != 0)
-		fail_msg("%s has no number at %s", json, path);
-	return n;
-}
-
-static bool
-is_null(const char *json, const char *path)
-{
-	struct tf_span v;
-
-	return js_at(tf_cspan(json), path, &v) && js_is_null(v);
-}
-
-static void
-test_query(void **state)
-{
-	struct bed *b = *state;
-	struct tf_id ws, key;
-	const char *json;
-	struct tf_span v;
-
-	bed_gateway(b, 0, 11);
-	ws = bed_workspace(b, "main", "test");
-	key = bed_key(b, ws, BL_NEVER_MS);
-	json = bed_query(b, 0, ws, "{}");
-	assert_int_equal(number(json, "totals.requests"), 0);
-	for (int i = 0; i < 5; i++) {
-		struct wire_usage u = bed_usage(b, 0, key);
-
-		if (i == 1)
-			u.surface = TF_SPAN("anthropic_messages");
-		if (i == 2)
-			u.model = TF_SPAN("acme/small");
-		if (i == 4)
-			u.outcome = WIRE_OUTCOME_FAILED;
-		bed_tell(b, 0, &u, tf_id_new());
-	}
-	/* asked in the same breath: what was told before is in it, to the token */
-	json = bed_query(b, 0, ws, "{}");
-	assert_int_equal(number(json, "totals.requests"), 4);
-	assert_int_equal(number(json, "totals.input_tokens"), 60);
-	assert_int_equal(number(json, "totals.cached_input_tokens"), 20);
-	assert_int_equal(number(json, "totals.output_tokens"), 20);
-	assert_int_equal(number(json, "totals.reasoning_tokens"), 8);
-	assert_int_equal(number(json, "totals.total_tokens"), 80);
-	assert_true(is_null(json, "totals.cost") && is_null(json, "currency") && is_null(json, "totals.images"));
-	assert_int_equal(number(json, "by_surface.openai.requests"), 3);
-	assert_int_equal(number(json, "by_surface.anthropic.requests"), 1);
-	assert_int_equal(number(json, "by_model[0].requests"), 3);
-	assert_true(js_at(tf_cspan(json), "by_model[1].model", &v) && js_str_eq(v, "acme/small"));
-	assert_true(js_at(tf_cspan(json), "by_key[0].name", &v) && js_str_eq(v, "ci"));
-	assert_true(js_at(tf_cspan(json), "by_day[0].day", &v) && v.n == 12);
-	assert_true(js_at(tf_cspan(json), "budget.plan", &v) && js_str_eq(v, "test"));
-	assert_true(is_null(json, "budget.limit") && is_null(json, "caps.tokens.limit"));
-	assert_true(js_at(tf_cspan(json), "workspace", &v) && js_str_eq(v, "main"));
-	assert_int_equal(number(json, "start"), tf_month_start(tf_wall_s()));
-	assert_int_equal(number(json, "end"), tf_month_next(tf_wall_s()));
-	json = bed_query(b, 0, ws, "{\"surface\":\"anthropic\",\"period\":\"day\"}");
-	assert_int_equal(number(json, "totals.requests"), 1);
-	assert_int_equal(number(json, "by_surface.anthropic.requests"), 1);
-	json = bed_query(b, 0, ws, "{\"start\":\"1000\",\"end\":\"2000\"}");
-	assert_int_equal(number(json, "totals.requests"), 0);
-	assert_true(is_null(json, "period"));
-	json = bed_query(b, 0, ws, "{\"start\":1000}");
-	assert_int_equal(number(json, "totals.requests"), 4);
-	json = bed_query(b, 0, ws, "{\"period\":\"window\"}");
-	assert_int_equal(number(json, "totals.requests"), 0); /* no window runs: nothing was granted */
-}
-
-static void
-test_query_refused(void **state)
-{
-	static const char *const bad[][2] = {
-		{ "{\"period\":\"year\"}", "period" }, { "{\"surface\":\"x\"}", "surface" }, { "{\"start\":\"-1\"}", "start" },
-		{ "{\"start\":\"a\"}", "start" }, { "{\"end\":\"5\"}", "start" }, { "{\"start\":\"9\",\"end\":\"5\"}", "end" },
-		{ "{\"period\":\"day\",\"start\":\"5\"}", "period" }, { "{\"limit\":\"5\"}", "limit" },
-		{ "{\"start\":\"99999999999999999999\"}", "start" }, { "[]", "" }, { "{", "" }, { "{\"period\":null}", "period" },
-	};
-	struct bed *b = *state;
-	struct tf_id ws;
-
-	bed_gateway(b, 0, 11);
-	ws = bed_workspace(b, "main", "test");
-	for (size_t i = 0; i < TF_LEN(bad); i++) {
-		(void)bed_query(b, 0, ws, bad[i][0]);
-		assert_string_equal(b->gw[0].h.code, "bad_request");
-		assert_string_equal(b->gw[0].h.param, bad[i][1]);
-	}
-	memset(ws.b, 1, sizeof ws.b);
-	(void)bed_query(b, 0, ws, "{}");
-	assert_string_equal(b->gw[0].h.code, "not_found");
-}
-
 /* ---- going and coming back ------------------------------------------------------------------ */
 
 /*
@@ -786,7 +684,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_keys), T(test_expiry), T(test_rotation), T(test_rotation_race), T(test_names), T(test_grants),
 		T(test_recall), T(test_dead_gateway), T(test_parallel), T(test_unlimited_and_plan_change), T(test_usage_and_ack),
-		T(test_group_commit), T(test_impossible_usage), T(test_disk_full), T(test_query), T(test_query_refused),
+		T(test_group_commit), T(test_impossible_usage), T(test_disk_full),
 		T(test_restart), T(test_restart_without_one), T(test_repeat_after_restart), T(test_drain), T(test_wrong_pepper),
 	};
 

@@ -290,6 +290,7 @@ fill(struct fixture *f, unsigned n)
 		u.attempt = (unsigned)rand() % 2 + 1;
 		u.tokens = (struct bl_tokens){ (unsigned)rand() % 1000, (unsigned)rand() % 50, (unsigned)rand() % 9,
 			(unsigned)rand() % 300, (unsigned)rand() % 40 };
+		u.units = (struct bl_units){ (unsigned)rand() % 4, (unsigned)rand() % 90000, (unsigned)rand() % 500 };
 		u.began_ms = 21000 * DAY + (int64_t)((unsigned)rand() % (5 * DAY));
 		u.text[BL_T_MODEL] = tf_cspan(models[(unsigned)rand() % 2]);
 		u.text[BL_T_SURFACE] = tf_cspan(surfaces[(unsigned)rand() % 3]);
@@ -308,8 +309,8 @@ fill(struct fixture *f, unsigned n)
 }
 
 static const char days_check[] = "SELECT count(*) FROM (SELECT workspace, began_ms / 86400000 AS day, key, model, surface,"
-    " count(*), sum(prompt), sum(cache_read), sum(cache_write), sum(completion), sum(reasoning) FROM ledger WHERE charged = 1"
-    " GROUP BY 1, 2, 3, 4, 5 EXCEPT SELECT * FROM usage_days)";
+    " count(*), sum(prompt), sum(cache_read), sum(cache_write), sum(completion), sum(reasoning), sum(images),"
+    " sum(audio_ms), sum(characters) FROM ledger WHERE charged = 1 GROUP BY 1, 2, 3, 4, 5 EXCEPT SELECT * FROM usage_days)";
 
 static void
 check_sum(struct fixture *f, int64_t from, int64_t to, const char *surface)
@@ -321,16 +322,18 @@ check_sum(struct fixture *f, int64_t from, int64_t to, const char *surface)
 	assert_int_equal(fx_one(f, BL_OP_SUMS, &s), 0);
 	assert_int_equal(s.n[BL_BY_TOTAL], 1);
 	snprintf(sql, sizeof sql, "SELECT coalesce(sum(prompt * 3 + cache_read * 5 + cache_write * 7 + completion * 11 + reasoning"
-	    " * 13 + 1), 0) FROM ledger WHERE charged = 1 AND hex(workspace) LIKE '77%%01' AND began_ms >= %lld AND began_ms < %lld"
+	    " * 13 + images * 17 + audio_ms * 19 + characters * 23 + 1), 0) FROM ledger WHERE charged = 1"
+	    " AND hex(workspace) LIKE '77%%01' AND began_ms >= %lld AND began_ms < %lld"
 	    " AND surface LIKE '%s%%'", (long long)from, (long long)to, surface);
 	for (int by = 0; by < BL_BY_COUNT; by++) {
 		int64_t sum = 0;
 
 		for (size_t i = 0; i < s.n[by]; i++) {
-			struct bl_tokens *t = &s.v[by][i].tokens;
+			const struct bl_tokens *t = &s.v[by][i].tokens;
+			const struct bl_units *v = &s.v[by][i].units;
 
 			sum += (int64_t)(t->prompt * 3 + t->cache_read * 5 + t->cache_write * 7 + t->completion * 11 +
-			    t->reasoning * 13 + s.v[by][i].requests);
+			    t->reasoning * 13 + v->images * 17 + v->audio_ms * 19 + v->characters * 23 + s.v[by][i].requests);
 		}
 		assert_int_equal(sum, fx_int(f, sql));
 	}

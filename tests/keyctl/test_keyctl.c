@@ -412,6 +412,11 @@ test_table(void **state)
 	assert_int_equal(keyctl("--run-dir DIR usage"), 0);
 	assert_string_equal(
 	    got.out, "REQUESTS  INPUT  TOTAL  COST\n       5      1      2  0.25\n");
+	/* what most models do not count shows up with the first one that does */
+	script("{\"group\":\"a\",\"images\":0,\"audio_seconds\":0,\"characters\":0}",
+	    "{\"group\":\"b\",\"images\":0,\"audio_seconds\":1.5,\"characters\":0}");
+	assert_int_equal(keyctl("--run-dir DIR usage --by model"), 0);
+	assert_string_equal(got.out, "GROUP  AUDIO-S\na            0\nb          1.5\n");
 	/* one row stands upright */
 	script(
 	    "{\"id\":\"1\",\"name\":\"main\",\"plan\":\"test\",\"created\":0,\"keys\":12}", NULL);
