@@ -18,14 +18,14 @@
 static void
 change_free(struct bl_change *c)
 {
-	bl_batch_free(&c->batch);
+	db_batch_free(&c->batch);
 	bl_key_row_fini(&c->key);
 	tf_wipe(c->text, sizeof c->text);
 	free(c);
 }
 
 static void
-change_stored(struct bl_batch *b, void *arg)
+change_stored(struct db_batch *b, void *arg)
 {
 	struct bl_change *c = arg;
 	struct bl *bl = c->bl;
@@ -50,7 +50,7 @@ change_new(struct bl *bl, int (*apply)(struct bl_change *c), bl_changed *done, v
 
 	if (c == NULL)
 		return NULL;
-	c->batch = bl_batch_new(change_stored, c);
+	c->batch = db_batch_new(change_stored, c);
 	if (c->batch == NULL) {
 		free(c);
 		return NULL;
@@ -67,13 +67,13 @@ static int
 change_go(struct bl_change *c, int rc)
 {
 	if (rc == 0)
-		rc = bl_batch_add(c->batch, BL_OP_CHANGE, &c->number);
+		rc = db_batch_add(c->batch, BL_OP_CHANGE, &c->number);
 	if (rc != 0) {
 		change_free(c);
 		return rc;
 	}
 	c->bl->changes++;
-	bl_store_submit(c->bl->store, c->batch);
+	db_store_submit(c->bl->store, c->batch);
 	return 0;
 }
 
@@ -137,7 +137,7 @@ bl_admin_workspace(struct bl *bl, struct tf_span name, struct tf_span plan, bl_c
 	if (rc == 0)
 		rc = name_copy(c->workspace.plan, plan);
 	if (rc == 0)
-		rc = bl_batch_add(c->batch, BL_OP_WORKSPACE_NEW, &c->workspace);
+		rc = db_batch_add(c->batch, BL_OP_WORKSPACE_NEW, &c->workspace);
 	return change_go(c, rc);
 }
 
@@ -163,7 +163,7 @@ bl_admin_plan(struct bl *bl, struct bl_workspace *w, struct tf_span plan, bl_cha
 	c->workspace = w->row;
 	rc = name_copy(c->workspace.plan, plan);
 	if (rc == 0)
-		rc = bl_batch_add(c->batch, BL_OP_WORKSPACE_PLAN, &c->workspace);
+		rc = db_batch_add(c->batch, BL_OP_WORKSPACE_PLAN, &c->workspace);
 	return change_go(c, rc);
 }
 
@@ -191,7 +191,7 @@ mint_secret(struct bl_change *c, const struct bl_key_row *k, uint64_t generation
 	s->until_ms = BL_NEVER_MS;
 	snprintf(s->prefix, sizeof s->prefix, "%.*s", (int)(form + SHOWN_RANDOM), c->text);
 	snprintf(s->last4, sizeof s->last4, "%s", c->text + n - TF_APIKEY_SHOWN_TAIL);
-	return bl_batch_add(c->batch, BL_OP_SECRET_NEW, s);
+	return db_batch_add(c->batch, BL_OP_SECRET_NEW, s);
 }
 
 static int
@@ -246,7 +246,7 @@ bl_admin_mint(struct bl *bl, const struct bl_mint *m, bl_changed *done, void *ar
 	if (rc == 0)
 		rc = models_copy(k, m);
 	if (rc == 0)
-		rc = bl_batch_add(c->batch, BL_OP_KEY_NEW, k);
+		rc = db_batch_add(c->batch, BL_OP_KEY_NEW, k);
 	if (rc == 0)
 		rc = mint_secret(c, k, 1);
 	return change_go(c, rc);
@@ -292,10 +292,10 @@ bl_admin_rotate(struct bl *bl, struct bl_key *k, int64_t grace_ms, bl_changed *d
 	c->key.id = k->row.id;
 	c->ending = current->row;
 	c->ending.until_ms = bl_wall_ms() + grace_ms;
-	rc = bl_batch_add(c->batch, BL_OP_SECRET_UNTIL, &c->ending);
+	rc = db_batch_add(c->batch, BL_OP_SECRET_UNTIL, &c->ending);
 	if (rc == 0 && oldest != current) {
 		c->dropped = oldest->row;
-		rc = bl_batch_add(c->batch, BL_OP_SECRET_DROP, &c->dropped);
+		rc = db_batch_add(c->batch, BL_OP_SECRET_DROP, &c->dropped);
 	}
 	if (rc == 0)
 		rc = mint_secret(c, &k->row, current->row.generation + 1);
@@ -326,7 +326,7 @@ bl_admin_revoke(struct bl *bl, struct bl_key *k, bl_changed *done, void *arg)
 		return TF_E_NOMEM;
 	c->key.id = k->row.id;
 	c->key.revoked_ms = bl_wall_ms();
-	return change_go(c, bl_batch_add(c->batch, BL_OP_KEY_REVOKE, &c->key));
+	return change_go(c, db_batch_add(c->batch, BL_OP_KEY_REVOKE, &c->key));
 }
 
 /* ---- who is behind a key ------------------------------------------------------------------ */
@@ -381,7 +381,7 @@ bl_admin_ask(struct bl *bl, struct wire_peer *p, const struct wire_frame *f, con
 /* ---- when keys were last used ------------------------------------------------------------- */
 
 static void
-used_stored(struct bl_batch *b, void *arg)
+used_stored(struct db_batch *b, void *arg)
 {
 	struct bl *bl = arg;
 
@@ -394,14 +394,14 @@ used_stored(struct bl_batch *b, void *arg)
 			k->used = true;
 		free(row);
 	}
-	bl_batch_free(&b);
+	db_batch_free(&b);
 	bl_check_drained(bl);
 }
 
 void
 bl_admin_flush_used(struct bl *bl)
 {
-	struct bl_batch *b = NULL;
+	struct db_batch *b = NULL;
 	struct bl_key *k;
 	size_t pos = 0;
 
@@ -410,10 +410,10 @@ bl_admin_flush_used(struct bl *bl)
 
 		if (!k->used)
 			continue;
-		if (b == NULL && (b = bl_batch_new(used_stored, bl)) == NULL)
+		if (b == NULL && (b = db_batch_new(used_stored, bl)) == NULL)
 			return;
 		row = calloc(1, sizeof *row);
-		if (row == NULL || bl_batch_add(b, BL_OP_KEY_USED, row) != 0) {
+		if (row == NULL || db_batch_add(b, BL_OP_KEY_USED, row) != 0) {
 			free(row);
 			break;
 		}
@@ -424,5 +424,5 @@ bl_admin_flush_used(struct bl *bl)
 	if (b == NULL)
 		return;
 	bl->changes++;
-	bl_store_submit(bl->store, b);
+	db_store_submit(bl->store, b);
 }

@@ -20,7 +20,7 @@ store_reap(void *arg)
 	struct bl *bl = arg;
 
 	if (bl->store != NULL)
-		bl_store_reap(bl->store);
+		db_store_reap(bl->store);
 }
 
 /* On the store's thread. Without memory for a post the next one, or the tick, brings this too. */
@@ -68,7 +68,7 @@ load_windows(struct bl *bl, const struct bl_start *s)
 }
 
 static void
-loaded(struct bl_batch *b, void *arg)
+loaded(struct db_batch *b, void *arg)
 {
 	struct bl_start *s = b->ops[0].arg;
 	struct bl *bl = arg;
@@ -88,7 +88,7 @@ loaded(struct bl_batch *b, void *arg)
 	bl->failed = rc != 0;
 	bl_start_fini(s);
 	free(s);
-	bl_batch_free(&b);
+	db_batch_free(&b);
 }
 
 /* Without the loop: commands and signals must not come before there is something to command. */
@@ -96,18 +96,18 @@ static int
 load(struct bl *bl)
 {
 	struct bl_start *s = calloc(1, sizeof *s);
-	struct bl_batch *b = bl_batch_new(loaded, bl);
+	struct db_batch *b = db_batch_new(loaded, bl);
 
-	if (s == NULL || b == NULL || bl_batch_add(b, BL_OP_START, s) != 0) {
+	if (s == NULL || b == NULL || db_batch_add(b, BL_OP_START, s) != 0) {
 		free(s);
-		bl_batch_free(&b);
+		db_batch_free(&b);
 		return TF_E_NOMEM;
 	}
 	s->now_ms = bl->started_ms;
 	s->pepper = bl->pepper.number;
-	bl_store_submit(bl->store, b);
+	db_store_submit(bl->store, b);
 	while (!bl->loaded)
-		bl_store_wait(bl->store);
+		db_store_wait(bl->store);
 	return bl->failed ? TF_E_IO : 0;
 }
 
@@ -120,7 +120,7 @@ on_tick(void *arg)
 	uint64_t now = tf_mono_ms();
 
 	ev_timer_set(&bl->tick, BL_TICK_MS);
-	bl_store_reap(bl->store);
+	db_store_reap(bl->store);
 	bl_admit_tick(bl);
 	bl_peers_tick(bl, now);
 	bl_ledger_tick(bl, now);
@@ -190,7 +190,7 @@ bl_free(struct bl **blp)
 	ev_timer_del(&bl->tick);
 	wire_hub_free(&bl->hub);
 	bl_ledger_stop(bl);
-	bl_store_close(&bl->store);
+	db_store_close(&bl->store);
 	bl_ledger_free(bl);
 	bl_peers_free(bl);
 	bl_index_free(&bl->index);

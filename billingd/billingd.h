@@ -117,7 +117,7 @@ struct bl_gateway {
 	uint64_t committed;           /* every record up to here is in the ledger */
 	uint64_t taken[BL_SEQ_AHEAD / 64]; /* bit seq % BL_SEQ_AHEAD: taken ... */
 	uint64_t stored[BL_SEQ_AHEAD / 64]; /* ... and committed, out of order */
-	struct bl_batch *early;       /* records that came before its row's id was known */
+	struct db_batch *early;       /* records that came before its row's id was known */
 };
 
 void bl_peers_init(struct bl *bl);
@@ -164,8 +164,8 @@ bool bl_plan_limits(const struct bl *bl, const struct bl_workspace *w, struct bl
 
 struct bl_ledger {
 	struct bl *bl;
-	struct bl_batch *filling; /* NULL: nothing came since the last batch left */
-	struct bl_batch *flying;  /* under way, or waiting to be tried again */
+	struct db_batch *filling; /* NULL: nothing came since the last batch left */
+	struct db_batch *flying;  /* under way, or waiting to be tried again */
 	size_t held;              /* records in these and in early batches */
 	uint64_t taken, done;     /* records so far; those that are durable */
 	struct ev_timer commit;
@@ -207,7 +207,7 @@ bl_ledger_idle(const struct bl_ledger *l)
  */
 struct bl_change {
 	struct bl *bl;
-	struct bl_batch *batch;
+	struct db_batch *batch;
 	uint64_t number;
 	struct bl_workspace_row workspace;
 	struct bl_key_row key;
@@ -267,7 +267,7 @@ struct bl {
 	struct ev_loop *loop;
 	struct ev_zctx *zctx;
 	const struct conf *conf;    /* borrowed; replaced by bl_reload */
-	struct bl_store *store;
+	struct db_store *store;
 	struct wire_hub *hub;
 	struct bl_pepper pepper;
 	struct bl_index index;

@@ -118,7 +118,7 @@ usage_of(struct bl_gateway *g, const struct wire_frame *f, const struct wire_usa
 	return bl_usage_copy(&u);
 }
 
-static void came_back(struct bl_batch *b, void *arg);
+static void came_back(struct db_batch *b, void *arg);
 
 /* Appends to the batch that is being filled; takes u. */
 static int
@@ -127,20 +127,20 @@ put(struct bl *bl, struct bl_usage *u)
 	struct bl_ledger *l = &bl->ledger;
 
 	if (l->filling == NULL) {
-		l->filling = bl_batch_new(came_back, bl);
+		l->filling = db_batch_new(came_back, bl);
 		if (l->filling == NULL)
 			return TF_E_NOMEM;
 		l->filling->lenient = true;
 	}
-	return bl_batch_add(l->filling, BL_OP_USAGE, u);
+	return db_batch_add(l->filling, BL_OP_USAGE, u);
 }
 
 static int
 put_early(struct bl_gateway *g, struct bl_usage *u)
 {
 	if (g->early == NULL)
-		g->early = bl_batch_new(NULL, NULL);
-	return g->early != NULL ? bl_batch_add(g->early, BL_OP_USAGE, u) : TF_E_NOMEM;
+		g->early = db_batch_new(NULL, NULL);
+	return g->early != NULL ? db_batch_add(g->early, BL_OP_USAGE, u) : TF_E_NOMEM;
 }
 
 static void
@@ -193,7 +193,7 @@ void
 bl_ledger_early(struct bl *bl, struct bl_gateway *g)
 {
 	struct bl_ledger *l = &bl->ledger;
-	struct bl_batch *early = g->early;
+	struct db_batch *early = g->early;
 
 	g->early = NULL;
 	for (size_t i = 0; early != NULL && i < early->n; i++) {
@@ -210,7 +210,7 @@ bl_ledger_early(struct bl *bl, struct bl_gateway *g)
 		}
 		l->taken++;
 	}
-	bl_batch_free(&early);
+	db_batch_free(&early);
 	if (g->committed > 0)
 		ack(g);
 	gather(bl);
@@ -219,14 +219,14 @@ bl_ledger_early(struct bl *bl, struct bl_gateway *g)
 /* ---- the way to the store ----------------------------------------------------------------- */
 
 static struct bl_gateway *
-op_gateway(const struct bl_op *op)
+op_gateway(const struct db_op *op)
 {
 	return op->kind == BL_OP_USAGE ? ((struct bl_usage *)op->arg)->user : NULL;
 }
 
 /* With the rows goes how far each gateway's records are in the ledger. */
 static int
-add_acks(struct bl *bl, struct bl_batch *b)
+add_acks(struct bl *bl, struct db_batch *b)
 {
 	struct tf_node *e, *tmp;
 	size_t n = b->n;
@@ -241,7 +241,7 @@ add_acks(struct bl *bl, struct bl_batch *b)
 		if (i == n)
 			continue;
 		row = malloc(sizeof *row);
-		if (row == NULL || bl_batch_add(b, BL_OP_ACK, row) != 0) {
+		if (row == NULL || db_batch_add(b, BL_OP_ACK, row) != 0) {
 			free(row);
 			return TF_E_NOMEM;
 		}
@@ -253,7 +253,7 @@ add_acks(struct bl *bl, struct bl_batch *b)
 }
 
 static void
-acks_drop(struct bl_batch *b)
+acks_drop(struct db_batch *b)
 {
 	while (b->n > 0 && b->ops[b->n - 1].kind == BL_OP_ACK)
 		free(b->ops[--b->n].arg);
@@ -274,7 +274,7 @@ flush(struct bl *bl)
 	}
 	l->flying = l->filling;
 	l->filling = NULL;
-	bl_store_submit(bl->store, l->flying);
+	db_store_submit(bl->store, l->flying);
 }
 
 static void
@@ -288,13 +288,13 @@ on_retry(void *arg)
 {
 	struct bl *bl = arg;
 
-	bl_store_submit(bl->store, bl->ledger.flying);
+	db_store_submit(bl->store, bl->ledger.flying);
 }
 
 /* ---- the way back ------------------------------------------------------------------------- */
 
 static void
-settle(struct bl *bl, const struct bl_op *op)
+settle(struct bl *bl, const struct db_op *op)
 {
 	const struct bl_usage *u = op->arg;
 	const struct bl_gateway *g = u->user;
@@ -340,13 +340,13 @@ wake_waiting(struct bl_ledger *l)
 
 /* Durable: frees reservations, acknowledges, wakes who waited. */
 static void
-committed(struct bl *bl, struct bl_batch *b)
+committed(struct bl *bl, struct db_batch *b)
 {
 	struct bl_ledger *l = &bl->ledger;
 	struct tf_node *e, *tmp;
 
 	for (size_t i = 0; i < b->n; i++) {
-		struct bl_op *op = &b->ops[i];
+		struct db_op *op = &b->ops[i];
 
 		if (op->kind == BL_OP_USAGE) {
 			struct bl_usage *u = op->arg;
@@ -373,7 +373,7 @@ committed(struct bl *bl, struct bl_batch *b)
 	}
 	tf_metric_observe(TF_M_BL_COMMIT_SECONDS, b->busy_ns);
 	acks_drop(b);
-	bl_batch_free(&b);
+	db_batch_free(&b);
 	wake_waiting(l);
 }
 
@@ -391,7 +391,7 @@ trouble(struct bl *bl, int rc)
 }
 
 static void
-came_back(struct bl_batch *b, void *arg)
+came_back(struct db_batch *b, void *arg)
 {
 	struct bl *bl = arg;
 	struct bl_ledger *l = &bl->ledger;
@@ -465,11 +465,11 @@ bl_ledger_init(struct bl *bl)
 }
 
 static void
-batch_free(struct bl_batch **b)
+batch_free(struct db_batch **b)
 {
 	for (size_t i = 0; *b != NULL && i < (*b)->n; i++)
 		free((*b)->ops[i].arg);
-	bl_batch_free(b);
+	db_batch_free(b);
 }
 
 void

@@ -29,7 +29,7 @@ is_charged(const struct bl_usage *u)
 }
 
 static struct bl_day *
-day_get(struct bl_lane *lane, const struct bl_usage *u)
+day_get(struct db_lane *lane, const struct bl_usage *u)
 {
 	const struct tf_span *model = &u->text[BL_T_MODEL], *surface = &u->text[BL_T_SURFACE];
 	size_t n = 2 * sizeof(struct tf_id) + sizeof(int64_t) + model->n + 1 + surface->n;
@@ -51,15 +51,15 @@ day_get(struct bl_lane *lane, const struct bl_usage *u)
 	at += model->n + 1;
 	if (surface->n > 0)
 		memcpy(at, surface->p, surface->n);
-	old = tf_map_get(&lane->days, tf_span(d->key, n));
-	if (old == NULL && tf_map_put(&lane->days, tf_span(d->key, n), d) == 0)
+	old = tf_map_get(lane->user, tf_span(d->key, n));
+	if (old == NULL && tf_map_put(lane->user, tf_span(d->key, n), d) == 0)
 		return d;
 	free(d);
 	return old;
 }
 
 static int
-day_add(struct bl_lane *lane, const struct bl_usage *u)
+day_add(struct db_lane *lane, const struct bl_usage *u)
 {
 	struct bl_day *d = day_get(lane, u);
 
@@ -78,131 +78,131 @@ day_add(struct bl_lane *lane, const struct bl_usage *u)
 }
 
 static void
-bind_tokens(struct bl_q *q, const struct bl_tokens *t)
+bind_tokens(struct db_q *q, const struct bl_tokens *t)
 {
-	bl_q_int(q, (int64_t)t->prompt);
-	bl_q_int(q, (int64_t)t->cache_read);
-	bl_q_int(q, (int64_t)t->cache_write);
-	bl_q_int(q, (int64_t)t->completion);
-	bl_q_int(q, (int64_t)t->reasoning);
+	db_q_int(q, (int64_t)t->prompt);
+	db_q_int(q, (int64_t)t->cache_read);
+	db_q_int(q, (int64_t)t->cache_write);
+	db_q_int(q, (int64_t)t->completion);
+	db_q_int(q, (int64_t)t->reasoning);
 }
 
 static void
-bind_units(struct bl_q *q, const struct bl_units *v)
+bind_units(struct db_q *q, const struct bl_units *v)
 {
-	bl_q_int(q, (int64_t)v->images);
-	bl_q_int(q, (int64_t)v->audio_ms);
-	bl_q_int(q, (int64_t)v->characters);
+	db_q_int(q, (int64_t)v->images);
+	db_q_int(q, (int64_t)v->audio_ms);
+	db_q_int(q, (int64_t)v->characters);
 }
 
 /* Columns that must not be null get the empty text as it is. */
 static void
-bind_name(struct bl_q *q, struct tf_span s)
+bind_name(struct db_q *q, struct tf_span s)
 {
 	if (s.n == 0)
-		bl_q_str(q, "");
+		db_q_str(q, "");
 	else
-		bl_q_text(q, s);
+		db_q_text(q, s);
 }
 
 int
-bl_days_flush(struct bl_lane *lane)
+bl_days_flush(struct db_lane *lane)
 {
 	struct bl_day *d;
 	size_t pos = 0;
 	int rc = 0;
 
-	while (rc == 0 && (d = tf_map_next(&lane->days, &pos)) != NULL) {
-		struct bl_q q = bl_q(lane, BL_S_DAY_ADD);
+	while (rc == 0 && (d = tf_map_next(lane->user, &pos)) != NULL) {
+		struct db_q q = db_q(lane, BL_S_DAY_ADD);
 
-		bl_q_id(&q, &d->first->workspace);
-		bl_q_int(&q, d->first->began_ms / DAY_MS);
-		bl_q_id(&q, &d->first->key);
+		db_q_id(&q, &d->first->workspace);
+		db_q_int(&q, d->first->began_ms / DAY_MS);
+		db_q_id(&q, &d->first->key);
 		bind_name(&q, d->first->text[BL_T_MODEL]);
 		bind_name(&q, d->first->text[BL_T_SURFACE]);
-		bl_q_int(&q, (int64_t)d->requests);
+		db_q_int(&q, (int64_t)d->requests);
 		bind_tokens(&q, &d->tokens);
 		bind_units(&q, &d->units);
-		rc = bl_q_run(&q);
+		rc = db_q_run(&q);
 	}
 	return rc;
 }
 
 void
-bl_days_drop(struct bl_lane *lane)
+bl_days_drop(struct db_lane *lane)
 {
 	struct bl_day *d;
 	size_t pos = 0;
 
-	while ((d = tf_map_next(&lane->days, &pos)) != NULL) {
-		tf_map_del(&lane->days, tf_span(d->key, d->nkey));
+	while ((d = tf_map_next(lane->user, &pos)) != NULL) {
+		tf_map_del(lane->user, tf_span(d->key, d->nkey));
 		free(d);
 	}
 }
 
 /* 1: inserted; 0: a unique index has it already. */
 static int
-insert(struct bl_lane *lane, const struct bl_usage *u, bool charged)
+insert(struct db_lane *lane, const struct bl_usage *u, bool charged)
 {
-	struct bl_q q = bl_q(lane, BL_S_LEDGER_NEW);
+	struct db_q q = db_q(lane, BL_S_LEDGER_NEW);
 	int rc;
 
-	bl_q_id(&q, &u->request);
-	bl_q_int(&q, u->attempt);
-	bl_q_id(&q, &u->workspace);
-	bl_q_id(&q, &u->key);
+	db_q_id(&q, &u->request);
+	db_q_int(&q, u->attempt);
+	db_q_id(&q, &u->workspace);
+	db_q_id(&q, &u->key);
 	bind_name(&q, u->text[BL_T_MODEL]);
 	bind_name(&q, u->text[BL_T_SURFACE]);
-	bl_q_int(&q, u->outcome);
-	bl_q_int(&q, charged);
-	bl_q_int(&q, u->delivered);
-	bl_q_int(&q, u->estimated);
-	bl_q_int(&q, u->stream);
+	db_q_int(&q, u->outcome);
+	db_q_int(&q, charged);
+	db_q_int(&q, u->delivered);
+	db_q_int(&q, u->estimated);
+	db_q_int(&q, u->stream);
 	bind_tokens(&q, &u->tokens);
-	bl_q_int(&q, (int64_t)u->reserved);
-	bl_q_int(&q, (int64_t)u->window);
-	bl_q_int(&q, u->began_ms);
-	bl_q_int(&q, u->ended_ms);
+	db_q_int(&q, (int64_t)u->reserved);
+	db_q_int(&q, (int64_t)u->window);
+	db_q_int(&q, u->began_ms);
+	db_q_int(&q, u->ended_ms);
 	if (u->first_us < 0)
-		bl_q_null(&q);
+		db_q_null(&q);
 	else
-		bl_q_int(&q, u->first_us);
-	bl_q_int(&q, u->status);
-	bl_q_text(&q, u->text[BL_T_FINISH]);
-	bl_q_text(&q, u->text[BL_T_CODE]);
-	bl_q_text(&q, u->text[BL_T_WORKER]);
-	bl_q_int(&q, u->instance);
-	bl_q_int(&q, (int64_t)u->seq);
+		db_q_int(&q, u->first_us);
+	db_q_int(&q, u->status);
+	db_q_text(&q, u->text[BL_T_FINISH]);
+	db_q_text(&q, u->text[BL_T_CODE]);
+	db_q_text(&q, u->text[BL_T_WORKER]);
+	db_q_int(&q, u->instance);
+	db_q_int(&q, (int64_t)u->seq);
 	bind_units(&q, &u->units);
-	rc = bl_q_run(&q);
+	rc = db_q_run(&q);
 	return rc != 0 ? rc : sqlite3_changes(lane->db) > 0;
 }
 
 /* Outcome of the row that is there; 0: none. */
 static int
-outcome_there(struct bl_lane *lane, const struct bl_usage *u)
+outcome_there(struct db_lane *lane, const struct bl_usage *u)
 {
-	struct bl_q q = bl_q(lane, BL_S_LEDGER_GET);
+	struct db_q q = db_q(lane, BL_S_LEDGER_GET);
 	int rc;
 
-	bl_q_id(&q, &u->request);
-	bl_q_int(&q, u->attempt);
-	rc = bl_q_step(&q);
+	db_q_id(&q, &u->request);
+	db_q_int(&q, u->attempt);
+	rc = db_q_step(&q);
 	if (rc == 1) {
-		rc = (int)bl_q_col_int(&q);
-		bl_q_end(&q);
+		rc = (int)db_q_col_int(&q);
+		db_q_end(&q);
 	}
 	return rc;
 }
 
 static int
-drop(struct bl_lane *lane, const struct bl_usage *u)
+drop(struct db_lane *lane, const struct bl_usage *u)
 {
-	struct bl_q q = bl_q(lane, BL_S_LEDGER_DROP);
+	struct db_q q = db_q(lane, BL_S_LEDGER_DROP);
 
-	bl_q_id(&q, &u->request);
-	bl_q_int(&q, u->attempt);
-	return bl_q_run(&q);
+	db_q_id(&q, &u->request);
+	db_q_int(&q, u->attempt);
+	return db_q_run(&q);
 }
 
 /*
@@ -210,7 +210,7 @@ drop(struct bl_lane *lane, const struct bl_usage *u)
  * charge. Adds to the sums.
  */
 static int
-insert_once(struct bl_lane *lane, const struct bl_usage *u, int *result)
+insert_once(struct db_lane *lane, const struct bl_usage *u, int *result)
 {
 	bool charged = is_charged(u);
 	int rc = insert(lane, u, charged);
@@ -226,7 +226,7 @@ insert_once(struct bl_lane *lane, const struct bl_usage *u, int *result)
 }
 
 int
-bl_op_usage(struct bl_lane *lane, const struct bl_usage *u, int *result)
+bl_op_usage(struct db_lane *lane, const struct bl_usage *u, int *result)
 {
 	bool charged = is_charged(u);
 	int rc = insert(lane, u, charged), there;

@@ -39,7 +39,7 @@ gateway_free(struct bl *bl, struct bl_gateway *g)
 		for (size_t i = 0; i < g->early->n; i++)
 			free(g->early->ops[i].arg);
 		bl->ledger.held -= g->early->n;
-		bl_batch_free(&g->early);
+		db_batch_free(&g->early);
 	}
 	tf_list_remove(&bl->gateways, &g->node);
 	free(g);
@@ -108,7 +108,7 @@ struct row_op {
 };
 
 static void
-row_known(struct bl_batch *b, void *arg)
+row_known(struct db_batch *b, void *arg)
 {
 	struct row_op *op = arg;
 	struct bl_gateway *g = op->gateway;
@@ -122,7 +122,7 @@ row_known(struct bl_batch *b, void *arg)
 			g->committed = op->row.seq;
 	}
 	free(op);
-	bl_batch_free(&b);
+	db_batch_free(&b);
 	if (rc == 0)
 		bl_ledger_early(g->bl, g);
 	else
@@ -135,10 +135,10 @@ static void
 row_ask(struct bl_gateway *g)
 {
 	struct row_op *op = malloc(sizeof *op);
-	struct bl_batch *b = op != NULL ? bl_batch_new(row_known, op) : NULL;
+	struct db_batch *b = op != NULL ? db_batch_new(row_known, op) : NULL;
 
-	if (b == NULL || bl_batch_add(b, BL_OP_INSTANCE, &op->row) != 0) {
-		bl_batch_free(&b);
+	if (b == NULL || db_batch_add(b, BL_OP_INSTANCE, &op->row) != 0) {
+		db_batch_free(&b);
 		free(op);
 		return;
 	}
@@ -146,17 +146,17 @@ row_ask(struct bl_gateway *g)
 	op->gateway = g;
 	g->asking = true;
 	g->refs++;
-	bl_store_submit(g->bl->store, b);
+	db_store_submit(g->bl->store, b);
 }
 
 static void
-gone_stored(struct bl_batch *b, void *arg)
+gone_stored(struct db_batch *b, void *arg)
 {
 	struct bl_gateway *g = arg;
 
 	g->refs--;
 	free(b->ops[0].arg);
-	bl_batch_free(&b);
+	db_batch_free(&b);
 }
 
 /* A start that comes back later clears it again. */
@@ -164,22 +164,22 @@ static void
 row_gone(struct bl_gateway *g)
 {
 	struct bl_instance_row *row;
-	struct bl_batch *b;
+	struct db_batch *b;
 
 	if (g->row.id == 0)
 		return;
 	row = malloc(sizeof *row);
-	b = bl_batch_new(gone_stored, g);
-	if (row == NULL || b == NULL || bl_batch_add(b, BL_OP_ACK, row) != 0) {
+	b = db_batch_new(gone_stored, g);
+	if (row == NULL || b == NULL || db_batch_add(b, BL_OP_ACK, row) != 0) {
 		free(row);
-		bl_batch_free(&b);
+		db_batch_free(&b);
 		return;
 	}
 	*row = g->row;
 	row->seq = g->committed;
 	row->gone_ms = bl_wall_ms();
 	g->refs++;
-	bl_store_submit(g->bl->store, b);
+	db_store_submit(g->bl->store, b);
 }
 
 /* ---- sessions ----------------------------------------------------------------------------- */

@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store: what billingd keeps for good, behind an asynchronous interface. The loop
- * submits batches of operations; another thread carries them out; their callbacks run on
- * the loop. A batch of writes happens whole or not at all. Operations say what is meant, not
- * how: sqlite.c is the only file that knows SQL, and another database is another struct
- * bl_store_vt. Knows nothing of sockets, messages or limits.
+ * The store: what billingd keeps for good, as operations on the asynchronous interface of
+ * common/db. They say what is meant, not how: only the files that include billingd/sqlite.h know
+ * SQL. Knows nothing of sockets, messages or limits.
  */
 #ifndef BL_STORE_H
 #define BL_STORE_H
 
-#include <pthread.h>
-
-#include "common/base/base.h"
+#include "common/db/db.h"
 
 #define BL_DIGEST TF_SHA256 /* bytes of HMAC-SHA256(pepper, SHA-256(key text)) */
 #define BL_NAME_MAX 64      /* bytes of a workspace's, plan's or key's name */
 #define BL_SHOWN_MAX 16     /* bytes of a key's visible prefix */
-#define BL_NEVER_MS INT64_MAX /* a time that does not come */
+#define BL_NEVER_MS DB_NEVER_MS
 
 /* ---- rows --------------------------------------------------------------------------------- */
 
@@ -166,76 +162,12 @@ struct bl_sums {
 };
 void bl_sums_fini(struct bl_sums *s);
 
-struct bl_op {
-	enum bl_op_kind kind;
-	int rc;     /* 0 or TF_E_*; set when the batch is done */
-	int result; /* enum bl_usage_result */
-	void *arg;  /* borrowed until the batch is done */
-};
-
-/* ---- batches ------------------------------------------------------------------------------ */
-
-/*
- * rc of a batch: 0: all of it is durable; TF_E_FULL (no space), TF_E_IO, TF_E_AGAIN (locked), TF_E_NOMEM:
- * none of it is, and trying again may do; else the rc of the operation that was refused,
- * and none of it is. Operations of ledger batches (lenient) do not refuse each other: a
- * row that can never be stored has its own rc and the rest is durable.
- */
-struct bl_batch {
-	struct tf_node node;
-	struct bl_op *ops; /* owned by the batch */
-	size_t n, cap;
-	bool read;         /* only reads: does not wait for writes that were submitted before */
-	bool lenient;
-	int rc;
-	uint64_t busy_ns;  /* how long the transaction took that it was part of */
-	void (*done)(struct bl_batch *b, void *arg); /* on the loop; frees the batch or submits it again */
-	void *arg;
-};
-/* Returns new; NULL without memory. */
-struct bl_batch *bl_batch_new(void (*done)(struct bl_batch *b, void *arg), void *arg);
-/* TF_E_NOMEM. */
-int bl_batch_add(struct bl_batch *b, enum bl_op_kind kind, void *arg) TF_MUSTCHECK;
-/* Frees the batch and its array, not the args. */
-void bl_batch_free(struct bl_batch **b);
-
-/* ---- the interface ------------------------------------------------------------------------ */
-
-struct bl_store;
-struct bl_store_vt {
-	const char *name;
-	void (*submit)(struct bl_store *s, struct bl_batch *b);
-	void (*close)(struct bl_store *s);
-};
-struct bl_store {
-	const struct bl_store_vt *vt;
-	void (*wake)(void *arg); /* called on the store's thread when a batch is done: run bl_store_reap on the loop */
-	void *wake_arg;
-	pthread_mutex_t lock;
-	struct tf_list done; /* batches whose callback is due; under lock */
-	pthread_cond_t more; /* signalled when one is added */
-};
-/* Takes b until its done runs. Batches of one kind (read or not) are carried out in order. Never fails. */
-static inline void
-bl_store_submit(struct bl_store *s, struct bl_batch *b)
-{
-	s->vt->submit(s, b);
-}
-/* For implementations: b is carried out. Any thread. */
-void bl_store_finished(struct bl_store *s, struct bl_batch *b);
-/* Runs the callbacks of all that is done; loop thread. */
-void bl_store_reap(struct bl_store *s);
-/* Blocks until something is done, and reaps it: for the start, when no loop turns yet. */
-void bl_store_wait(struct bl_store *s);
-/* Carries out what was submitted, runs its callbacks (they must not submit), frees. Clears *s; NULL is fine. */
-void bl_store_close(struct bl_store **s);
-
 /*
  * Opens the file, making or migrating it; this blocks. why gets a sentence for the operator.
  * TF_E_EXIST: another process has it; TF_E_STATE: it is newer than this program, or no
  * database of ours; TF_E_IO; TF_E_NOMEM.
  */
-int bl_sqlite_open(const char *path, void (*wake)(void *arg), void *wake_arg, struct bl_store **out, char *why,
+int bl_sqlite_open(const char *path, void (*wake)(void *arg), void *wake_arg, struct db_store **out, char *why,
     size_t size) TF_MUSTCHECK;
 
 #endif

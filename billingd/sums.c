@@ -43,37 +43,37 @@ split(int64_t from, int64_t to, struct range *r)
 }
 
 static int
-row_read(struct bl_q *q, enum bl_by by, struct bl_sum *out)
+row_read(struct db_q *q, enum bl_by by, struct bl_sum *out)
 {
 	memset(out, 0, sizeof *out);
 	switch (by) {
 	case BL_BY_SURFACE:
 	case BL_BY_MODEL:
-		out->group = bl_q_col_dup(q);
+		out->group = db_q_col_dup(q);
 		if (out->group == NULL)
 			return TF_E_NOMEM;
 		break;
 	case BL_BY_KEY:
-		bl_q_col_blob(q, out->key.b, sizeof out->key.b);
+		db_q_col_blob(q, out->key.b, sizeof out->key.b);
 		break;
 	default:
-		out->day = bl_q_col_int(q);
+		out->day = db_q_col_int(q);
 		break;
 	}
-	out->requests = (uint64_t)bl_q_col_int(q);
-	out->tokens.prompt = (uint64_t)bl_q_col_int(q);
-	out->tokens.cache_read = (uint64_t)bl_q_col_int(q);
-	out->tokens.cache_write = (uint64_t)bl_q_col_int(q);
-	out->tokens.completion = (uint64_t)bl_q_col_int(q);
-	out->tokens.reasoning = (uint64_t)bl_q_col_int(q);
-	out->units.images = (uint64_t)bl_q_col_int(q);
-	out->units.audio_ms = (uint64_t)bl_q_col_int(q);
-	out->units.characters = (uint64_t)bl_q_col_int(q);
+	out->requests = (uint64_t)db_q_col_int(q);
+	out->tokens.prompt = (uint64_t)db_q_col_int(q);
+	out->tokens.cache_read = (uint64_t)db_q_col_int(q);
+	out->tokens.cache_write = (uint64_t)db_q_col_int(q);
+	out->tokens.completion = (uint64_t)db_q_col_int(q);
+	out->tokens.reasoning = (uint64_t)db_q_col_int(q);
+	out->units.images = (uint64_t)db_q_col_int(q);
+	out->units.audio_ms = (uint64_t)db_q_col_int(q);
+	out->units.characters = (uint64_t)db_q_col_int(q);
 	return 0;
 }
 
 static int
-row_add(struct bl_sums *s, enum bl_by by, size_t *cap, struct bl_q *q)
+row_add(struct bl_sums *s, enum bl_by by, size_t *cap, struct db_q *q)
 {
 	int rc;
 
@@ -93,32 +93,32 @@ row_add(struct bl_sums *s, enum bl_by by, size_t *cap, struct bl_q *q)
 }
 
 static int
-sums_by(struct bl_lane *lane, struct bl_sums *s, enum bl_by by, const struct range *r)
+sums_by(struct db_lane *lane, struct bl_sums *s, enum bl_by by, const struct range *r)
 {
-	struct bl_q q = bl_q(lane, stmt_of[s->all][by]);
+	struct db_q q = db_q(lane, stmt_of[s->all][by]);
 	size_t cap = 0;
 	int rc;
 
-	bl_q_id(&q, &s->workspace);
-	bl_q_int(&q, r->day_from);
-	bl_q_int(&q, r->day_to);
-	bl_q_str(&q, s->surface);
-	bl_q_int(&q, BL_SUMS_MAX + 1);
+	db_q_id(&q, &s->workspace);
+	db_q_int(&q, r->day_from);
+	db_q_int(&q, r->day_to);
+	db_q_str(&q, s->surface);
+	db_q_int(&q, BL_SUMS_MAX + 1);
 	if (!s->all) {
-		bl_q_int(&q, r->head_from);
-		bl_q_int(&q, r->head_to);
-		bl_q_int(&q, r->tail_from);
-		bl_q_int(&q, r->tail_to);
+		db_q_int(&q, r->head_from);
+		db_q_int(&q, r->head_to);
+		db_q_int(&q, r->tail_from);
+		db_q_int(&q, r->tail_to);
 	}
-	while ((rc = bl_q_step(&q)) == 1) {
+	while ((rc = db_q_step(&q)) == 1) {
 		if (s->n[by] == BL_SUMS_MAX) {
 			s->more[by] = true;
-			bl_q_end(&q);
+			db_q_end(&q);
 			return 0;
 		}
 		rc = row_add(s, by, &cap, &q);
 		if (rc != 0) {
-			bl_q_end(&q);
+			db_q_end(&q);
 			return rc;
 		}
 	}
@@ -126,7 +126,7 @@ sums_by(struct bl_lane *lane, struct bl_sums *s, enum bl_by by, const struct ran
 }
 
 int
-bl_op_sums(struct bl_lane *lane, struct bl_sums *s)
+bl_op_sums(struct db_lane *lane, struct bl_sums *s)
 {
 	struct range r;
 	int rc = 0;

@@ -268,7 +268,7 @@ refuse(struct bl_gateway *g, const struct tf_id *frame, int err, const char *mes
 }
 
 static void
-query_summed(struct bl_batch *b, void *arg)
+query_summed(struct db_batch *b, void *arg)
 {
 	struct question *q = arg;
 	struct bl_workspace *ws = bl_index_workspace(&q->bl->index, tf_id_span(&q->sums.workspace));
@@ -276,7 +276,7 @@ query_summed(struct bl_batch *b, void *arg)
 	struct tf_buf body = { 0 };
 	int rc = b->rc;
 
-	bl_batch_free(&b);
+	db_batch_free(&b);
 	if (rc == 0)
 		rc = write_answer(q, ws, &body);
 	if (rc == 0 && q->gateway->peer != NULL)
@@ -290,16 +290,16 @@ query_summed(struct bl_batch *b, void *arg)
 }
 
 static int
-sums_submit(struct question *q, void (*done)(struct bl_batch *b, void *arg))
+sums_submit(struct question *q, void (*done)(struct db_batch *b, void *arg))
 {
-	struct bl_batch *b = bl_batch_new(done, q);
+	struct db_batch *b = db_batch_new(done, q);
 
-	if (b == NULL || bl_batch_add(b, BL_OP_SUMS, &q->sums) != 0) {
-		bl_batch_free(&b);
+	if (b == NULL || db_batch_add(b, BL_OP_SUMS, &q->sums) != 0) {
+		db_batch_free(&b);
 		return TF_E_NOMEM;
 	}
 	b->read = true;
-	bl_store_submit(q->bl->store, b);
+	db_store_submit(q->bl->store, b);
 	return 0;
 }
 
@@ -512,12 +512,12 @@ write_row(struct question *q, const struct bl_sum *s)
 }
 
 static void
-rows_summed(struct bl_batch *b, void *arg)
+rows_summed(struct db_batch *b, void *arg)
 {
 	struct question *q = arg;
 	int rc = b->rc;
 
-	bl_batch_free(&b);
+	db_batch_free(&b);
 	for (size_t i = 0; rc == 0 && i < q->sums.n[q->by]; i++)
 		write_row(q, &q->sums.v[q->by][i]);
 	if (rc != 0)

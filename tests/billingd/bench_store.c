@@ -17,14 +17,14 @@
 static size_t back;
 
 static void
-done(struct bl_batch *b, void *arg)
+done(struct db_batch *b, void *arg)
 {
 	(void)arg;
 	if (b->rc != 0)
 		abort();
 	for (size_t i = 0; i < b->n; i++)
 		free(b->ops[i].arg);
-	bl_batch_free(&b);
+	db_batch_free(&b);
 	back++;
 }
 
@@ -42,21 +42,21 @@ main(void)
 		return 1;
 	t = tf_mono_ns();
 	for (size_t i = 0; i < BATCHES; i++) {
-		struct bl_batch *b = bl_batch_new(done, NULL);
+		struct db_batch *b = db_batch_new(done, NULL);
 
 		b->lenient = true;
 		for (int k = 0; k < ROWS; k++) {
 			struct bl_usage u = fx_usage(++n);
 
 			u.request = tf_id_new();
-			if (bl_batch_add(b, BL_OP_USAGE, bl_usage_copy(&u)) != 0)
+			if (db_batch_add(b, BL_OP_USAGE, bl_usage_copy(&u)) != 0)
 				return 1;
 		}
-		bl_store_submit(f.store, b);
+		db_store_submit(f.store, b);
 	}
 	while (back < BATCHES) {
 		sem_wait(&f.wake);
-		bl_store_reap(f.store);
+		db_store_reap(f.store);
 	}
 	s = (double)(tf_mono_ns() - t) / 1e9;
 	if (fx_int(&f, "SELECT count(*) FROM ledger") != (int64_t)n)

@@ -24,7 +24,7 @@ wake(void *arg)
 }
 
 static void
-came_back(struct bl_batch *b, void *arg)
+came_back(struct db_batch *b, void *arg)
 {
 	struct fixture *f = arg;
 
@@ -54,7 +54,7 @@ fx_open(struct fixture *f)
 void
 fx_reopen(struct fixture *f)
 {
-	bl_store_close(&f->store);
+	db_store_close(&f->store);
 	store_open(f);
 }
 
@@ -65,7 +65,7 @@ fx_close(struct fixture *f)
 	struct dirent *e;
 	DIR *d;
 
-	bl_store_close(&f->store);
+	db_store_close(&f->store);
 	d = opendir(f->dir);
 	while (d != NULL && (e = readdir(d)) != NULL) {
 		snprintf(path, sizeof path, "%s/%s", f->dir, e->d_name);
@@ -78,43 +78,43 @@ fx_close(struct fixture *f)
 	sem_destroy(&f->wake);
 }
 
-struct bl_batch *
+struct db_batch *
 fx_batch(struct fixture *f)
 {
-	struct bl_batch *b = bl_batch_new(came_back, f);
+	struct db_batch *b = db_batch_new(came_back, f);
 
 	assert_non_null(b);
 	return b;
 }
 
 int
-fx_run(struct fixture *f, struct bl_batch *b)
+fx_run(struct fixture *f, struct db_batch *b)
 {
 	struct timespec ts;
 	int rc;
 
 	f->last = NULL;
-	bl_store_submit(f->store, b);
+	db_store_submit(f->store, b);
 	clock_gettime(CLOCK_REALTIME, &ts);
 	ts.tv_sec += 20;
 	while (f->last == NULL) {
 		rc = sem_timedwait(&f->wake, &ts);
 		if (rc != 0 && errno != EINTR)
 			fail_msg("the store does not answer");
-		bl_store_reap(f->store);
+		db_store_reap(f->store);
 	}
 	rc = f->last->rc;
-	bl_batch_free(&f->last);
+	db_batch_free(&f->last);
 	return rc;
 }
 
 int
 fx_one(struct fixture *f, enum bl_op_kind kind, void *arg)
 {
-	struct bl_batch *b = fx_batch(f);
+	struct db_batch *b = fx_batch(f);
 
 	b->read = kind == BL_OP_SUMS;
-	assert_int_equal(bl_batch_add(b, kind, arg), 0);
+	assert_int_equal(db_batch_add(b, kind, arg), 0);
 	return fx_run(f, b);
 }
 

@@ -9,17 +9,17 @@
 
 struct fixture {
 	char dir[64], path[96];
-	struct bl_store *store;
+	struct db_store *store;
 	sem_t wake;
-	struct bl_batch *last; /* what came back last */
+	struct db_batch *last; /* what came back last */
 };
 
 void fx_open(struct fixture *f);   /* makes the directory */
 void fx_reopen(struct fixture *f); /* closes and opens the store */
 void fx_close(struct fixture *f);  /* removes the directory */
-struct bl_batch *fx_batch(struct fixture *f);
+struct db_batch *fx_batch(struct fixture *f);
 /* Submits, waits, returns the batch's rc; frees it. */
-int fx_run(struct fixture *f, struct bl_batch *b);
+int fx_run(struct fixture *f, struct db_batch *b);
 int fx_one(struct fixture *f, enum bl_op_kind kind, void *arg);
 /* First column of the first row, over a connection of its own; -1: no row. */
 int64_t fx_int(struct fixture *f, const char *sql);

@@ -18,15 +18,23 @@
 
 #include "tests/billingd/fixture.h"
 
-static const struct bl_migration made_up[] = {
+static const struct db_migration made_up[] = {
 	{ 1, "one", "CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (1);" },
 	{ 2, "two", "CREATE TABLE b (x INTEGER) STRICT; INSERT INTO b SELECT x + 1 FROM a;" },
 	{ 3, "three", "ALTER TABLE a ADD COLUMN y INTEGER NOT NULL DEFAULT 5;" },
 };
-static const struct bl_migration broken[] = {
+static const struct db_migration broken[] = {
 	{ 1, "one", "CREATE TABLE a (x INTEGER) STRICT; INSERT INTO a VALUES (1);" },
 	{ 2, "two", "CREATE TABLE b (x INTEGER) STRICT; INSERT INTO nowhere VALUES (1);" },
 };
+
+static int
+migrate(sqlite3 *db, const char *path, const struct db_migration *m, size_t n, char *why, size_t size)
+{
+	struct db_schema schema = { .application_id = 7, .migrations = m, .n_migrations = n };
+
+	return db_migrate(db, path, &schema, why, size);
+}
 
 static int64_t
 value(sqlite3 *db, const char *sql)
@@ -84,8 +92,8 @@ test_each_version(void **state)
 	for (size_t from = 0; from <= TF_LEN(made_up); from++) {
 		snprintf(path, sizeof path, "/tmp/bl-migrate.%d.%zu", (int)getpid(), from);
 		assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-		assert_int_equal(bl_migrate(db, path, made_up, from, why, sizeof why), 0);
-		assert_int_equal(bl_migrate(db, path, made_up, TF_LEN(made_up), why, sizeof why), 0);
+		assert_int_equal(migrate(db, path, made_up, from, why, sizeof why), 0);
+		assert_int_equal(migrate(db, path, made_up, TF_LEN(made_up), why, sizeof why), 0);
 		assert_int_equal(value(db, "PRAGMA user_version"), 3);
 		assert_int_equal(value(db, "SELECT x FROM b"), 2);
 		assert_int_equal(value(db, "SELECT y FROM a"), 5);
@@ -110,7 +118,7 @@ test_failing_step(void **state)
 
 	(void)state;
 	assert_int_equal(sqlite3_open(":memory:", &db), SQLITE_OK);
-	assert_int_equal(bl_migrate(db, ":memory:", broken, 2, why, sizeof why), TF_E_INVAL);
+	assert_int_equal(migrate(db, ":memory:", broken, 2, why, sizeof why), TF_E_INVAL);
 	assert_non_null(strstr(why, "migration 2 (two)"));
 	assert_int_equal(value(db, "PRAGMA user_version"), 1);
 	assert_int_equal(value(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'b'"), 0);
@@ -125,13 +133,13 @@ test_newer_and_foreign(void **state)
 
 	(void)state;
 	assert_int_equal(sqlite3_open(":memory:", &db), SQLITE_OK);
-	assert_int_equal(bl_migrate(db, ":memory:", made_up, 3, why, sizeof why), 0);
-	assert_int_equal(bl_migrate(db, ":memory:", made_up, 2, why, sizeof why), TF_E_STATE);
+	assert_int_equal(migrate(db, ":memory:", made_up, 3, why, sizeof why), 0);
+	assert_int_equal(migrate(db, ":memory:", made_up, 2, why, sizeof why), TF_E_STATE);
 	assert_non_null(strstr(why, "newer"));
 	sqlite3_close(db);
 	assert_int_equal(sqlite3_open(":memory:", &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "CREATE TABLE other (x)", NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(bl_migrate(db, ":memory:", made_up, 3, why, sizeof why), TF_E_STATE);
+	assert_int_equal(migrate(db, ":memory:", made_up, 3, why, sizeof why), TF_E_STATE);
 	assert_non_null(strstr(why, "another program"));
 	sqlite3_close(db);
 }
@@ -146,7 +154,7 @@ static void
 test_damaged_and_locked(void **state)
 {
 	struct fixture f;
-	struct bl_store *second = NULL;
+	struct db_store *second = NULL;
 	char why[256] = "";
 	FILE *file;
 
@@ -154,7 +162,7 @@ test_damaged_and_locked(void **state)
 	fx_open(&f);
 	assert_int_equal(bl_sqlite_open(f.path, nothing, NULL, &second, why, sizeof why), TF_E_EXIST);
 	assert_null(second);
-	bl_store_close(&f.store);
+	db_store_close(&f.store);
 	file = fopen(f.path, "w");
 	assert_non_null(file);
 	for (int i = 0; i < 500; i++)

@@ -453,7 +453,7 @@ test_impossible_usage(void **state)
 static void
 pages(struct bed *b, int more)
 {
-	struct bl_sqlite *db = TF_CONTAINER(b->bl->store, struct bl_sqlite, base);
+	struct db_sqlite *db = TF_CONTAINER(b->bl->store, struct db_sqlite, base);
 	char sql[64];
 
 	snprintf(sql, sizeof sql, "PRAGMA max_page_count = %lld", more < 0 ? 1000000LL : bed_sql(b, "PRAGMA page_count") + more);

@@ -45,21 +45,21 @@ teardown(void **state)
 static int
 tell(struct fixture *f, struct bl_usage *u)
 {
-	struct bl_batch *b = fx_batch(f);
+	struct db_batch *b = fx_batch(f);
 	int result;
 
 	b->lenient = true;
-	assert_int_equal(bl_batch_add(b, BL_OP_USAGE, u), 0);
+	assert_int_equal(db_batch_add(b, BL_OP_USAGE, u), 0);
 	f->last = NULL;
-	bl_store_submit(f->store, b);
+	db_store_submit(f->store, b);
 	while (f->last == NULL) {
 		sem_wait(&f->wake);
-		bl_store_reap(f->store);
+		db_store_reap(f->store);
 	}
 	assert_int_equal(f->last->rc, 0);
 	assert_int_equal(f->last->ops[0].rc, 0);
 	result = f->last->ops[0].result;
-	bl_batch_free(&f->last);
+	db_batch_free(&f->last);
 	return result;
 }
 
@@ -129,13 +129,13 @@ test_lenient(void **state)
 {
 	struct fixture *f = *state;
 	struct bl_usage good = fx_usage(1), bad = fx_usage(2), good2 = fx_usage(3);
-	struct bl_batch *b = fx_batch(f);
+	struct db_batch *b = fx_batch(f);
 
 	bad.instance = 77; /* no such instance */
 	b->lenient = true;
-	assert_int_equal(bl_batch_add(b, BL_OP_USAGE, &good), 0);
-	assert_int_equal(bl_batch_add(b, BL_OP_USAGE, &bad), 0);
-	assert_int_equal(bl_batch_add(b, BL_OP_USAGE, &good2), 0);
+	assert_int_equal(db_batch_add(b, BL_OP_USAGE, &good), 0);
+	assert_int_equal(db_batch_add(b, BL_OP_USAGE, &bad), 0);
+	assert_int_equal(db_batch_add(b, BL_OP_USAGE, &good2), 0);
 	/* deferred to the end of the row's statement: it is this row alone that is refused */
 	assert_int_equal(fx_run(f, b), 0);
 	assert_int_equal(fx_int(f, "SELECT count(*) FROM ledger"), 2);
@@ -157,13 +157,13 @@ test_atomic(void **state)
 {
 	struct fixture *f = *state;
 	struct bl_workspace_row a = workspace(1, "a"), b = workspace(2, "b"), again = workspace(3, "a");
-	struct bl_batch *bad = fx_batch(f);
+	struct db_batch *bad = fx_batch(f);
 	uint64_t change = 0;
 
 	assert_int_equal(fx_one(f, BL_OP_WORKSPACE_NEW, &a), 0);
-	assert_int_equal(bl_batch_add(bad, BL_OP_WORKSPACE_NEW, &b), 0);
-	assert_int_equal(bl_batch_add(bad, BL_OP_CHANGE, &change), 0);
-	assert_int_equal(bl_batch_add(bad, BL_OP_WORKSPACE_NEW, &again), 0);
+	assert_int_equal(db_batch_add(bad, BL_OP_WORKSPACE_NEW, &b), 0);
+	assert_int_equal(db_batch_add(bad, BL_OP_CHANGE, &change), 0);
+	assert_int_equal(db_batch_add(bad, BL_OP_WORKSPACE_NEW, &again), 0);
 	assert_int_equal(fx_run(f, bad), TF_E_EXIST);
 	assert_int_equal(fx_int(f, "SELECT count(*) FROM workspaces"), 1);
 	assert_int_equal(fx_int(f, "SELECT value FROM meta WHERE name = 'change'"), 0);
@@ -179,11 +179,11 @@ add_key(struct fixture *f, unsigned n, char **models, size_t n_models)
 		.created_ms = 7, .expires_ms = BL_NEVER_MS, .models = models, .n_models = n_models };
 	struct bl_secret_row s = { .key = k.id, .generation = 1, .prefix = "tf-prod-ab", .last4 = "wxyz", .pepper = -9,
 		.created_ms = 7, .until_ms = BL_NEVER_MS };
-	struct bl_batch *b = fx_batch(f);
+	struct db_batch *b = fx_batch(f);
 
 	memset(s.digest, (int)n, sizeof s.digest);
-	assert_int_equal(bl_batch_add(b, BL_OP_KEY_NEW, &k), 0);
-	assert_int_equal(bl_batch_add(b, BL_OP_SECRET_NEW, &s), 0);
+	assert_int_equal(db_batch_add(b, BL_OP_KEY_NEW, &k), 0);
+	assert_int_equal(db_batch_add(b, BL_OP_SECRET_NEW, &s), 0);
 	assert_int_equal(fx_run(f, b), 0);
 }
 
@@ -277,7 +277,7 @@ fill(struct fixture *f, unsigned n)
 {
 	static const char *surfaces[] = { "openai_chat", "anthropic_messages", "openai_responses" };
 	static const char *models[] = { "acme/large", "acme/small" };
-	struct bl_batch *b = fx_batch(f);
+	struct db_batch *b = fx_batch(f);
 
 	b->lenient = true;
 	srand(5);
@@ -294,18 +294,18 @@ fill(struct fixture *f, unsigned n)
 		u.began_ms = 21000 * DAY + (int64_t)((unsigned)rand() % (5 * DAY));
 		u.text[BL_T_MODEL] = tf_cspan(models[(unsigned)rand() % 2]);
 		u.text[BL_T_SURFACE] = tf_cspan(surfaces[(unsigned)rand() % 3]);
-		assert_int_equal(bl_batch_add(b, BL_OP_USAGE, bl_usage_copy(&u)), 0);
+		assert_int_equal(db_batch_add(b, BL_OP_USAGE, bl_usage_copy(&u)), 0);
 	}
 	f->last = NULL;
-	bl_store_submit(f->store, b);
+	db_store_submit(f->store, b);
 	while (f->last == NULL) {
 		sem_wait(&f->wake);
-		bl_store_reap(f->store);
+		db_store_reap(f->store);
 	}
 	for (size_t i = 0; i < b->n; i++)
 		free(b->ops[i].arg);
 	assert_int_equal(f->last->rc, 0);
-	bl_batch_free(&f->last);
+	db_batch_free(&f->last);
 }
 
 static const char days_check[] = "SELECT count(*) FROM (SELECT workspace, began_ms / 86400000 AS day, key, model, surface,"
@@ -380,7 +380,7 @@ test_sums(void **state)
 static void
 pages(struct fixture *f, int more)
 {
-	struct bl_sqlite *db = TF_CONTAINER(f->store, struct bl_sqlite, base);
+	struct db_sqlite *db = TF_CONTAINER(f->store, struct db_sqlite, base);
 	int64_t now = fx_int(f, "PRAGMA page_count");
 	char sql[64];
 
@@ -392,7 +392,7 @@ static void
 test_disk_full(void **state)
 {
 	struct fixture *f = *state;
-	struct bl_batch *b = fx_batch(f);
+	struct db_batch *b = fx_batch(f);
 	struct bl_usage first = fx_usage(1), *u;
 
 	assert_int_equal(tell(f, &first), BL_USAGE_NEW);
@@ -403,14 +403,14 @@ test_disk_full(void **state)
 
 		u = bl_usage_copy(&v);
 		assert_non_null(u);
-		assert_int_equal(bl_batch_add(b, BL_OP_USAGE, u), 0);
+		assert_int_equal(db_batch_add(b, BL_OP_USAGE, u), 0);
 	}
 	for (int turn = 0; turn < 2; turn++) {
 		f->last = NULL;
-		bl_store_submit(f->store, b);
+		db_store_submit(f->store, b);
 		while (f->last == NULL) {
 			sem_wait(&f->wake);
-			bl_store_reap(f->store);
+			db_store_reap(f->store);
 		}
 		assert_int_equal(b->rc, turn == 0 ? TF_E_FULL : 0);
 		/* all or nothing; the store works on, and the same batch goes in when there is room */
@@ -421,7 +421,7 @@ test_disk_full(void **state)
 	assert_int_equal(fx_int(f, "SELECT requests FROM usage_days"), 999);
 	for (size_t i = 0; i < b->n; i++)
 		free(b->ops[i].arg);
-	bl_batch_free(&b);
+	db_batch_free(&b);
 }
 
 static void
@@ -439,20 +439,20 @@ test_killed_before_ack(void **state)
 	pid_t pid;
 	int status;
 
-	bl_store_close(&f->store);
+	db_store_close(&f->store);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		char why[256];
-		struct bl_batch *b;
+		struct db_batch *b;
 
 		if (bl_sqlite_open(f->path, wake_up, &f->wake, &f->store, why, sizeof why) != 0)
 			_exit(1);
-		b = bl_batch_new(NULL, NULL);
+		b = db_batch_new(NULL, NULL);
 		b->lenient = true;
-		if (bl_batch_add(b, BL_OP_USAGE, &u) != 0)
+		if (db_batch_add(b, BL_OP_USAGE, &u) != 0)
 			_exit(1);
-		bl_store_submit(f->store, b);
+		db_store_submit(f->store, b);
 		sem_wait(&f->wake); /* durable; the callback never runs */
 		kill(getpid(), SIGKILL);
 		_exit(1);

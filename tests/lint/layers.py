@@ -3,8 +3,8 @@
 """
 The layers, proved by the include lines: an arrow may only point left.
 
-    common/base <- common/{event,conf,json} <- common/{dialect,wire,http,ctl} <- common/daemon <- the daemons
-    keyctl stands on ctl
+    common/base <- common/{event,conf,json,db} <- common/{dialect,wire,http,ctl} <- common/daemon <- the daemons
+    keyctl stands on ctl, and only billingd and stored have a database
 
 and each foreign library is included where it belongs and nowhere else.
 """
@@ -13,7 +13,7 @@ import re
 
 import tree
 
-RANK = {'common/base': 0, 'common/event': 1, 'common/conf': 1, 'common/json': 1, 'common/dialect': 2, 'common/wire': 2,
+RANK = {'common/base': 0, 'common/event': 1, 'common/conf': 1, 'common/json': 1, 'common/db': 1, 'common/dialect': 2, 'common/wire': 2,
         'common/http': 2, 'common/ctl': 2, 'common/daemon': 3, 'gatewayd': 4, 'routerd': 4, 'workerd': 4, 'billingd': 4,
         'stored': 4, 'keyctl': 4, 'sql': 0}
 # what a module of the same rank may still take: nothing, but for these
@@ -23,7 +23,7 @@ LIBRARIES = [
     (r'zmq.*\.h', {'common/event'}),
     (r'event2/(event|event_struct|event_compat|thread|util)\.h', {'common/event', 'common/http'}),
     (r'event2/.*', {'common/http', 'common/event'}),
-    (r'sqlite3.*\.h', {'billingd', 'stored'}),
+    (r'sqlite3.*\.h', {'common/db', 'billingd', 'stored'}),
     (r'json-c/.*|json\.h', {'common/json'}),
     (r'ini\.h', {'common/conf'}),
     (r'openssl/.*', {'common/base', 'common/http'}),
@@ -48,6 +48,8 @@ def check_own(path, line, name):
         return
     elif RANK[it] > RANK[me] or (RANK[it] == RANK[me] and (me, it) not in BESIDE):
         tree.fault(path, line, f'{me} may not include {name}: the arrow points the wrong way')
+    elif it == 'common/db' and me not in ('billingd', 'stored'):
+        tree.fault(path, line, f'{me} may not include {name}: only billingd and stored have a database')
     elif PRIVATE.search(name):
         tree.fault(path, line, f'{name} is private to {it}')
     elif me == 'keyctl' and it in ('common/event', 'common/wire', 'common/http', 'common/dialect', 'common/daemon'):

@@ -7,33 +7,10 @@
 
 #include <stdlib.h>
 
-#include "billingd/sqlite.h"
-
-static const struct {
-	const char *text;
-	bool scans;
-} stmts[] = {
-#define STMT(sym, text) { text, false },
-#define STMT_SCANS(sym, text) { text, true },
-#include "billingd/stmt.def"
-#undef STMT
-#undef STMT_SCANS
-};
-
-const char *
-bl_stmt_text(enum bl_stmt s)
-{
-	return stmts[s].text;
-}
-
-bool
-bl_stmt_scans(enum bl_stmt s)
-{
-	return stmts[s].scans;
-}
+#include "common/db/sqlite.h"
 
 int
-bl_sqlite_err(int rc)
+db_err(int rc)
 {
 	switch (rc) {
 	case SQLITE_CONSTRAINT_UNIQUE:
@@ -67,76 +44,76 @@ bl_sqlite_err(int rc)
 	}
 }
 
-struct bl_q
-bl_q(struct bl_lane *lane, enum bl_stmt s)
+struct db_q
+db_q(struct db_lane *lane, int s)
 {
-	struct bl_q q = { .lane = lane };
+	struct db_q q = { .lane = lane };
 
 	if (lane->stmt[s] == NULL)
-		q.rc = sqlite3_prepare_v3(lane->db, stmts[s].text, -1, SQLITE_PREPARE_PERSISTENT, &lane->stmt[s],
-		    NULL);
+		q.rc = sqlite3_prepare_v3(lane->db, lane->store->schema->stmts[s].text, -1, SQLITE_PREPARE_PERSISTENT,
+		    &lane->stmt[s], NULL);
 	q.stmt = lane->stmt[s];
 	return q;
 }
 
 static void
-bound(struct bl_q *q, int rc)
+bound(struct db_q *q, int rc)
 {
 	if (q->rc == SQLITE_OK)
 		q->rc = rc;
 }
 
 void
-bl_q_int(struct bl_q *q, int64_t v)
+db_q_int(struct db_q *q, int64_t v)
 {
 	bound(q, sqlite3_bind_int64(q->stmt, ++q->at, v));
 }
 
 void
-bl_q_null(struct bl_q *q)
+db_q_null(struct db_q *q)
 {
 	bound(q, sqlite3_bind_null(q->stmt, ++q->at));
 }
 
 void
-bl_q_time(struct bl_q *q, int64_t ms)
+db_q_time(struct db_q *q, int64_t ms)
 {
-	if (ms == BL_NEVER_MS)
-		bl_q_null(q);
+	if (ms == DB_NEVER_MS)
+		db_q_null(q);
 	else
-		bl_q_int(q, ms);
+		db_q_int(q, ms);
 }
 
 /* The statement is run and reset while its arguments live: no copies. */
 void
-bl_q_blob(struct bl_q *q, const void *p, size_t n)
+db_q_blob(struct db_q *q, const void *p, size_t n)
 {
 	bound(q, sqlite3_bind_blob64(q->stmt, ++q->at, p, n, SQLITE_STATIC));
 }
 
 void
-bl_q_id(struct bl_q *q, const struct tf_id *id)
+db_q_id(struct db_q *q, const struct tf_id *id)
 {
-	bl_q_blob(q, id->b, sizeof id->b);
+	db_q_blob(q, id->b, sizeof id->b);
 }
 
 void
-bl_q_text(struct bl_q *q, struct tf_span s)
+db_q_text(struct db_q *q, struct tf_span s)
 {
 	if (s.n == 0)
-		bl_q_null(q);
+		db_q_null(q);
 	else
 		bound(q, sqlite3_bind_text64(q->stmt, ++q->at, s.p, s.n, SQLITE_STATIC, SQLITE_UTF8));
 }
 
 void
-bl_q_str(struct bl_q *q, const char *s)
+db_q_str(struct db_q *q, const char *s)
 {
 	bound(q, sqlite3_bind_text64(q->stmt, ++q->at, s, strlen(s), SQLITE_STATIC, SQLITE_UTF8));
 }
 
 int
-bl_q_step(struct bl_q *q)
+db_q_step(struct db_q *q)
 {
 	int rc = q->rc;
 
@@ -148,22 +125,22 @@ bl_q_step(struct bl_q *q)
 	}
 	if (rc != SQLITE_DONE)
 		rc = sqlite3_extended_errcode(q->lane->db);
-	bl_q_end(q);
-	return bl_sqlite_err(rc);
+	db_q_end(q);
+	return db_err(rc);
 }
 
 int
-bl_q_run(struct bl_q *q)
+db_q_run(struct db_q *q)
 {
 	int rc;
 
-	while ((rc = bl_q_step(q)) > 0)
+	while ((rc = db_q_step(q)) > 0)
 		;
 	return rc;
 }
 
 void
-bl_q_end(struct bl_q *q)
+db_q_end(struct db_q *q)
 {
 	if (q->stmt == NULL)
 		return;
@@ -172,21 +149,21 @@ bl_q_end(struct bl_q *q)
 }
 
 int64_t
-bl_q_col_int(struct bl_q *q)
+db_q_col_int(struct db_q *q)
 {
 	return sqlite3_column_int64(q->stmt, q->at++);
 }
 
 int64_t
-bl_q_col_time(struct bl_q *q)
+db_q_col_time(struct db_q *q)
 {
 	int at = q->at++;
 
-	return sqlite3_column_type(q->stmt, at) == SQLITE_NULL ? BL_NEVER_MS : sqlite3_column_int64(q->stmt, at);
+	return sqlite3_column_type(q->stmt, at) == SQLITE_NULL ? DB_NEVER_MS : sqlite3_column_int64(q->stmt, at);
 }
 
 void
-bl_q_col_blob(struct bl_q *q, void *out, size_t n)
+db_q_col_blob(struct db_q *q, void *out, size_t n)
 {
 	const void *p = sqlite3_column_blob(q->stmt, q->at);
 	size_t got = (size_t)sqlite3_column_bytes(q->stmt, q->at++);
@@ -197,7 +174,7 @@ bl_q_col_blob(struct bl_q *q, void *out, size_t n)
 }
 
 void
-bl_q_col_text(struct bl_q *q, char *out, size_t size)
+db_q_col_text(struct db_q *q, char *out, size_t size)
 {
 	const unsigned char *p = sqlite3_column_text(q->stmt, q->at);
 	size_t n = (size_t)sqlite3_column_bytes(q->stmt, q->at++);
@@ -212,10 +189,18 @@ bl_q_col_text(struct bl_q *q, char *out, size_t size)
 }
 
 char *
-bl_q_col_dup(struct bl_q *q)
+db_q_col_dup(struct db_q *q)
 {
 	const unsigned char *p = sqlite3_column_text(q->stmt, q->at);
 	size_t n = (size_t)sqlite3_column_bytes(q->stmt, q->at++);
 
 	return tf_span_dup(tf_span(p, p != NULL ? n : 0));
+}
+
+struct tf_span
+db_q_col_span(struct db_q *q)
+{
+	const void *p = sqlite3_column_blob(q->stmt, q->at);
+
+	return tf_span(p, (size_t)sqlite3_column_bytes(q->stmt, q->at++));
 }

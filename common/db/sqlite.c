@@ -2,7 +2,7 @@
 /*
  * The SQLite store: a writing and a reading connection, each with a thread. The writer
  * carries out all that waits in one transaction (group commit); each batch in it has a
- * savepoint. Only billingd links SQLite. What an operation does stands in ops.c.
+ * savepoint. What an operation does is the daemon's, see struct db_schema.
  */
 #include "config.h"
 
@@ -14,7 +14,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "billingd/sqlite.h"
+#include "common/db/sqlite.h"
 
 #define GROUP_MAX 64 /* batches in one transaction */
 
@@ -26,24 +26,36 @@ is_fatal(int rc)
 }
 
 static int
-simple(struct bl_lane *lane, enum bl_stmt s)
+transact(struct db_lane *lane, enum db_tx t)
 {
-	struct bl_q q = bl_q(lane, s);
+	static const char *const text[DB_TX_COUNT] = { "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "SAVEPOINT batch",
+		"RELEASE batch", "ROLLBACK TO batch" };
+	struct db_q q = { .lane = lane };
 
-	return bl_q_run(&q);
+	if (lane->tx[t] == NULL)
+		q.rc = sqlite3_prepare_v3(lane->db, text[t], -1, SQLITE_PREPARE_PERSISTENT, &lane->tx[t], NULL);
+	q.stmt = lane->tx[t];
+	return db_q_run(&q);
+}
+
+static void
+drop(struct db_lane *lane)
+{
+	if (lane->store->schema->drop != NULL)
+		lane->store->schema->drop(lane);
 }
 
 /* 0, or a fatal error; what concerns this batch alone goes to b->rc. */
 static int
-run_batch(struct bl_lane *lane, struct bl_batch *b)
+run_batch(struct db_lane *lane, struct db_batch *b)
 {
 	int rc = 0;
 
 	b->rc = 0;
 	for (size_t i = 0; i < b->n; i++) {
-		struct bl_op *op = &b->ops[i];
+		struct db_op *op = &b->ops[i];
 
-		op->rc = bl_op_run(lane, op);
+		op->rc = lane->store->schema->run(lane, op);
 		if (is_fatal(op->rc))
 			return op->rc;
 		if (op->rc != 0 && !b->lenient) {
@@ -51,41 +63,43 @@ run_batch(struct bl_lane *lane, struct bl_batch *b)
 			break;
 		}
 	}
-	if (b->rc == 0)
-		rc = bl_days_flush(lane);
-	bl_days_drop(lane);
+	if (b->rc == 0 && lane->store->schema->flush != NULL)
+		rc = lane->store->schema->flush(lane);
+	drop(lane);
 	return rc;
 }
 
 static int
-run_saved(struct bl_lane *lane, struct bl_batch *b)
+run_saved(struct db_lane *lane, struct db_batch *b)
 {
-	int rc = simple(lane, BL_S_SAVE);
+	int rc = transact(lane, DB_TX_SAVE);
 
 	if (rc == 0)
 		rc = run_batch(lane, b);
 	if (rc == 0 && b->rc != 0)
-		rc = simple(lane, BL_S_UNDO);
+		rc = transact(lane, DB_TX_UNDO);
 	if (rc == 0)
-		rc = simple(lane, BL_S_RELEASE);
+		rc = transact(lane, DB_TX_RELEASE);
 	return rc;
 }
 
 static void
-run_group(struct bl_lane *lane, struct bl_batch **group, size_t n)
+run_group(struct db_lane *lane, struct db_batch **group, size_t n)
 {
 	uint64_t start = tf_mono_ns();
-	int rc = simple(lane, BL_S_BEGIN);
+	int rc = transact(lane, DB_TX_BEGIN);
 
 	for (size_t i = 0; i < n && rc == 0; i++)
 		rc = run_saved(lane, group[i]);
 	if (rc == 0)
-		rc = simple(lane, BL_S_COMMIT);
+		rc = transact(lane, DB_TX_COMMIT);
 	if (rc != 0) {
-		bl_days_drop(lane);
+		drop(lane);
 		if (!sqlite3_get_autocommit(lane->db))
-			(void)simple(lane, BL_S_ROLLBACK);
+			(void)transact(lane, DB_TX_ROLLBACK);
 	}
+	if (lane->store->schema->settled != NULL)
+		lane->store->schema->settled(lane, rc == 0);
 	for (size_t i = 0; i < n; i++) {
 		if (rc != 0)
 			group[i]->rc = is_fatal(rc) ? rc : TF_E_IO;
@@ -94,7 +108,7 @@ run_group(struct bl_lane *lane, struct bl_batch **group, size_t n)
 }
 
 static void
-run_reads(struct bl_lane *lane, struct bl_batch **group, size_t n)
+run_reads(struct db_lane *lane, struct db_batch **group, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		int rc = run_batch(lane, group[i]);
@@ -107,8 +121,8 @@ run_reads(struct bl_lane *lane, struct bl_batch **group, size_t n)
 static void *
 lane_main(void *arg)
 {
-	struct bl_lane *lane = arg;
-	struct bl_batch *group[GROUP_MAX];
+	struct db_lane *lane = arg;
+	struct db_batch *group[GROUP_MAX];
 	bool reads = lane == &lane->store->reader;
 
 	for (;;) {
@@ -118,7 +132,7 @@ lane_main(void *arg)
 		while (lane->queue.n == 0 && !lane->stop)
 			pthread_cond_wait(&lane->wake, &lane->lock);
 		while (n < GROUP_MAX && lane->queue.n > 0)
-			group[n++] = TF_CONTAINER(tf_list_pop(&lane->queue), struct bl_batch, node);
+			group[n++] = TF_CONTAINER(tf_list_pop(&lane->queue), struct db_batch, node);
 		pthread_mutex_unlock(&lane->lock);
 		if (n == 0)
 			return NULL;
@@ -127,15 +141,15 @@ lane_main(void *arg)
 		else
 			run_group(lane, group, n);
 		for (size_t i = 0; i < n; i++)
-			bl_store_finished(&lane->store->base, group[i]);
+			db_store_finished(&lane->store->base, group[i]);
 	}
 }
 
 static void
-sqlite_submit(struct bl_store *s, struct bl_batch *b)
+sqlite_submit(struct db_store *s, struct db_batch *b)
 {
-	struct bl_sqlite *db = TF_CONTAINER(s, struct bl_sqlite, base);
-	struct bl_lane *lane = b->read ? &db->reader : &db->writer;
+	struct db_sqlite *db = TF_CONTAINER(s, struct db_sqlite, base);
+	struct db_lane *lane = b->read ? &db->reader : &db->writer;
 
 	pthread_mutex_lock(&lane->lock);
 	tf_list_append(&lane->queue, &b->node);
@@ -144,7 +158,7 @@ sqlite_submit(struct bl_store *s, struct bl_batch *b)
 }
 
 static void
-lane_stop(struct bl_lane *lane)
+lane_stop(struct db_lane *lane)
 {
 	if (lane->running) {
 		pthread_mutex_lock(&lane->lock);
@@ -154,20 +168,25 @@ lane_stop(struct bl_lane *lane)
 		pthread_join(lane->thread, NULL);
 		lane->running = false;
 	}
-	for (int i = 0; i < BL_S_COUNT; i++)
+	for (size_t i = 0; lane->stmt != NULL && i < lane->store->schema->n_stmts; i++)
 		sqlite3_finalize(lane->stmt[i]);
-	tf_map_free(&lane->days);
+	for (int i = 0; i < DB_TX_COUNT; i++)
+		sqlite3_finalize(lane->tx[i]);
+	if (lane->user != NULL && lane->store->schema->fini != NULL)
+		lane->store->schema->fini(lane->user);
+	free(lane->stmt);
+	free(lane->user);
 	sqlite3_close(lane->db);
 	pthread_cond_destroy(&lane->wake);
 	pthread_mutex_destroy(&lane->lock);
 }
 
 static void
-sqlite_free(struct bl_sqlite *db)
+sqlite_free(struct db_sqlite *db)
 {
 	lane_stop(&db->reader);
 	lane_stop(&db->writer);
-	bl_store_reap(&db->base);
+	db_store_reap(&db->base);
 	pthread_cond_destroy(&db->base.more);
 	pthread_mutex_destroy(&db->base.lock);
 	if (db->lockfd >= 0)
@@ -176,16 +195,16 @@ sqlite_free(struct bl_sqlite *db)
 }
 
 static void
-sqlite_close(struct bl_store *s)
+sqlite_close(struct db_store *s)
 {
-	sqlite_free(TF_CONTAINER(s, struct bl_sqlite, base));
+	sqlite_free(TF_CONTAINER(s, struct db_sqlite, base));
 }
 
-static const struct bl_store_vt vt = { "sqlite", sqlite_submit, sqlite_close };
+static const struct db_store_vt vt = { "sqlite", sqlite_submit, sqlite_close };
 
 /* Two processes on one file would each believe their memory: the second one is refused. */
 static int
-take_lock(struct bl_sqlite *db, const char *path, char *why, size_t size)
+take_lock(struct db_sqlite *db, const char *path, char *why, size_t size)
 {
 	char lock[4096];
 	int fd;
@@ -197,7 +216,7 @@ take_lock(struct bl_sqlite *db, const char *path, char *why, size_t size)
 		return TF_E_IO;
 	}
 	if (flock(db->lockfd, LOCK_EX | LOCK_NB) != 0) {
-		snprintf(why, size, "another billingd has it");
+		snprintf(why, size, "another %s has it", db->schema->owner);
 		return TF_E_EXIST;
 	}
 	/* made here, so that neither it nor what SQLite puts beside it is readable by others */
@@ -211,7 +230,7 @@ take_lock(struct bl_sqlite *db, const char *path, char *why, size_t size)
 }
 
 static int
-lane_open(struct bl_lane *lane, const char *path, bool reads, char *why, size_t size)
+lane_open(struct db_lane *lane, const char *path, bool reads, char *why, size_t size)
 {
 	int flags = (reads ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
 	int rc = sqlite3_open_v2(path, &lane->db, flags, NULL);
@@ -224,12 +243,12 @@ lane_open(struct bl_lane *lane, const char *path, bool reads, char *why, size_t 
 	if (rc == SQLITE_OK)
 		return 0;
 	snprintf(why, size, "%s", lane->db != NULL ? sqlite3_errmsg(lane->db) : sqlite3_errstr(rc));
-	return bl_sqlite_err(rc) == TF_E_INVAL ? TF_E_IO : bl_sqlite_err(rc);
+	return db_err(rc) == TF_E_INVAL ? TF_E_IO : db_err(rc);
 }
 
 /* Signals are the loop's. */
 static int
-lane_run(struct bl_lane *lane)
+lane_run(struct db_lane *lane)
 {
 	sigset_t all, before;
 	int rc;
@@ -242,35 +261,43 @@ lane_run(struct bl_lane *lane)
 	return rc == 0 ? 0 : TF_E_NOMEM;
 }
 
-static void
-lane_init(struct bl_lane *lane, struct bl_sqlite *db)
+static int
+lane_init(struct db_lane *lane, struct db_sqlite *db)
 {
 	lane->store = db;
 	tf_list_init(&lane->queue);
 	pthread_mutex_init(&lane->lock, NULL);
 	pthread_cond_init(&lane->wake, NULL);
+	lane->stmt = calloc(db->schema->n_stmts + 1, sizeof *lane->stmt);
+	lane->user = calloc(1, db->schema->user_size + 1);
+	return lane->stmt != NULL && lane->user != NULL ? 0 : TF_E_NOMEM;
 }
 
 int
-bl_sqlite_open(const char *path, void (*wake)(void *arg), void *wake_arg, struct bl_store **out, char *why, size_t size)
+db_sqlite_open(const struct db_file *file, struct db_store **out, char *why, size_t size)
 {
-	struct bl_sqlite *db = calloc(1, sizeof *db);
-	int rc;
+	const char *path = file->path;
+	struct db_sqlite *db = calloc(1, sizeof *db);
+	int rc, rc2;
 
 	if (db == NULL)
 		return TF_E_NOMEM;
 	db->lockfd = -1;
-	db->base = (struct bl_store){ .vt = &vt, .wake = wake, .wake_arg = wake_arg };
+	db->schema = file->schema;
+	db->base = (struct db_store){ .vt = &vt, .wake = file->wake, .wake_arg = file->wake_arg };
 	tf_list_init(&db->base.done);
 	pthread_mutex_init(&db->base.lock, NULL);
 	pthread_cond_init(&db->base.more, NULL);
-	lane_init(&db->writer, db);
-	lane_init(&db->reader, db);
-	rc = take_lock(db, path, why, size);
+	rc = lane_init(&db->writer, db);
+	rc2 = lane_init(&db->reader, db);
+	if (rc == 0)
+		rc = rc2;
+	if (rc == 0)
+		rc = take_lock(db, path, why, size);
 	if (rc == 0)
 		rc = lane_open(&db->writer, path, false, why, size);
 	if (rc == 0)
-		rc = bl_migrate(db->writer.db, path, bl_migrations, bl_n_migrations, why, size);
+		rc = db_migrate(db->writer.db, path, file->schema, why, size);
 	if (rc == 0)
 		rc = lane_open(&db->reader, path, true, why, size);
 	if (rc == 0 && ((rc = lane_run(&db->writer)) != 0 || (rc = lane_run(&db->reader)) != 0))

@@ -11,14 +11,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "billingd/sqlite.h"
-
-#define APPLICATION_ID 0x54464231 /* "TFB1" */
-
-const struct bl_migration bl_migrations[] = {
-#include "sql/billing_migrations.h"
-};
-const size_t bl_n_migrations = TF_LEN(bl_migrations);
+#include "common/db/sqlite.h"
 
 static int
 get_int(sqlite3 *db, const char *sql, int64_t *out)
@@ -31,7 +24,7 @@ get_int(sqlite3 *db, const char *sql, int64_t *out)
 	if (rc == SQLITE_ROW)
 		*out = sqlite3_column_int64(stmt, 0);
 	sqlite3_finalize(stmt);
-	return rc == SQLITE_ROW ? 0 : bl_sqlite_err(rc);
+	return rc == SQLITE_ROW ? 0 : db_err(rc);
 }
 
 static int
@@ -46,12 +39,12 @@ run(sqlite3 *db, const char *sql, const char *what, char *why, size_t size)
 {
 	if (sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK)
 		return 0;
-	return trouble(db, bl_sqlite_err(sqlite3_extended_errcode(db)), what, why, size);
+	return trouble(db, db_err(sqlite3_extended_errcode(db)), what, why, size);
 }
 
 /* Ours, or empty? */
 static int
-check_owner(sqlite3 *db, int64_t version, char *why, size_t size)
+check_owner(sqlite3 *db, int32_t application, int64_t version, char *why, size_t size)
 {
 	int64_t id = 0, tables = 0;
 	int rc;
@@ -59,7 +52,7 @@ check_owner(sqlite3 *db, int64_t version, char *why, size_t size)
 	if ((rc = get_int(db, "PRAGMA application_id", &id)) != 0 ||
 	    (rc = get_int(db, "SELECT count(*) FROM sqlite_schema", &tables)) != 0)
 		return trouble(db, rc, "cannot read the database", why, size);
-	if (id == APPLICATION_ID || (id == 0 && version == 0 && tables == 0))
+	if (id == application || (id == 0 && version == 0 && tables == 0))
 		return 0;
 	snprintf(why, size, "this is the database of another program");
 	return TF_E_STATE;
@@ -89,19 +82,19 @@ backup(sqlite3 *db, const char *path, int64_t version, char *why, size_t size)
 		trouble(db, 0, "cannot make a copy before the migration", why, size);
 	sqlite3_finalize(stmt);
 	if (rc != SQLITE_DONE)
-		return bl_sqlite_err(rc) != 0 ? bl_sqlite_err(rc) : TF_E_IO;
+		return db_err(rc) != 0 ? db_err(rc) : TF_E_IO;
 	tf_log(TF_INFO, "store", NULL, "database copied before its migration file=%s", copy);
 	return 0;
 }
 
 static int
-apply(sqlite3 *db, const struct bl_migration *m, char *why, size_t size)
+apply(sqlite3 *db, int32_t application, const struct db_migration *m, char *why, size_t size)
 {
 	char what[128], tail[128];
 	int rc;
 
 	snprintf(what, sizeof what, "migration %d (%s) failed", m->number, m->name);
-	snprintf(tail, sizeof tail, "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", APPLICATION_ID,
+	snprintf(tail, sizeof tail, "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", (int)application,
 	    m->number);
 	rc = run(db, "BEGIN IMMEDIATE", what, why, size);
 	if (rc == 0)
@@ -114,15 +107,17 @@ apply(sqlite3 *db, const struct bl_migration *m, char *why, size_t size)
 }
 
 int
-bl_migrate(sqlite3 *db, const char *path, const struct bl_migration *m, size_t n, char *why, size_t size)
+db_migrate(sqlite3 *db, const char *path, const struct db_schema *schema, char *why, size_t size)
 {
+	const struct db_migration *m = schema->migrations;
+	size_t n = schema->n_migrations;
 	int64_t version = 0;
 	int rc;
 
 	rc = get_int(db, "PRAGMA user_version", &version);
 	if (rc != 0)
 		return trouble(db, rc, "cannot read the database", why, size);
-	rc = check_owner(db, version, why, size);
+	rc = check_owner(db, schema->application_id, version, why, size);
 	if (rc != 0)
 		return rc;
 	if (version < 0 || (uint64_t)version > n) {
@@ -133,7 +128,7 @@ bl_migrate(sqlite3 *db, const char *path, const struct bl_migration *m, size_t n
 	if (version > 0 && (uint64_t)version < n)
 		rc = backup(db, path, version, why, size);
 	for (size_t i = (size_t)version; i < n && rc == 0; i++) {
-		rc = apply(db, &m[i], why, size);
+		rc = apply(db, schema->application_id, &m[i], why, size);
 		if (rc == 0)
 			tf_log(TF_INFO, "store", NULL, "schema migrated number=%d name=%s", m[i].number, m[i].name);
 	}
