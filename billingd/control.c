@@ -213,7 +213,10 @@ cmd_key_mint(void *arg, struct ctl_req *req)
 		return;
 	}
 	for (size_t i = 0; i < m.n_models; i++) {
-		const struct conf_model *model = conf_find_model(bl->conf, ctl_list(req, "model", i));
+		const struct conf_model *model = conf_find_model(bl->conf, CONF_SIDE_OPENAI, ctl_list(req, "model", i));
+
+		if (model == NULL) /* a key opens both APIs, so it may be named as either does */
+			model = conf_find_model(bl->conf, CONF_SIDE_ANTHROPIC, ctl_list(req, "model", i));
 
 		if (model == NULL) {
 			ctl_fail(req, CTL_NOT_FOUND, "the catalogue has no model " TF_SPAN_FMT,

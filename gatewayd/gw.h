@@ -396,8 +396,16 @@ void gw_query_link_up(struct gw_thread *t); /* what was asked and not answered i
 void gw_query_answer(struct gw_thread *t, const struct wire_frame *f, const struct wire_answer *m);
 
 /* gw_models.c */
+/* Whose model names count: the error's shape follows the called API, and so do the aliases. */
+static inline enum conf_side
+gw_side(const struct gw_req *req)
+{
+	return req->anthropic ? CONF_SIDE_ANTHROPIC : CONF_SIDE_OPENAI;
+}
 /* Members that both shapes of a model share, inside an open object. */
-void gw_model_extras(struct js_w *w, const struct conf_model *m);
+void gw_model_extras(struct js_w *w, const struct gw_req *req, const struct conf_model *m);
+/* Writes each capability that a model can have, in the form of the called API. */
+void gw_model_capabilities(struct js_w *w, const struct conf_model *m, void (*write)(struct js_w *w, const char *name, bool yes));
 bool gw_model_has(const struct conf_model *m, const char *capability);
 /* Answers what w has written to out; frees out. */
 void gw_models_reply(struct gw_req *req, struct js_w *w, struct tf_buf *out);

@@ -82,8 +82,8 @@ gw_infer_can(const struct conf_model *m)
 static int
 gw_infer_model(struct gw_req *req, struct dl_fault *f)
 {
-	const struct conf_model *m = conf_find_model(req->conf->c, tf_span(req->head->model, req->head->model_len));
 	struct tf_span asked = tf_span(req->head->model, req->head->model_len);
+	const struct conf_model *m = conf_find_model(req->conf->c, gw_side(req), asked);
 	uint32_t can;
 
 	if (m == NULL || !gw_key_may(req->key, m->name)) {

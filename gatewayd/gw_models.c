@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The catalogue as clients see it, and what routerd says of live workers. Listings come from the
- * configuration, limited to what the key may use; the extra members are the product's (R67).
+ * configuration, limited to what the key may use; the members beyond the vendors' are the product's own.
  */
 #include "config.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/json/json.h"
@@ -100,38 +102,121 @@ gw_model_length(struct js_w *w, const char *name, int64_t v)
 		js_w_knull(w, name);
 }
 
-void
-gw_model_extras(struct js_w *w, const struct conf_model *m)
+/* ---- prices -------------------------------------------------------------------------------- */
+
+/* An amount, or what applies when it is not set. */
+static int64_t
+gw_price(int64_t amount, int64_t instead)
 {
+	return amount != CONF_NO_AMOUNT ? amount : instead;
+}
+
+static void
+gw_price_write(struct js_w *w, const char *name, int64_t amount)
+{
+	if (amount == CONF_NO_AMOUNT) {
+		js_w_knull(w, name);
+		return;
+	}
+	js_w_key(w, name);
+	js_w_nano(w, amount);
+}
+
+/* Of one token, as text: clients of several hosted catalogues expect it under these names. */
+static void
+gw_price_token(struct js_w *w, const char *name, int64_t per_million)
+{
+	const int64_t unit = INT64_C(1000000000000000); /* nano-units of a million are 10^-15 of one */
+	char text[40];
+	int n;
+
+	if (per_million == CONF_NO_AMOUNT) {
+		js_w_knull(w, name);
+		return;
+	}
+	n = snprintf(text, sizeof text, "%" PRId64 ".%015" PRId64, per_million / unit, per_million % unit);
+	while (text[n - 1] == '0')
+		n--;
+	js_w_kstr(w, name, tf_span(text, (size_t)(text[n - 1] == '.' ? n - 1 : n)));
+}
+
+static void
+gw_pricing(struct js_w *w, const struct conf *c, const struct conf_model *m)
+{
+	const int64_t all[] = { m->price_input, m->price_cached_input, m->price_cache_write, m->price_output,
+		m->price_reasoning, m->price_audio_hour, m->price_characters, m->price_image };
+	bool none = true;
+
+	for (size_t i = 0; i < TF_LEN(all); i++)
+		none = none && all[i] == CONF_NO_AMOUNT;
+	if (none) {
+		js_w_knull(w, "pricing");
+		return;
+	}
+	js_w_key(w, "pricing");
+	js_w_object(w);
+	js_w_kcstr(w, "currency", c->common.currency);
+	gw_price_write(w, "input", m->price_input);
+	gw_price_write(w, "cached_input", gw_price(m->price_cached_input, m->price_input));
+	gw_price_write(w, "cache_write", gw_price(m->price_cache_write, m->price_input));
+	gw_price_write(w, "output", m->price_output);
+	gw_price_write(w, "reasoning", gw_price(m->price_reasoning, m->price_output));
+	gw_price_write(w, "audio_hour", m->price_audio_hour);
+	gw_price_write(w, "characters", m->price_characters);
+	gw_price_write(w, "image", m->price_image);
+	gw_price_token(w, "prompt", m->price_input);
+	gw_price_token(w, "completion", m->price_output);
+	js_w_object_end(w);
+}
+
+/* ---- one model ----------------------------------------------------------------------------- */
+
+static void
+gw_model_names(struct js_w *w, const struct conf_list *names)
+{
+	for (size_t i = 0; i < names->n; i++)
+		js_w_cstr(w, names->v[i]);
+}
+
+void
+gw_model_extras(struct js_w *w, const struct gw_req *req, const struct conf_model *m)
+{
+	js_w_kcstr(w, "name", m->display_name ? m->display_name : m->name);
 	js_w_kstr(w, "provider", gw_model_provider(m));
 	js_w_kcstr(w, "modality", m->modality);
 	js_w_kcstr(w, "status", m->status);
 	js_w_kbool(w, "ultrafast", m->ultrafast);
-	js_w_knull(w, "pricing");
+	gw_model_length(w, "tokens_per_second", m->speed);
+	gw_model_length(w, "context_length", m->context);
+	gw_model_length(w, "max_model_len", m->context);
+	gw_model_length(w, "max_output_tokens", m->max_output ? m->max_output : m->context);
+	gw_pricing(w, req->conf->c, m);
 	js_w_key(w, "aliases");
 	js_w_array(w);
-	for (size_t i = 0; i < m->aliases.n; i++)
-		js_w_cstr(w, m->aliases.v[i]);
+	gw_model_names(w, &m->aliases);
+	gw_model_names(w, gw_side(req) == CONF_SIDE_ANTHROPIC ? &m->aliases_anthropic : &m->aliases_openai);
 	js_w_array_end(w);
 }
 
+void
+gw_model_capabilities(struct js_w *w, const struct conf_model *m, void (*write)(struct js_w *w, const char *name, bool yes))
+{
+	for (size_t i = 0; i < TF_LEN(gw_capability_names); i++)
+		write(w, gw_capability_names[i], gw_model_has(m, gw_capability_names[i]));
+}
+
 static void
-gw_model_write(struct js_w *w, const struct conf_model *m)
+gw_model_write(struct js_w *w, const struct gw_req *req, const struct conf_model *m)
 {
 	js_w_object(w);
 	js_w_kcstr(w, "id", m->name);
 	js_w_kcstr(w, "object", "model");
 	js_w_ki64(w, "created", m->created);
 	js_w_kstr(w, "owned_by", gw_model_provider(m));
-	js_w_kcstr(w, "name", m->display_name ? m->display_name : m->name);
-	gw_model_extras(w, m);
-	gw_model_length(w, "context_length", m->context);
-	gw_model_length(w, "max_model_len", m->context);
-	gw_model_length(w, "max_output_tokens", m->max_output ? m->max_output : m->context);
+	gw_model_extras(w, req, m);
 	js_w_key(w, "capabilities");
 	js_w_object(w);
-	for (size_t i = 0; i < TF_LEN(gw_capability_names); i++)
-		js_w_kbool(w, gw_capability_names[i], gw_model_has(m, gw_capability_names[i]));
+	gw_model_capabilities(w, m, js_w_kbool);
 	js_w_object_end(w);
 	js_w_object_end(w);
 }
@@ -162,7 +247,7 @@ gw_op_models(struct gw_req *req)
 	js_w_array(&w);
 	for (size_t i = 0; i < c->model_n; i++)
 		if (gw_key_may(req->key, c->model[i].name))
-			gw_model_write(&w, &c->model[i]);
+			gw_model_write(&w, req, &c->model[i]);
 	js_w_array_end(&w);
 	js_w_object_end(&w);
 	gw_models_reply(req, &w, &out);
@@ -172,7 +257,7 @@ gw_op_models(struct gw_req *req)
 int
 gw_op_model(struct gw_req *req)
 {
-	const struct conf_model *m = conf_find_model(req->conf->c, tf_cspan(req->rest));
+	const struct conf_model *m = conf_find_model(req->conf->c, gw_side(req), tf_cspan(req->rest));
 	struct tf_buf out = { 0 };
 	struct js_w w;
 
@@ -181,7 +266,7 @@ gw_op_model(struct gw_req *req)
 	if (req->anthropic)
 		return gw_model_anthropic(req, m);
 	js_w_init(&w, &out);
-	gw_model_write(&w, m);
+	gw_model_write(&w, req, m);
 	gw_models_reply(req, &w, &out);
 	return 0;
 }

@@ -26,7 +26,7 @@ gw_supported(struct js_w *w, const char *name, bool yes)
 }
 
 static void
-gw_anthropic_write(struct js_w *w, const struct conf_model *m)
+gw_anthropic_write(struct js_w *w, const struct gw_req *req, const struct conf_model *m)
 {
 	time_t t = (time_t)m->created;
 	char created[32] = "";
@@ -62,9 +62,9 @@ gw_anthropic_write(struct js_w *w, const struct conf_model *m)
 	gw_supported(w, "pdf_input", gw_model_has(m, "files"));
 	gw_supported(w, "server_tools", false);
 	gw_supported(w, "structured_outputs", gw_model_has(m, "json"));
-	gw_supported(w, "thinking", gw_model_has(m, "thinking"));
+	gw_model_capabilities(w, m, gw_supported); /* thinking is among them */
 	js_w_object_end(w);
-	gw_model_extras(w, m);
+	gw_model_extras(w, req, m);
 	js_w_object_end(w);
 }
 
@@ -75,7 +75,7 @@ gw_model_anthropic(struct gw_req *req, const struct conf_model *m)
 	struct js_w w;
 
 	js_w_init(&w, &out);
-	gw_anthropic_write(&w, m);
+	gw_anthropic_write(&w, req, m);
 	gw_models_reply(req, &w, &out);
 	return 0;
 }
@@ -201,7 +201,7 @@ gw_models_anthropic(struct gw_req *req)
 	js_w_key(&w, "data");
 	js_w_array(&w);
 	for (size_t i = from; i < to; i++)
-		gw_anthropic_write(&w, v[i]);
+		gw_anthropic_write(&w, req, v[i]);
 	js_w_array_end(&w);
 	js_w_kbool(&w, "has_more", page.before[0] && !page.after[0] ? from > 0 : to < n);
 	js_w_kcstr(&w, "first_id", from < to ? v[from]->name : NULL);

@@ -85,7 +85,7 @@ wk_model_load(const struct conf *catalogue, const char *text, struct wk_model *o
 
 	while (n > 0 && text[n - 1] == ' ')
 		n--;
-	m = conf_find_model(catalogue, tf_span(text, n));
+	m = conf_find_model_id(catalogue, tf_span(text, n));
 	if (m == NULL)
 		return TF_E_NOENT;
 	out->id = tf_span_dup(tf_cspan(m->name));

@@ -88,6 +88,18 @@ check_gatewayd(struct cf_load *l, const struct cf_inst *i)
 		cf_error_at(l, i, CF_gatewayd_body_memory, "must be at least body-max");
 }
 
+/* Three capitals: whether such a currency exists is the operator's business. */
+static void
+check_common(struct cf_load *l, const struct cf_inst *i)
+{
+	const struct conf_common *c = i->values;
+
+	if (c->run_dir == NULL)
+		cf_error_at(l, i, CF_common_run_dir, "must not be empty");
+	if (c->currency == NULL || strlen(c->currency) != 3 || strspn(c->currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 3)
+		cf_error_at(l, i, CF_common_currency, "is three capital letters: USD, EUR, ...");
+}
+
 /* ---- models and plans --------------------------------------------------------------------- */
 
 static void
@@ -232,8 +244,8 @@ cf_check(struct cf_load *l)
 {
 	cf_index_models(l);
 	for (const struct cf_inst *i = l->index->first; i != NULL && !l->nomem; i = i->next) {
-		if (i->section == CF_common && l->conf->common.run_dir == NULL)
-			cf_error_at(l, i, CF_common_run_dir, "must not be empty");
+		if (i->section == CF_common)
+			check_common(l, i);
 		else if (i->section == CF_billingd && l->conf->billingd.database == NULL)
 			cf_error_at(l, i, CF_billingd_database, "must not be empty");
 		else if (i->section == CF_gatewayd)

@@ -323,8 +323,10 @@ conf_free(struct conf **conf)
 	tf_map_free(&(*conf)->index->titles);
 	tf_map_free(&(*conf)->index->plans);
 	tf_map_free(&(*conf)->index->workers);
-	tf_map_free(&(*conf)->index->models);
-	tf_map_free(&(*conf)->index->folded);
+	for (int side = 0; side < CONF_SIDES; side++) {
+		tf_map_free(&(*conf)->index->names[side].exact);
+		tf_map_free(&(*conf)->index->names[side].folded);
+	}
 	for (c = (*conf)->index->chunks; c != NULL; c = next) {
 		next = c->next;
 		free(c);

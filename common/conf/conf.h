@@ -46,7 +46,8 @@ typedef const char *conf_c_SECRET; /* absolute path of the file with the secret;
 typedef const char *conf_c_ENUM;
 typedef struct conf_addrs conf_c_ADDRS;
 typedef struct conf_list conf_c_LIST;
-typedef int64_t conf_c_MONEY; /* nano-units */
+typedef int64_t conf_c_MONEY; /* nano-units, or CONF_NO_AMOUNT */
+#define CONF_NO_AMOUNT INT64_C(-1)
 
 /* ---- struct conf: conf->gatewayd.body_max, conf->worker[i].slots, conf->worker_n ------------- */
 
@@ -112,12 +113,16 @@ int conf_read_secret(const char *path, size_t max, struct tf_buf *out, char *wha
 
 /* ---- looking up --------------------------------------------------------------------------- */
 
+/* Whose names count: ids and `aliases` for both, beside them the aliases of one API. */
+enum conf_side { CONF_SIDE_OPENAI, CONF_SIDE_ANTHROPIC, CONF_SIDES };
 /*
- * By id, then by alias, then by the longest alias that ends in '*', then by id or alias
- * without regard to case when only one model fits. NULL when unknown. Borrowed. The first
- * two are one hash look-up each.
+ * By id or alias, then by the longest alias that ends in '*', then by id or alias without
+ * regard to case when only one model fits. NULL when unknown. Borrowed. The first two are
+ * one hash look-up together.
  */
-const struct conf_model *conf_find_model(const struct conf *conf, struct tf_span name);
+const struct conf_model *conf_find_model(const struct conf *conf, enum conf_side side, struct tf_span name);
+/* By exact id. NULL when unknown. */
+const struct conf_model *conf_find_model_id(const struct conf *conf, struct tf_span id);
 /* By exact name. Built-in plans are in conf->plan like written ones. NULL when unknown. */
 const struct conf_plan *conf_find_plan(const struct conf *conf, struct tf_span name);
 const struct conf_worker *conf_find_worker(const struct conf *conf, struct tf_span name);

@@ -65,52 +65,76 @@ put(struct cf_load *l, struct tf_map *map, struct tf_span key, const struct conf
 
 /* An exact name and its folded form; false when another model has the exact one. */
 static bool
-add_name(struct cf_load *l, struct tf_span name, const struct conf_model *model)
+add_name(struct cf_load *l, struct cf_names *names, struct tf_span name, const struct conf_model *model)
 {
 	char low[CF_MODEL_MAX];
 	struct tf_span folded = fold(name, low);
-	struct cf_name *old = tf_map_get(&l->index->models, name);
+	struct cf_name *old = tf_map_get(&names->exact, name);
 
 	if (old != NULL)
 		return old->model == model;
-	put(l, &l->index->models, name, model);
-	old = tf_map_get(&l->index->folded, folded);
+	put(l, &names->exact, name, model);
+	old = tf_map_get(&names->folded, folded);
 	if (old == NULL)
-		put(l, &l->index->folded, folded, model);
+		put(l, &names->folded, folded, model);
 	else if (old->model != model)
 		old->model = NULL;
 	return true;
 }
 
-static void
-add_alias(struct cf_load *l, const struct cf_inst *i, const char *alias)
+/* The same of a name that ends in '*', given without it. */
+static bool
+add_pattern(struct cf_names *names, struct tf_span prefix, const struct conf_model *model)
 {
-	const struct conf_model *model = i->values;
+	for (size_t k = 0; k < names->npatterns; k++)
+		if (tf_span_eq(names->patterns[k].prefix, prefix))
+			return names->patterns[k].model == model;
+	names->patterns[names->npatterns++] = (struct cf_pattern){ prefix, model };
+	return true;
+}
+
+/* sides: bits 1 << enum conf_side. */
+static void
+add_alias(struct cf_load *l, const struct cf_inst *i, enum cf_option_id option, unsigned sides, const char *alias)
+{
 	struct tf_span s = tf_cspan(alias);
-	bool pattern = s.n > 0 && s.p[s.n - 1] == '*';
+	bool pattern = s.n > 0 && s.p[s.n - 1] == '*', mine = true;
 
 	if (pattern)
 		s.n--;
 	if (!(pattern && s.n == 0) && !cf_model_name_ok(s)) {
-		cf_error_at(l, i, CF_model_aliases,
+		cf_error_at(l, i, option,
 		    "\"%.60s\" is not a name: printable ASCII without space , = \" ], a * only at its end",
 		    alias);
 		return;
 	}
-	if (!pattern) {
-		if (!add_name(l, s, model))
-			cf_error_at(
-			    l, i, CF_model_aliases, "\"%s\" names another model already", alias);
-		return;
+	for (int side = 0; side < CONF_SIDES; side++) {
+		struct cf_names *names = &l->index->names[side];
+
+		if (sides & 1u << side)
+			mine = mine && (pattern ? add_pattern(names, s, i->values) : add_name(l, names, s, i->values));
 	}
-	for (size_t k = 0; k < l->index->npatterns; k++) {
-		if (tf_span_eq(l->index->patterns[k].prefix, s)) {
-			cf_error_at(
-			    l, i, CF_model_aliases, "\"%s\" names another model already", alias);
-			return;
-		}
-	}
-	l->index->patterns[l->index->npatterns++] = (struct cf_pattern){ s, model };
+	if (!mine)
+		cf_error_at(l, i, option, "\"%s\" names another model already", alias);
+}
+
+static void
+add_aliases(struct cf_load *l, const struct cf_inst *i)
+{
+	const struct conf_model *m = i->values;
+	const struct {
+		const struct conf_list *names;
+		enum cf_option_id option;
+		unsigned sides;
+	} lists[] = {
+		{ &m->aliases, CF_model_aliases, 1u << CONF_SIDE_OPENAI | 1u << CONF_SIDE_ANTHROPIC },
+		{ &m->aliases_openai, CF_model_aliases_openai, 1u << CONF_SIDE_OPENAI },
+		{ &m->aliases_anthropic, CF_model_aliases_anthropic, 1u << CONF_SIDE_ANTHROPIC },
+	};
+
+	for (size_t k = 0; k < TF_LEN(lists); k++)
+		for (size_t n = 0; n < lists[k].names->n && !l->nomem; n++)
+			add_alias(l, i, lists[k].option, lists[k].sides, lists[k].names->v[n]);
 }
 
 static int
@@ -126,48 +150,62 @@ cf_index_models(struct cf_load *l)
 {
 	size_t aliases = 0;
 
-	for (const struct cf_inst *i = l->index->first; i != NULL; i = i->next)
-		if (i->section == CF_model)
-			aliases += ((const struct conf_model *)i->values)->aliases.n;
-	l->index->patterns = cf_alloc(l, (aliases + 1) * sizeof *l->index->patterns);
-	if (l->index->patterns == NULL)
-		return;
-	/* every id before any alias, so that the alias is the one at fault */
-	for (const struct cf_inst *i = l->index->first; i != NULL; i = i->next)
-		if (i->section == CF_model)
-			add_name(l, tf_cspan(i->name), i->values);
 	for (const struct cf_inst *i = l->index->first; i != NULL; i = i->next) {
-		const struct conf_list *v = i->section == CF_model ?
-		    &((const struct conf_model *)i->values)->aliases :
-		    NULL;
+		const struct conf_model *m = i->values;
 
-		for (size_t k = 0; v != NULL && k < v->n && !l->nomem; k++)
-			add_alias(l, i, v->v[k]);
+		if (i->section == CF_model)
+			aliases += m->aliases.n + m->aliases_openai.n + m->aliases_anthropic.n;
 	}
-	qsort(l->index->patterns, l->index->npatterns, sizeof *l->index->patterns, longer_first);
+	for (int side = 0; side < CONF_SIDES; side++) {
+		struct cf_names *names = &l->index->names[side];
+
+		names->patterns = cf_alloc(l, (aliases + 1) * sizeof *names->patterns);
+		if (names->patterns == NULL)
+			return;
+		/* every id before any alias, so that the alias is the one at fault */
+		for (const struct cf_inst *i = l->index->first; i != NULL; i = i->next)
+			if (i->section == CF_model)
+				add_name(l, names, tf_cspan(i->name), i->values);
+	}
+	for (const struct cf_inst *i = l->index->first; i != NULL; i = i->next)
+		if (i->section == CF_model)
+			add_aliases(l, i);
+	for (int side = 0; side < CONF_SIDES; side++) {
+		struct cf_names *names = &l->index->names[side];
+
+		qsort(names->patterns, names->npatterns, sizeof *names->patterns, longer_first);
+	}
 }
 
 /* ---- looking up --------------------------------------------------------------------------- */
 
 const struct conf_model *
-conf_find_model(const struct conf *conf, struct tf_span name)
+conf_find_model(const struct conf *conf, enum conf_side side, struct tf_span name)
 {
-	const struct conf_index *x = conf->index;
-	const struct cf_name *n = tf_map_get(&x->models, name);
+	const struct cf_names *names = &conf->index->names[side];
+	const struct cf_name *n = tf_map_get(&names->exact, name);
 	char low[CF_MODEL_MAX];
 
 	if (n != NULL)
 		return n->model;
 	if (name.n == 0 || name.n > CF_MODEL_MAX)
 		return NULL;
-	for (size_t i = 0; i < x->npatterns; i++) {
-		const struct cf_pattern *p = &x->patterns[i];
+	for (size_t i = 0; i < names->npatterns; i++) {
+		const struct cf_pattern *p = &names->patterns[i];
 
 		if (p->prefix.n <= name.n && memcmp(p->prefix.p, name.p, p->prefix.n) == 0)
 			return p->model;
 	}
-	n = tf_map_get(&x->folded, fold(name, low));
+	n = tf_map_get(&names->folded, fold(name, low));
 	return n != NULL ? n->model : NULL;
+}
+
+const struct conf_model *
+conf_find_model_id(const struct conf *conf, struct tf_span id)
+{
+	const struct cf_name *n = tf_map_get(&conf->index->names[CONF_SIDE_OPENAI].exact, id);
+
+	return n != NULL && tf_span_is(id, n->model->name) ? n->model : NULL;
 }
 
 const struct conf_plan *
@@ -188,7 +226,6 @@ conf_worker_model(
 {
 	struct tf_span entry = tf_cspan(worker->models.v[i]), id = entry;
 	const char *eq = memchr(entry.p, '=', entry.n);
-	const struct cf_name *n;
 
 	if (eq != NULL) {
 		id.n = (size_t)(eq - entry.p);
@@ -200,7 +237,5 @@ conf_worker_model(
 	}
 	if (theirs != NULL)
 		*theirs = entry;
-	n = tf_map_get(&conf->index->models, id);
-	/* ids only: an alias is what clients say */
-	return n != NULL && n->model != NULL && tf_span_is(id, n->model->name) ? n->model : NULL;
+	return conf_find_model_id(conf, id); /* an alias is what clients say */
 }

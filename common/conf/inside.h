@@ -94,6 +94,13 @@ struct cf_pattern { /* an alias that ends in '*', without it */
 	const struct conf_model *model;
 };
 
+struct cf_names { /* what clients of one API may say */
+	struct tf_map exact;         /* struct cf_name */
+	struct tf_map folded;        /* lower case: struct cf_name */
+	struct cf_pattern *patterns; /* longest first */
+	size_t npatterns;
+};
+
 struct conf_index {
 	struct cf_chunk *chunks; /* all memory of the conf */
 	struct cf_inst *first, *last;
@@ -101,10 +108,7 @@ struct conf_index {
 	const char *keys[CF_OPTIONS];     /* fields as the file spells them */
 	struct tf_map titles;             /* of struct cf_inst */
 	struct tf_map plans, workers;     /* of structs in conf->plan, conf->worker; by cf_named */
-	struct tf_map models;             /* exact names: struct cf_name */
-	struct tf_map folded;             /* lower case names: struct cf_name */
-	struct cf_pattern *patterns;      /* longest first */
-	size_t npatterns;
+	struct cf_names names[CONF_SIDES];
 };
 
 struct cf_load {

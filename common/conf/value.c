@@ -373,6 +373,10 @@ cf_value(struct cf_load *l, const struct cf_option *o, const char *text, void *d
 		if (o->type == CONF_STR || o->type == CONF_PATH || o->type == CONF_SECRET ||
 		    o->type == CONF_LIST || o->type == CONF_ADDRS)
 			return 0;
+		if (o->type == CONF_MONEY && o->def[0] == '\0') {
+			*(int64_t *)dest = CONF_NO_AMOUNT;
+			return 0;
+		}
 		return say(why, "needs a value");
 	}
 	switch (o->type) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* common/conf: every type, every refusal with its place, look-ups, files, dump, diff, secrets. */
+/* common/conf: every type, every refusal with its place, files, dump, diff, secrets. */
 #include "config.h"
 
 #include <setjmp.h>
@@ -10,40 +10,7 @@
 
 #include <cmocka.h>
 
-#include "common/conf/conf.h"
-#include "common/conf/inside.h"
-
-static struct conf *
-good(const char *text)
-{
-	struct conf_text t = { "t.conf", tf_cspan(text) };
-	struct conf_errors e = { 0 };
-	struct conf *c;
-	int r = conf_parse(&t, 1, &c, &e);
-
-	for (size_t i = 0; i < e.n; i++)
-		print_error("%s\n", e.v[i]);
-	assert_int_equal(r, 0);
-	assert_int_equal(e.n, 0);
-	assert_non_null(c);
-	return c;
-}
-
-/* Exactly one error, and this one. */
-static void
-bad(const char *text, const char *error)
-{
-	struct conf_text t = { "t.conf", tf_cspan(text) };
-	struct conf_errors e = { 0 };
-	struct conf *c;
-
-	assert_int_equal(conf_parse(&t, 1, &c, &e), TF_E_INVAL);
-	assert_null(c);
-	assert_int_equal(e.n, 1);
-	assert_string_equal(e.v[0], error);
-	conf_errors_free(&e);
-	assert_int_equal(e.n, 0);
-}
+#include "tests/conf/parse.h"
 
 static void
 test_defaults(void **state)
@@ -372,81 +339,6 @@ test_many_errors(void **state)
 	tf_buf_free(&b);
 }
 
-static const char *
-found(const struct conf *c, const char *name)
-{
-	const struct conf_model *m = conf_find_model(c, tf_cspan(name));
-
-	return m != NULL ? m->name : "-";
-}
-
-static void
-test_find_model(void **state)
-{
-	struct conf *c = good("[model openai/gpt-oss-120b]\naliases = gpt-oss-120b, gpt-*\n"
-			      "[model anthropic/haiku]\naliases = claude-3-5-haiku*, Sonnet\n"
-			      "[model any]\naliases = claude-*\n"
-			      "[model ANY]\n"
-			      "[model Exact]\naliases = exact-*\n"
-			      "[model exact-1]\n");
-	char longest[400];
-
-	(void)state;
-	assert_string_equal(found(c, "openai/gpt-oss-120b"), "openai/gpt-oss-120b");
-	assert_string_equal(found(c, "gpt-oss-120b"), "openai/gpt-oss-120b");
-	assert_string_equal(found(c, "gpt-4o"), "openai/gpt-oss-120b");
-	assert_string_equal(found(c, "claude-3-5-haiku-20241022"), "anthropic/haiku");
-	assert_string_equal(found(c, "claude-3-5-haiku"), "anthropic/haiku");
-	assert_string_equal(found(c, "claude-4"), "any");
-	assert_string_equal(found(c, "OPENAI/GPT-OSS-120B"), "openai/gpt-oss-120b");
-	assert_string_equal(found(c, "sonnet"), "anthropic/haiku");
-	assert_string_equal(found(c, "any"), "any");
-	assert_string_equal(found(c, "ANY"), "ANY");
-	assert_string_equal(found(c, "Any"), "-");
-	assert_string_equal(found(c, "exact-1"), "exact-1");
-	assert_string_equal(found(c, "exact-2"), "Exact");
-	assert_string_equal(found(c, "EXACT-1"), "exact-1");
-	assert_string_equal(found(c, "claude"), "-");
-	assert_string_equal(found(c, ""), "-");
-	assert_string_equal(found(c, "openai/gpt-oss-120"), "-");
-	memset(longest, 'a', sizeof longest);
-	assert_null(conf_find_model(c, tf_span(longest, sizeof longest)));
-	conf_free(&c);
-}
-
-/* Looking an id up must not grow with the catalogue. */
-static void
-test_find_many(void **state)
-{
-	struct tf_buf b = { 0 };
-	struct conf_text t = { "t.conf", { 0 } };
-	struct conf_errors e = { 0 };
-	struct conf *c;
-	char id[64];
-
-	(void)state;
-	for (int i = 0; i < 3000; i++)
-		tf_buf_printf(&b, "[model p/m%d]\naliases = a%d, A-%d\n", i, i, i);
-	t.text = tf_buf_span(&b);
-	assert_int_equal(conf_parse(&t, 1, &c, &e), 0);
-	assert_int_equal(c->model_n, 3000);
-	for (int i = 0; i < 3000; i++) {
-		snprintf(id, sizeof id, "p/m%d", i);
-		assert_ptr_equal(conf_find_model(c, tf_cspan(id)), &c->model[i]);
-		snprintf(id, sizeof id, "a-%d", i);
-		assert_ptr_equal(conf_find_model(c, tf_cspan(id)), &c->model[i]);
-	}
-	conf_free(&c);
-	tf_buf_reset(&b);
-	for (int i = 0; i <= CF_SECTIONS_MAX; i++)
-		tf_buf_printf(&b, "[model p/m%d]\n", i);
-	t.text = tf_buf_span(&b);
-	assert_int_equal(conf_parse(&t, 1, &c, &e), TF_E_INVAL);
-	assert_non_null(strstr(e.v[0], "more than"));
-	conf_errors_free(&e);
-	tf_buf_free(&b);
-}
-
 /* ---- showing ------------------------------------------------------------------------------ */
 
 static void
@@ -578,41 +470,6 @@ test_table(void **state)
 			    ((o->flags & CONF_RELOAD) != 0) != ((o->flags & CONF_RESTART) != 0));
 			assert_true(o->offset < cf_sections[s].size);
 		}
-	}
-}
-
-/* MONEY has no row yet: held to its form here. */
-static void
-test_money(void **state)
-{
-	static const struct cf_option o = { "price", CONF_MONEY, "", "0", "1000", CONF_RELOAD,
-		"a price", 0 };
-	static const struct {
-		const char *text;
-		int64_t nano; /* -1: refused */
-	} cases[] = {
-		{ "0", 0 },
-		{ "1", 1000000000 },
-		{ "0.25", 250000000 },
-		{ "0.000000001", 1 },
-		{ "1000", 1000000000000 },
-		{ "1000.000000001", -1 },
-		{ "0.0000000001", -1 },
-		{ "1.", -1 },
-		{ ".5", -1 },
-		{ "-1", -1 },
-		{ "1e3", -1 },
-		{ "99999999999999999999", -1 },
-	};
-	char why[CF_WHY];
-
-	(void)state;
-	for (size_t i = 0; i < TF_LEN(cases); i++) {
-		int64_t v = -1;
-
-		assert_int_equal(
-		    cf_value(NULL, &o, cases[i].text, &v, why), cases[i].nano < 0 ? TF_E_INVAL : 0);
-		assert_int_equal(v, cases[i].nano);
 	}
 }
 
@@ -765,13 +622,10 @@ main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_plans),
 		cmocka_unit_test(test_types),
-		cmocka_unit_test(test_money),
 		cmocka_unit_test(test_long),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_long_run_dir),
 		cmocka_unit_test(test_many_errors),
-		cmocka_unit_test(test_find_model),
-		cmocka_unit_test(test_find_many),
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_dump),
 		cmocka_unit_test(test_diff),

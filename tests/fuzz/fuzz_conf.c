@@ -38,7 +38,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	again = parse(tf_buf_span(&dump));
 	if (again == NULL || conf_diff(c, again, NULL, NULL) != 0)
 		abort();
-	(void)conf_find_model(c, tf_span(data, n));
+	for (int side = 0; side < CONF_SIDES; side++)
+		(void)conf_find_model(c, side, tf_span(data, n));
 	tf_buf_free(&dump);
 	conf_free(&again);
 	conf_free(&c);

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* common/conf: the catalogue's names and how they are found, prices. */
+#include "config.h"
+
+#include <stdio.h>
+
+#include "tests/conf/parse.h"
+
+/* ---- names -------------------------------------------------------------------------------- */
+
+static const char *
+found_by(const struct conf *c, enum conf_side side, const char *name)
+{
+	const struct conf_model *m = conf_find_model(c, side, tf_cspan(name));
+
+	return m != NULL ? m->name : "-";
+}
+
+/* What stands in no list of one API is found by both. */
+static const char *
+found(const struct conf *c, const char *name)
+{
+	const char *openai = found_by(c, CONF_SIDE_OPENAI, name), *anthropic = found_by(c, CONF_SIDE_ANTHROPIC, name);
+
+	assert_string_equal(openai, anthropic);
+	return openai;
+}
+
+static void
+test_find_model(void **state)
+{
+	struct conf *c = good("[model openai/gpt-oss-120b]\naliases = gpt-oss-120b, gpt-*\n"
+			      "[model anthropic/haiku]\naliases = claude-3-5-haiku*, Sonnet\n"
+			      "[model any]\naliases = claude-*\n"
+			      "[model ANY]\n"
+			      "[model Exact]\naliases = exact-*\n"
+			      "[model exact-1]\n");
+	char longest[400];
+
+	(void)state;
+	assert_string_equal(found(c, "openai/gpt-oss-120b"), "openai/gpt-oss-120b");
+	assert_string_equal(found(c, "gpt-oss-120b"), "openai/gpt-oss-120b");
+	assert_string_equal(found(c, "gpt-4o"), "openai/gpt-oss-120b");
+	assert_string_equal(found(c, "claude-3-5-haiku-20241022"), "anthropic/haiku");
+	assert_string_equal(found(c, "claude-3-5-haiku"), "anthropic/haiku");
+	assert_string_equal(found(c, "claude-4"), "any");
+	assert_string_equal(found(c, "OPENAI/GPT-OSS-120B"), "openai/gpt-oss-120b");
+	assert_string_equal(found(c, "sonnet"), "anthropic/haiku");
+	assert_string_equal(found(c, "any"), "any");
+	assert_string_equal(found(c, "ANY"), "ANY");
+	assert_string_equal(found(c, "Any"), "-");
+	assert_string_equal(found(c, "exact-1"), "exact-1");
+	assert_string_equal(found(c, "exact-2"), "Exact");
+	assert_string_equal(found(c, "EXACT-1"), "exact-1");
+	assert_string_equal(found(c, "claude"), "-");
+	assert_string_equal(found(c, ""), "-");
+	assert_string_equal(found(c, "openai/gpt-oss-120"), "-");
+	memset(longest, 'a', sizeof longest);
+	assert_null(conf_find_model(c, CONF_SIDE_OPENAI, tf_span(longest, sizeof longest)));
+	conf_free(&c);
+}
+
+/* Looking an id up must not grow with the catalogue. */
+static void
+test_find_many(void **state)
+{
+	struct tf_buf b = { 0 };
+	struct conf_text t = { "t.conf", { 0 } };
+	struct conf_errors e = { 0 };
+	struct conf *c;
+	char id[64];
+
+	(void)state;
+	for (int i = 0; i < 3000; i++)
+		tf_buf_printf(&b, "[model p/m%d]\naliases = a%d, A-%d\n", i, i, i);
+	t.text = tf_buf_span(&b);
+	assert_int_equal(conf_parse(&t, 1, &c, &e), 0);
+	assert_int_equal(c->model_n, 3000);
+	for (int i = 0; i < 3000; i++) {
+		snprintf(id, sizeof id, "p/m%d", i);
+		assert_ptr_equal(conf_find_model(c, CONF_SIDE_OPENAI, tf_cspan(id)), &c->model[i]);
+		snprintf(id, sizeof id, "a-%d", i);
+		assert_ptr_equal(conf_find_model(c, CONF_SIDE_OPENAI, tf_cspan(id)), &c->model[i]);
+	}
+	conf_free(&c);
+	tf_buf_reset(&b);
+	for (int i = 0; i <= CF_SECTIONS_MAX; i++)
+		tf_buf_printf(&b, "[model p/m%d]\n", i);
+	t.text = tf_buf_span(&b);
+	assert_int_equal(conf_parse(&t, 1, &c, &e), TF_E_INVAL);
+	assert_non_null(strstr(e.v[0], "more than"));
+	conf_errors_free(&e);
+	tf_buf_free(&b);
+}
+
+/* The same name may mean one model to clients of one API, and another to those of the other. */
+static void
+test_find_side(void **state)
+{
+	struct conf *c = good("[model a]\naliases = both\naliases-openai = gpt-*, Fast, same\n"
+			      "[model b]\naliases-anthropic = claude-*, claude-x, same\n");
+
+	(void)state;
+	assert_string_equal(found(c, "a"), "a");
+	assert_string_equal(found(c, "both"), "a");
+	assert_string_equal(found_by(c, CONF_SIDE_OPENAI, "same"), "a");
+	assert_string_equal(found_by(c, CONF_SIDE_ANTHROPIC, "same"), "b");
+	assert_string_equal(found_by(c, CONF_SIDE_OPENAI, "gpt-4"), "a");
+	assert_string_equal(found_by(c, CONF_SIDE_ANTHROPIC, "gpt-4"), "-");
+	assert_string_equal(found_by(c, CONF_SIDE_OPENAI, "fAST"), "a");
+	assert_string_equal(found_by(c, CONF_SIDE_ANTHROPIC, "fAST"), "-");
+	assert_string_equal(found_by(c, CONF_SIDE_OPENAI, "claude-x"), "-");
+	assert_string_equal(found_by(c, CONF_SIDE_ANTHROPIC, "claude-y"), "b");
+	assert_ptr_equal(conf_find_model_id(c, TF_SPAN("a")), &c->model[0]);
+	assert_null(conf_find_model_id(c, TF_SPAN("both")));
+	assert_null(conf_find_model_id(c, TF_SPAN("A")));
+	conf_free(&c);
+	bad("[model a]\naliases = x\n[model b]\naliases-openai = x\n",
+	    "t.conf:4: [model b] aliases-openai: \"x\" names another model already");
+	bad("[model a]\n[model b]\naliases-anthropic = a\n",
+	    "t.conf:3: [model b] aliases-anthropic: \"a\" names another model already");
+	bad("[model a]\naliases-anthropic = x*\n[model b]\naliases = x*\n",
+	    "t.conf:4: [model b] aliases: \"x*\" names another model already");
+}
+
+/* ---- prices ------------------------------------------------------------------------------- */
+
+static void
+test_prices(void **state)
+{
+	struct conf *c = good("[common]\ncurrency = EUR\n[model a]\nprice-input = 0.15\nprice-output = 0\nspeed = 500\n");
+
+	(void)state;
+	assert_string_equal(c->common.currency, "EUR");
+	assert_int_equal(c->model[0].price_input, 150000000);
+	assert_int_equal(c->model[0].price_output, 0);
+	assert_int_equal(c->model[0].price_image, CONF_NO_AMOUNT);
+	assert_int_equal(c->model[0].speed, 500);
+	conf_free(&c);
+	c = good("[model a]\nprice-input =\n");
+	assert_int_equal(c->model[0].price_input, CONF_NO_AMOUNT);
+	assert_string_equal(c->common.currency, "USD");
+	conf_free(&c);
+	bad("[model a]\nprice-input = free\n",
+	    "t.conf:2: [model a] price-input: \"free\" is not an amount (at most nine decimals)");
+	bad("[model a]\nprice-image = 1000001\n", "t.conf:2: [model a] price-image: 1000001 is out of range: 0 to 1000000");
+	bad("[common]\ncurrency = usd\n", "t.conf:2: [common] currency: is three capital letters: USD, EUR, ...");
+}
+
+static void
+test_money(void **state)
+{
+	static const struct cf_option o = { "price", CONF_MONEY, "", "0", "1000", CONF_RELOAD,
+		"a price", 0 };
+	static const struct {
+		const char *text;
+		int64_t nano; /* -1: refused */
+	} cases[] = {
+		{ "0", 0 },
+		{ "1", 1000000000 },
+		{ "0.25", 250000000 },
+		{ "0.000000001", 1 },
+		{ "1000", 1000000000000 },
+		{ "1000.000000001", -1 },
+		{ "0.0000000001", -1 },
+		{ "1.", -1 },
+		{ ".5", -1 },
+		{ "-1", -1 },
+		{ "1e3", -1 },
+		{ "99999999999999999999", -1 },
+	};
+	char why[CF_WHY];
+
+	(void)state;
+	for (size_t i = 0; i < TF_LEN(cases); i++) {
+		int64_t v = -1;
+
+		assert_int_equal(
+		    cf_value(NULL, &o, cases[i].text, &v, why), cases[i].nano < 0 ? TF_E_INVAL : 0);
+		assert_int_equal(v, cases[i].nano);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_find_model), cmocka_unit_test(test_find_many),
+		cmocka_unit_test(test_find_side), cmocka_unit_test(test_prices),
+		cmocka_unit_test(test_money),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
