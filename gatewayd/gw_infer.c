@@ -100,7 +100,7 @@ gw_infer_model(struct gw_req *req, struct dl_fault *f)
 	can = gw_infer_can(m);
 	if (!(can & DL_NEED_VISION))
 		req->head->flags |= DL_HEAD_BLIND;
-	return dl_need_check(req->head->needs, can, asked, f);
+	return dl_need_check(req->head->surface, req->head->needs, can, asked, f);
 }
 
 /* What a template adds for a message and a tool, and an image takes, on the average. */

@@ -23,4 +23,5 @@ const struct dl_ops dl_anthropic_messages = {
 	.error_event = messages_error_event,
 	.ping = { PING, sizeof PING - 1 },
 	.fields = &messages_fields,
+	.param_format = "output_config.format",
 };

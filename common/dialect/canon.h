@@ -304,6 +304,8 @@ struct dl_ops {
 	int (*error_event)(const struct dl_error *e, struct tf_buf *out);
 	struct tf_span ping;
 	const struct dl_fields *fields;
+	/* What need.def calls "messages" and "response_format"; NULL: just that. */
+	const char *param_messages, *param_format;
 };
 #define DIALECT(sym, number, name, family, path, ops) extern const struct dl_ops ops;
 #include "common/dialect/dialect.def"

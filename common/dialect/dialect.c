@@ -158,8 +158,20 @@ dl_need_always(void)
 	return bits;
 }
 
+static const char *
+need_param(enum dl_dialect surface, const char *param)
+{
+	const struct dl_ops *ops = dl_ops(surface);
+
+	if (ops != NULL && ops->param_messages != NULL && strcmp(param, "messages") == 0)
+		return ops->param_messages;
+	if (ops != NULL && ops->param_format != NULL && strcmp(param, "response_format") == 0)
+		return ops->param_format;
+	return param;
+}
+
 int
-dl_need_check(uint32_t needs, uint32_t can, struct tf_span model, struct dl_fault *f)
+dl_need_check(enum dl_dialect surface, uint32_t needs, uint32_t can, struct tf_span model, struct dl_fault *f)
 {
 	char name[DL_MODEL_MAX + 1];
 
@@ -168,7 +180,7 @@ dl_need_check(uint32_t needs, uint32_t can, struct tf_span model, struct dl_faul
 		    (can & needs_table[i].bit))
 			continue;
 		dl_scrub(model, name, sizeof name);
-		dl_fault_set(f, TF_E_BAD_REQUEST, needs_table[i].param, "%s (model %s)",
+		dl_fault_set(f, TF_E_BAD_REQUEST, need_param(surface, needs_table[i].param), "%s (model %s)",
 		    needs_table[i].sentence, name);
 		return TF_E_INVAL;
 	}

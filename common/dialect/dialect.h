@@ -19,7 +19,7 @@
 /* ---- tables ------------------------------------------------------------------------------ */
 
 /* Version of the tables in this folder, for READY.dialects. Raised when a dialect is added. */
-#define DL_TABLE_VERSION 2
+#define DL_TABLE_VERSION 3
 
 enum dl_family { DL_FAMILY_OPENAI, DL_FAMILY_ANTHROPIC };
 
@@ -128,6 +128,8 @@ enum {
 	DL_HEAD_TEMPLATE = 256, /* chat_template_kwargs are given */
 	DL_HEAD_THINKING = 512, /* reasoning is to be shown, where that has to be asked for */
 	DL_HEAD_NAMED = 2048,   /* tool_choice is an object */
+	DL_HEAD_CHAT_ANSWER = 4096, /* the answer has the form of chat completions, whatever the request's */
+	DL_HEAD_KEEP = 8192,    /* set by the gateway: the answer is kept, and says so */
 	DL_HEAD_BLIND = 1024,   /* set by the gateway: the model takes no images, those in results become words */
 };
 
@@ -183,9 +185,28 @@ struct dl_scan_messages { /* the same of a messages body */
 	struct dl_range tools, choice_name;
 };
 
+#define DL_REFS_MAX 256 /* references to kept items in a request, at most */
+
+/* The same of a responses body; the first half is also for the gateway. */
+struct dl_scan_responses {
+	struct dl_range previous; /* previous_response_id, the string; absent: none */
+	struct dl_range input;    /* its value, a string or an array; absent: none */
+	bool store;               /* the client wants the answer kept, which is the default */
+	bool background;
+	uint32_t nref;
+	struct dl_range ref[DL_REFS_MAX]; /* items of `input` that are references: the whole object */
+
+	uint32_t seen;         /* RESPONSES_SEEN_* of the body */
+	uint32_t bits, part;   /* BIT_* and PART_* of the item or tool and of the part being read */
+	uint8_t kind;          /* enum responses_item of the item */
+	uint8_t choice;        /* of tool_choice: enum responses_choice */
+	bool more_tools;       /* an item brings tools */
+	struct dl_range tools, choice_value, instructions;
+};
+
 /*
  * One pass over a body as it arrives. On any refusal `fault` says which. After dl_scan_end() gave 0
- * `head` and `prefix` are complete. No allocation; about 3 KB.
+ * `head` and `prefix` are complete. No allocation; about 5 KB.
  */
 struct dl_scan {
 	struct js_scan js;
@@ -199,6 +220,7 @@ struct dl_scan {
 	bool count;                     /* the caller's, behind init: tokens are to be counted only, so no cap is required */
 	struct dl_scan_chat chat;
 	struct dl_scan_messages messages;
+	struct dl_scan_responses responses;
 };
 /* depth and nodes: limits of the JSON text; 0 keeps the defaults of common/json. */
 void dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_t nodes);
@@ -217,8 +239,12 @@ dl_prompt_estimate(const struct dl_head *h)
 {
 	return (h->prompt_bytes * 2 + 6) / 7;
 }
-/* Is something needed that a model cannot? Then *f (400) and TF_E_INVAL. model is for the message. */
-int dl_need_check(uint32_t needs, uint32_t can, struct tf_span model, struct dl_fault *f) TF_MUSTCHECK;
+/*
+ * Is something needed that a model cannot? Then *f (400, param as that surface calls it) and TF_E_INVAL. model is
+ * for the message.
+ */
+int dl_need_check(enum dl_dialect surface, uint32_t needs, uint32_t can, struct tf_span model,
+    struct dl_fault *f) TF_MUSTCHECK;
 
 /* ---- one attempt, for workerd ------------------------------------------------------------ */
 

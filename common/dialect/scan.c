@@ -304,6 +304,8 @@ dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_
 	dl_fault_set(&s->fault, TF_OK, NULL, NULL);
 	memset(&s->chat, 0, sizeof s->chat);
 	memset(&s->messages, 0, sizeof s->messages);
+	memset(&s->responses, 0, sizeof s->responses);
+	s->responses.store = true;
 	s->nprefix = 0;
 	s->chain = 0;
 	s->count = false;

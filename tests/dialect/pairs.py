@@ -21,10 +21,10 @@ CASES, SEED = int(os.environ.get('PAIRS', '40')), int(os.environ.get('SEED', '20
 
 
 def dialects():
-    """Surfaces that the tests can write, and runtimes that a worker can be told to speak."""
-    known = [a[2] for _, a, _ in tree.table('common/dialect/dialect.def', 'DIALECT')]
+    """Surfaces that the gateway serves and the tests can write, and runtimes that a worker can be told to speak."""
+    known = [a[6] for _, a, _ in tree.table('gatewayd/route.def', 'ROUTE')]
     (row,) = [a for _, a, _ in tree.table('common/conf/conf.def', 'CONF') if a[:2] == ['worker', 'dialect']]
-    return [d for d in known if d in talks.WRITE], [d for d in row[5].split('|') if d in answers.STREAM]
+    return [d for d in talks.WRITE if d in known], [d for d in row[5].split('|') if d in answers.STREAM]
 
 
 def wanted(surface, stream, think):

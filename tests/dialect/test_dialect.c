@@ -420,8 +420,8 @@ test_tables(void **state)
 	assert_int_equal(dl_need_by_capability(TF_SPAN("json")), DL_NEED_JSON | DL_NEED_SCHEMA);
 	assert_int_equal(dl_need_by_capability(TF_SPAN("")), 0);
 	assert_int_equal(
-	    dl_need_check(DL_NEED_CHAT | DL_NEED_N, DL_NEED_CHAT, TF_SPAN("m"), &f), 0);
-	assert_int_equal(dl_need_check(DL_NEED_CHAT | DL_NEED_VISION,
+	    dl_need_check(DL_OPENAI_CHAT, DL_NEED_CHAT | DL_NEED_N, DL_NEED_CHAT, TF_SPAN("m"), &f), 0);
+	assert_int_equal(dl_need_check(DL_OPENAI_CHAT, DL_NEED_CHAT | DL_NEED_VISION,
 			     DL_NEED_CHAT | dl_need_always(), TF_SPAN("mm"), &f),
 	    TF_E_INVAL);
 	assert_string_equal(f.param, "messages");

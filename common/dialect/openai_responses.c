@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The openai_responses dialect, POST /responses. Its parts: fields_openai_responses.def and
+ * responses_scan.c (what a request may hold).
+ */
+#include "config.h"
+
+#include "common/dialect/responses.h"
+
+const struct dl_ops dl_openai_responses = {
+	.ping = { ": keep-alive\n\n", 14 },
+	.fields = &responses_fields,
+	.param_messages = "input",
+	.param_format = "text.format",
+};

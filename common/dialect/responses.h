@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the openai_responses dialect share. Private to this folder.
+ */
+#ifndef TF_DIALECT_RESPONSES_H
+#define TF_DIALECT_RESPONSES_H
+
+#include "common/dialect/canon.h"
+#include "common/dialect/field.h"
+
+/* ---- the request ------------------------------------------------------------------------- */
+
+enum responses_field {
+#define FIELD(sym, path, types, low, high, class, flags, help) RESPONSES_##sym,
+#include "common/dialect/fields_openai_responses.def"
+#undef FIELD
+	RESPONSES_FIELDS
+};
+extern const struct dl_fields responses_fields;
+
+/* What an item of `input` is. */
+enum responses_item {
+	RESPONSES_IS_MESSAGE,
+	RESPONSES_IS_CALL,
+	RESPONSES_IS_CALL_OUTPUT,
+	RESPONSES_IS_CUSTOM,
+	RESPONSES_IS_CUSTOM_OUTPUT,
+	RESPONSES_IS_REASONING,
+	RESPONSES_IS_REFERENCE,
+	RESPONSES_IS_MORE_TOOLS,
+	RESPONSES_IS_SHELL,        /* local_shell_call, shell_call, apply_patch_call: run by the client all the same */
+	RESPONSES_IS_SHELL_OUTPUT,
+	RESPONSES_IS_HOSTED,       /* what a provider did: nothing to be done with it here */
+	RESPONSES_IS_UNKNOWN,
+};
+/* item: the whole object. */
+enum responses_item responses_item_kind(struct tf_span item);
+
+/* A tool by its type. */
+enum responses_tool { RESPONSES_TOOL_FUNCTION, RESPONSES_TOOL_CUSTOM, RESPONSES_TOOL_SPACE, RESPONSES_TOOL_HOSTED };
+/* type: the member's text, raw. */
+enum responses_tool responses_tool_kind(struct tf_span type);
+
+#endif
