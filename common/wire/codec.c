@@ -22,7 +22,9 @@ enum {
 	WK_GW = 1 << 5,
 	GW_BL = 1 << 6,
 	BL_GW = 1 << 7,
-	ANY_ANY = 0xff,
+	GW_ST = 1 << 8,
+	ST_GW = 1 << 9,
+	ANY_ANY = 0x3ff,
 };
 
 struct field {
@@ -87,6 +89,7 @@ TEXT_OF(role, WIRE_ROLES)
 TEXT_OF(outcome, WIRE_OUTCOMES)
 TEXT_OF(cancel, WIRE_CANCELS)
 TEXT_OF(key_status, WIRE_KEY_STATUSES)
+TEXT_OF(kind, WIRE_KINDS)
 #undef E
 
 const char *
@@ -105,12 +108,14 @@ bool
 wire_allowed(unsigned verb, enum wire_role from, enum wire_role to)
 {
 	static const struct {
-		uint8_t from, to, dir;
+		uint8_t from, to;
+		uint16_t dir;
 	} pairs[] = {
 		{ WIRE_ROLE_GW, WIRE_ROLE_RT, GW_RT }, { WIRE_ROLE_RT, WIRE_ROLE_GW, RT_GW },
 		{ WIRE_ROLE_RT, WIRE_ROLE_WK, RT_WK }, { WIRE_ROLE_WK, WIRE_ROLE_RT, WK_RT },
 		{ WIRE_ROLE_GW, WIRE_ROLE_WK, GW_WK }, { WIRE_ROLE_WK, WIRE_ROLE_GW, WK_GW },
 		{ WIRE_ROLE_GW, WIRE_ROLE_BL, GW_BL }, { WIRE_ROLE_BL, WIRE_ROLE_GW, BL_GW },
+		{ WIRE_ROLE_GW, WIRE_ROLE_ST, GW_ST }, { WIRE_ROLE_ST, WIRE_ROLE_GW, ST_GW },
 	};
 
 	if (!wire_verb_known(verb))

@@ -173,7 +173,7 @@ welcomed(struct wire_dial *d, const struct wire_frame *f)
 	}
 	if (d->state == DIAL_UP || m->session != d->session)
 		return; /* of an older or a repeated HELLO */
-	if (m->major < WIRE_MAJOR_MIN || m->major > WIRE_MAJOR || m->role > WIRE_ROLE_BL ||
+	if (m->major < WIRE_MAJOR_MIN || m->major > WIRE_MAJOR || m->role > WIRE_ROLE_ST ||
 	    !(m->role & d->l.self.roles) ||
 	    !wire_allowed(WIRE_HEARTBEAT, d->l.self.role, (enum wire_role)m->role)) {
 		link_bad_frame(&d->l, d->l.endpoint, "WELCOME of a wrong role or version");

@@ -110,7 +110,7 @@ acceptable(struct wire_hub *h, struct tf_span from, const struct wire_hello *m, 
 		    ") speaks %llu to %llu: upgrade the older one", self->name,
 		    self->build ? self->build : "?", WIRE_MAJOR_MIN, WIRE_MAJOR, TF_SPAN_ARG(m->name),
 		    TF_SPAN_ARG(build), (unsigned long long)m->major_min, (unsigned long long)m->major_max);
-	else if (m->role > WIRE_ROLE_BL || !(m->role & self->roles) ||
+	else if (m->role > WIRE_ROLE_ST || !(m->role & self->roles) ||
 	    !wire_allowed(WIRE_HEARTBEAT, (enum wire_role)m->role, self->role))
 		snprintf(why, cap, "%s takes no %s as its peer here", self->name, wire_role_text(m->role));
 	else

@@ -41,6 +41,7 @@ struct ev_zctx;
 #define WIRE_FIELDS_MAX (512u << 10)     /* all fields of a frame */
 #define WIRE_PAYLOAD_MAX (4u << 20)      /* payload of a frame */
 #define WIRE_MESSAGE_MAX (8u << 20)      /* a ZeroMQ message; larger ones are never read */
+#define WIRE_PIECE (256u << 10)          /* payload of one KEEP, PUT or VALUE at most */
 #define WIRE_NAME_MAX 100                /* instance name: letters, digits, . _ - */
 #define WIRE_SECRET 16                   /* bytes of DISPATCH.secret */
 #define WIRE_BACKLOG_MAX (64u << 20)     /* bytes queued for a peer; beyond, it is dropped */
@@ -76,6 +77,18 @@ enum wire_key_status {
 #undef E
 };
 
+enum wire_kind {
+#define E(num, NAME, text) WIRE_KIND_##NAME = num,
+	WIRE_KINDS(E)
+#undef E
+};
+
+enum wire_view {
+#define E(num, NAME, text) WIRE_VIEW_##NAME = num,
+	WIRE_VIEWS(E)
+#undef E
+};
+
 enum wire_ev_flag {
 #define E(num, NAME, text) WIRE_EV_##NAME = num,
 	WIRE_EV_FLAGS(E)
@@ -87,6 +100,7 @@ const char *wire_role_text(uint64_t role);
 const char *wire_outcome_text(uint64_t outcome);
 const char *wire_cancel_text(uint64_t reason);
 const char *wire_key_status_text(uint64_t status);
+const char *wire_kind_text(uint64_t kind);
 /* "DISPATCH"; "?" for an unknown verb. */
 const char *wire_verb_text(unsigned verb);
 
