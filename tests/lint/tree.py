@@ -9,7 +9,7 @@ TOP = os.environ.get('top_srcdir') or os.path.join(os.path.dirname(os.path.abspa
 PARTS = ('.ci', 'bench', 'billingd', 'common', 'console', 'gatewayd', 'keyctl', 'man', 'model', 'packaging', 'routerd',
          'sql', 'stored', 'tests', 'workerd')
 SINGLE = ('Makefile.am', 'configure.ac', 'quickstart', 'runtests', 'README.md')
-SKIP = {'corpus', 'node_modules', '__pycache__', '.deps', 'golden', 'vectors', 'recordings'}
+SKIP = {'corpus', 'node_modules', '__pycache__', '.deps', 'golden', 'vectors', 'recordings', 'media'}
 # load tools that link nothing of ours and keep the density they came with
 ALONE = {'bench/mockup.c', 'bench/sseload.c'}
 faults = []
