@@ -15,7 +15,13 @@
 static int
 gw_check(struct dmn *d, const struct conf *conf, char *why, size_t size)
 {
+	struct tf_buf codex = { 0 };
+	int rc = gw_codex_read(conf, &codex, why, size);
+
 	(void)d;
+	tf_buf_free(&codex);
+	if (rc != 0)
+		return rc;
 	if (conf->gatewayd.listen_tls.n > 0 && conf->gatewayd.tls_cert != NULL) {
 		struct ssl_ctx_st *tls = http_tls_server_new(conf->gatewayd.tls_cert, conf->gatewayd.tls_key, why, size);
 

@@ -35,6 +35,7 @@
 
 struct gw_conf {
 	struct conf *c; /* owned */
+	struct tf_buf codex; /* text of codex-models-file, checked; empty without one */
 	atomic_uint refs;
 };
 struct gw_conf *gw_conf_new(struct conf *c); /* takes c; one reference; NULL without memory */
@@ -409,6 +410,11 @@ void gw_model_capabilities(struct js_w *w, const struct conf_model *m, void (*wr
 bool gw_model_has(const struct conf_model *m, const char *capability);
 /* Answers what w has written to out; frees out. */
 void gw_models_reply(struct gw_req *req, struct js_w *w, struct tf_buf *out);
+/* gw_codex.c: the list that Codex looks for beside the OpenAI one */
+/* Reads codex-models-file, which is left empty without one. TF_E_*, and the reason in why. */
+int gw_codex_read(const struct conf *c, struct tf_buf *out, char *why, size_t size) TF_MUSTCHECK;
+/* Writes the member `models` into an open object. */
+void gw_codex_write(struct js_w *w, const struct gw_req *req);
 /* gw_models_anthropic.c */
 int gw_models_anthropic(struct gw_req *req);
 int gw_model_anthropic(struct gw_req *req, const struct conf_model *m);

@@ -249,6 +249,7 @@ gw_op_models(struct gw_req *req)
 		if (gw_key_may(req->key, c->model[i].name))
 			gw_model_write(&w, req, &c->model[i]);
 	js_w_array_end(&w);
+	gw_codex_write(&w, req);
 	js_w_object_end(&w);
 	gw_models_reply(req, &w, &out);
 	return 0;

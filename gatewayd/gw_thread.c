@@ -21,10 +21,14 @@ struct gw_conf *
 gw_conf_new(struct conf *c)
 {
 	struct gw_conf *gc = calloc(1, sizeof *gc);
+	char why[256];
 
 	if (gc == NULL)
 		return NULL;
 	gc->c = c;
+	/* read a moment ago, when the configuration was checked */
+	if (gw_codex_read(c, &gc->codex, why, sizeof why) != 0)
+		tf_log(TF_ERROR, "config", NULL, "codex-models-file is left out reason=%s", tf_log_q(tf_cspan(why)));
 	atomic_init(&gc->refs, 1);
 	return gc;
 }
@@ -45,6 +49,7 @@ gw_conf_unref(struct gw_conf **gcp)
 	if (gc == NULL || atomic_fetch_sub_explicit(&gc->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	conf_free(&gc->c);
+	tf_buf_free(&gc->codex);
 	free(gc);
 }
 

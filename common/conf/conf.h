@@ -111,6 +111,12 @@ void conf_free(struct conf **conf);
  */
 int conf_read_secret(const char *path, size_t max, struct tf_buf *out, char *what, size_t size) TF_MUSTCHECK;
 
+/*
+ * What another file holds that an option names; replaces what out held. The file must be regular,
+ * 1 to max bytes. Errors and what as conf_read_secret.
+ */
+int conf_read_file(const char *path, size_t max, struct tf_buf *out, char *what, size_t size) TF_MUSTCHECK;
+
 /* ---- looking up --------------------------------------------------------------------------- */
 
 /* Whose names count: ids and `aliases` for both, beside them the aliases of one API. */

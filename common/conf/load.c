@@ -149,11 +149,11 @@ conf_load(const char *path, struct conf **out, struct conf_errors *errors)
 	return r;
 }
 
-/* ---- secrets ------------------------------------------------------------------------------- */
+/* ---- files that options name ------------------------------------------------------------------------------- */
 
-/* The descriptor of a file that only its owner and group can read; -1 with the reason. */
+/* The descriptor of a regular file, a secret one readable by its owner and group only; -1 with the reason. */
 static int
-open_secret(const char *path, char *what, size_t size, int *err)
+open_file(const char *path, bool secret, char *what, size_t size, int *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
@@ -164,7 +164,7 @@ open_secret(const char *path, char *what, size_t size, int *err)
 	} else if (!S_ISREG(st.st_mode)) {
 		snprintf(what, size, "%s: not a regular file", path);
 		*err = TF_E_INVAL;
-	} else if (st.st_mode & S_IROTH) {
+	} else if (secret && (st.st_mode & S_IROTH)) {
 		snprintf(what, size,
 		    "%s: every user can read this secret; take that away with: chmod o= %s", path,
 		    path);
@@ -177,18 +177,15 @@ open_secret(const char *path, char *what, size_t size, int *err)
 	return -1;
 }
 
-int
-conf_read_secret(const char *path, size_t max, struct tf_buf *out, char *what, size_t size)
+static int
+read_file(const char *path, bool secret, size_t max, struct tf_buf *out, char *what, size_t size)
 {
-	int fd, r;
+	int r, fd = open_file(path, secret, what, size, &r);
 
-	tf_wipe(out->p, out->cap);
-	tf_buf_free(out);
-	fd = open_secret(path, what, size, &r);
 	if (fd < 0)
 		return r;
-	/* all the room at once: growing would leave copies behind */
-	r = tf_buf_reserve(out, max + 2);
+	/* all the room at once for a secret: growing would leave copies behind */
+	r = secret ? tf_buf_reserve(out, max + 2) : 0;
 	if (r == 0)
 		r = read_all(fd, max + 1, out);
 	close(fd);
@@ -204,7 +201,32 @@ conf_read_secret(const char *path, size_t max, struct tf_buf *out, char *what, s
 		return 0;
 	else
 		snprintf(what, size, "%s: no memory", path);
+	return r == TF_E_IO || r == TF_E_NOMEM ? r : TF_E_INVAL;
+}
+
+int
+conf_read_file(const char *path, size_t max, struct tf_buf *out, char *what, size_t size)
+{
+	int r;
+
+	tf_buf_free(out);
+	r = read_file(path, false, max, out, what, size);
+	if (r != 0)
+		tf_buf_free(out);
+	return r;
+}
+
+int
+conf_read_secret(const char *path, size_t max, struct tf_buf *out, char *what, size_t size)
+{
+	int r;
+
 	tf_wipe(out->p, out->cap);
 	tf_buf_free(out);
-	return r == TF_E_IO || r == TF_E_NOMEM ? r : TF_E_INVAL;
+	r = read_file(path, true, max, out, what, size);
+	if (r != 0) {
+		tf_wipe(out->p, out->cap);
+		tf_buf_free(out);
+	}
+	return r;
 }

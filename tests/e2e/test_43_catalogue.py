@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The catalogue as clients of both APIs see it: prices, names of their own, what a key may see."""
+import json
+import os
+
 import pytest
 
 from factory import MODEL
@@ -87,3 +90,28 @@ def test_what_a_key_may_see(factory, base, fields):
     assert set(models(factory, base, fields, key)) == {"fake/plain", "fake/image"}
     for path in (MODEL, "fast"):
         assert factory.call("GET", base + "/models/" + path, fields=fields, key=key).status == 404
+
+
+def test_codex(factory):
+    """Codex wants a list of its own beside the other; entries come from the operator's file alone."""
+    asked = "/openai/v1/models?client_version=0.169.0"
+    assert factory.call("GET", "/v1/models").json()["models"] == []
+    assert factory.call("GET", asked).json()["models"] == []
+    assert "models" not in factory.call("GET", "/anthropic/v1/models").json()
+    entries = [{"slug": MODEL, "display_name": "Fake", "priority": 1}, {"slug": "fake/plain", "priority": 2}]
+    path = os.path.join(factory.dir, "codex.json")
+    factory.conf["gatewayd"]["codex-models-file"] = path
+    factory.write_conf()
+    for bad in ("", "{}", "[1]", '[{"slug": "no/such"}]', "[" + json.dumps(entries[0])):
+        with open(path, "w") as f:
+            f.write(bad)
+        assert not factory.reload("gatewayd"), bad
+        assert factory.call("GET", asked).json()["models"] == []
+    with open(path, "w") as f:
+        json.dump(entries, f, indent=1)
+    assert factory.reload("gatewayd")
+    assert factory.call("GET", asked).json()["models"] == entries
+    assert factory.call("GET", "/v1/models").json()["models"] == []
+    key = factory.mint("--model", "fake/plain")
+    assert factory.call("GET", asked, key=key).json()["models"] == entries[1:]
+    assert factory.call("GET", "/v1/models/" + MODEL + "?client_version=1").json()["id"] == MODEL
