@@ -1,42 +1,104 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# setup.sh - what the end-to-end tests need from the package registries: pytest, the vendors' SDKs
-# and a Node that runs the JavaScript one. Prints the directory that holds them:
+# setup.sh - what the end-to-end tests need from the package registries: pytest, the vendors' SDKs of
+# several generations and the frameworks built on them, each set in an environment of its own, and the
+# Node that the JavaScript ones run on. Prints a directory of links:
 #
 #   DIR/venv           Python environment of requirements.txt; its bin/ has node and npm
+#   DIR/python-NAME    Python environment of python/NAME.txt
 #   DIR/node_modules   of node/package-lock.json
+#   DIR/NAME           of NAME/package-lock.json (node-old), likewise with node_modules
 #
-# The directory is named by the checksum of the pins, lies in the user's cache and is made in one
-# step: a second clone does not pay again. Called by runtests and by hand; knows nothing of the build.
+# Each set lies in the user's cache, in a directory named by the checksum of its pins, and is made in
+# one step: a second clone does not pay again, and a changed pin costs its own set only. Called by
+# runtests and by hand; knows nothing of the build.
 set -euo pipefail
 here=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 die() { echo "setup.sh: $*" >&2; exit 1; }
 
 cache=${XDG_CACHE_HOME:-${HOME:-}/.cache}
 case $cache in /.cache) die "neither XDG_CACHE_HOME nor HOME is set" ;; /*) ;; *) die "XDG_CACHE_HOME must be absolute" ;; esac
+cache=$cache/tokenfactory
 python=/usr/bin/python3
 [ -x $python ] || python=$(command -v python3) || die "python3 is needed"
-sum=$(cat "$here/requirements.txt" "$here/node/package.json" "$here/node/package-lock.json" - <<<"$($python --version)" |
-	sha256sum | cut -c1-16)
-dir=$cache/tokenfactory/test-$sum
+version=$($python --version)
+
+sum_of() { { echo "$version"; cat "$@"; } | sha256sum | cut -c1-16; }
+
+# ---- what makes a set; runs in its directory, which is where it stays (environments hold absolute paths)
+
+main_set() { # REQUIREMENTS: the environment that has pip and node
+	"$python" -m venv venv &&
+		venv/bin/pip --disable-pip-version-check install --no-compile --only-binary :all: --no-deps -r "$1"
+}
+python_set() { # REQUIREMENTS
+	"$python" -m venv --without-pip venv &&
+		"$main/venv/bin/pip" --disable-pip-version-check --python venv/bin/python install --no-compile \
+			--only-binary :all: --no-deps -r "$1"
+}
+node_set() { # PACKAGE.JSON PACKAGE-LOCK.JSON
+	cp "$@" . &&
+		PATH=$main/venv/bin:$PATH "$main/venv/bin/npm" ci --ignore-scripts --no-audit --no-fund
+}
+
+# make_set NAME MAKER FILES..: prints the directory, made if it is not there
+make_set() {
+	local name=$1 maker=$2 dir
+	shift 2
+	dir=$cache/$name-$(sum_of "$@")
+	if [ ! -f "$dir/done" ]; then
+		mkdir -p "$cache"
+		exec 9>"$cache/.$name.lock"
+		flock 9
+		if [ ! -f "$dir/done" ]; then
+			echo "setup.sh: installing $name into $dir" >&2
+			rm -rf "$dir"
+			mkdir "$dir"
+			(cd "$dir" && $maker "$@") >"$dir/setup.log" 2>&1 9>&- </dev/null ||
+				{ tail -n 20 "$dir/setup.log" >&2; die "the installation failed ($dir/setup.log)"; }
+			touch "$dir/done" # says that it is whole
+		fi
+		exec 9>&-
+	fi
+	echo "$dir"
+}
+
+main=$(make_set main main_set "$here/requirements.txt")
+names=(main) dirs=("$main") pids=()
+part=$(mktemp -d)
+trap 'rm -rf "$part"' EXIT
+begin() { # NAME MAKER FILES..: several sets at a time
+	names+=("$1")
+	make_set "$@" >"$part/$1" &
+	pids+=($!)
+}
+for file in "$here"/python/*.txt; do
+	name=${file##*/}
+	begin "python-${name%.txt}" python_set "$file"
+done
+for name in node node-old; do
+	begin $name node_set "$here/$name/package.json" "$here/$name/package-lock.json"
+done
+for pid in "${pids[@]}"; do
+	wait "$pid" || die "not all sets could be installed"
+done
+for name in "${names[@]:1}"; do
+	dirs+=("$(cat "$part/$name")")
+done
+
+# ---- the directory of links
+dir=$cache/test-$(printf '%s\n' "${dirs[@]}" | sha256sum | cut -c1-16)
 if [ ! -f "$dir/done" ]; then
-	mkdir -p "$cache/tokenfactory"
-	exec 9>"$cache/tokenfactory/.test.lock"
-	flock 9
-fi
-if [ ! -f "$dir/done" ]; then
-	# a virtual environment holds absolute paths: it is made where it stays, "done" says that it is whole
-	rm -rf "$dir"
-	mkdir "$dir"
-	log=$dir/setup.log
-	echo "setup.sh: installing the SDKs into $dir" >&2
-	{ "$python" -m venv "$dir/venv" &&
-		"$dir/venv/bin/pip" --disable-pip-version-check install --no-compile --only-binary :all: --no-deps \
-			-r "$here/requirements.txt" &&
-		cp "$here/node/package.json" "$here/node/package-lock.json" "$dir/" &&
-		(cd "$dir" && PATH=$dir/venv/bin:$PATH "$dir/venv/bin/npm" ci --ignore-scripts --no-audit --no-fund); } \
-		>"$log" 2>&1 9>&- </dev/null || { tail -n 20 "$log" >&2; die "the installation failed ($log)"; }
+	mkdir -p "$dir"
+	for i in "${!names[@]}"; do
+		case ${names[i]} in
+		main) ln -sfn "${dirs[i]}/venv" "$dir/venv" ;;
+		python-*) ln -sfn "${dirs[i]}/venv" "$dir/${names[i]}" ;;
+		node) ln -sfn "${dirs[i]}/node_modules" "$dir/node_modules" ;;
+		*) ln -sfn "${dirs[i]}" "$dir/${names[i]}" ;;
+		esac
+	done
 	touch "$dir/done"
 fi
 echo "$dir"

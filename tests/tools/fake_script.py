@@ -20,11 +20,14 @@ How the call begins
 What is answered
   tokens=N        deltas (5); delay_ms=N between them (0); first_ms=N: silence after the head
   text=KIND       words (default), emoji, quotes: what a delta holds; big=BYTES: so many instead
+  say=TEXT        this text instead, in deltas of SAY_PIECE characters
   finish=REASON   finish reason (stop, tool_calls with tools); refusal=1
   prompt=N cached=N completion=N thought=N   usage to report; completion defaults to the tokens sent
   usage=MODE      asked (default), always, never
   reasoning=NAME  reasoning_content, reasoning or both: two deltas before the content
   tools=N         N tool calls instead of text; interleave=1: their fragments in turn
+                  tool=NAME args=JSON: of this function, with these arguments
+                  once=1: text when the conversation ends with a tool's result
 What is wrong with it
   norole nofinish nodone usagenochoices usagelast error_first
   tool_notype tool_noid tool_noindex tool_noargs tool_emptyargs tool_namerepeat
@@ -49,6 +52,7 @@ TOOL_ARGUMENTS = '{"city":"Paris","days":%d}'
 WORDS = "tok"
 EMOJI = "h\u00e9\U0001f600\u4e16"
 QUOTES = '"\\\n\u2028'
+SAY_PIECE = 7
 
 
 def token(kind, i, big=0):
@@ -124,6 +128,9 @@ class Answer:
         self.id = "chatcmpl-fake-%d" % next(self.serial)
         self.created = int(time.time())
         self.n = request.get("n") or 1
+        messages = request.get("messages")
+        last = messages[-1] if isinstance(messages, list) and messages else None
+        self.answered = params.flag("once") and isinstance(last, dict) and last.get("role") == "tool"
 
     # ---- pieces -----------------------------------------------------------------------------
 
@@ -143,8 +150,19 @@ class Answer:
         asked = (self.request.get("stream_options") or {}).get("include_usage")
         return mode == "always" or (mode == "asked" and bool(asked))
 
+    def tools(self):
+        return 0 if self.answered else self.p.num("tools", 0)
+
+    def pieces(self):
+        """The text, delta by delta."""
+        said = self.p.str("say")
+        if said is not None:
+            return [said[i : i + SAY_PIECE] for i in range(0, len(said), SAY_PIECE)]
+        kind, big = self.p.str("text", "words"), self.p.num("big", 0)
+        return [token(kind, i, big) for i in range(self.p.num("tokens", 5))]
+
     def finish(self):
-        return self.p.str("finish", "tool_calls" if self.p.num("tools", 0) else "stop")
+        return self.p.str("finish", "tool_calls" if self.tools() else "stop")
 
     def chunk(self, choices, **more):
         return {
@@ -165,9 +183,12 @@ class Answer:
                 "index": i,
                 "id": "call_%s_%d" % (self.id.rpartition("-")[2], i),
                 "type": "function",
-                "function": {"name": "get_weather", "arguments": TOOL_ARGUMENTS % i},
+                "function": {
+                    "name": self.p.str("tool", "get_weather"),
+                    "arguments": self.p.str("args", TOOL_ARGUMENTS % i),
+                },
             }
-            for i in range(self.p.num("tools", 0))
+            for i in range(self.tools())
         ]
 
     def tool_fragments(self, call):
@@ -206,10 +227,7 @@ class Answer:
         p = self.p
         if p.flag("refusal"):
             return [self.delta(i, {"refusal": "no"}) for i in range(self.n)]
-        kind, big = p.str("text", "words"), p.num("big", 0)
-        return [
-            self.delta(i, {"content": token(kind, k, big)}) for k in range(p.num("tokens", 5)) for i in range(self.n)
-        ]
+        return [self.delta(i, {"content": piece}) for piece in self.pieces() for i in range(self.n)]
 
     # ---- unstreamed ---------------------------------------------------------------------------
 
@@ -222,7 +240,7 @@ class Answer:
             for part in self.reasoning(p.str("reasoning")):
                 for name, value in part.items():
                     message[name] = message.get(name, "") + value
-        if p.num("tools", 0):
+        if self.tools():
             calls = self.tool_calls()
             for call in calls:
                 del call["index"]
@@ -237,14 +255,13 @@ class Answer:
         elif p.flag("refusal"):
             message["refusal"] = "no"
         else:
-            message["content"] = text(p.num("tokens", 5), p.str("text", "words"), p.num("big", 0))
+            message["content"] = "".join(self.pieces())
         return message
 
     async def whole(self):
         p, out = self.p, self.out
-        tokens = p.num("tokens", 5)
         await out.sleep(p.num("first_ms", 0))
-        for _ in range(tokens):
+        for _ in self.pieces():
             await out.sleep(p.num("delay_ms", 0))
             self.sent += 1
         choices = [
@@ -338,7 +355,7 @@ class Answer:
             return
         for event in self.opening():
             await out.body(self.sse(event))
-        for k, event in enumerate(self.tool_deltas() if p.num("tools", 0) else self.content_deltas()):
+        for k, event in enumerate(self.tool_deltas() if self.tools() else self.content_deltas()):
             if k % self.n == 0:
                 if await self.faults_at(k // self.n):
                     await out.end()
