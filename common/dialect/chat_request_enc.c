@@ -484,7 +484,12 @@ thinking(struct enc *e)
 	const struct dl_thinking *t = &e->rq->thinking;
 	bool off = t->on == DL_NO || tf_span_is(t->effort, "none") || tf_span_is(t->effort, "minimal");
 
-	opt_str(e, "reasoning_effort", t->effort);
+	/* steps above high are not known to open models: the highest they know is meant */
+	if (e->rq->origin != DL_OPENAI_CHAT && !quirk(e, DL_Q_HOSTED) &&
+	    (tf_span_is(t->effort, "xhigh") || tf_span_is(t->effort, "max")))
+		js_w_kcstr(&e->w, "reasoning_effort", "high");
+	else
+		opt_str(e, "reasoning_effort", t->effort);
 	opt_raw(e, "chat_template_kwargs", t->template);
 	if (t->template.n > 0 || !quirk(e, DL_Q_TEMPLATE_THINKING) || (t->on == DL_UNSET && t->effort.n == 0))
 		return;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/dialect/messages.h"
+#include "common/dialect/turns.h"
 
 struct result { /* a tool_result block of the message being read */
 	struct tf_span id, content;
@@ -40,34 +41,6 @@ add_str(struct tf_span object, const char *member, struct tf_buf *out)
 	struct tf_span v;
 
 	return js_member(object, member, &v) && js_type(v) == JS_STRING ? js_str_append(v, out) : 0;
-}
-
-static bool
-blank(struct tf_span s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] != ' ' && s.p[i] != '\n' && s.p[i] != '\t' && s.p[i] != '\r')
-			return false;
-	return true;
-}
-
-/* A new text part with the text of a buffer. */
-static int
-add_text(struct dl_request *rq, struct dl_part **first, struct dl_part **last, struct tf_span text)
-{
-	struct dl_part *p = dl_rq_part(rq, first, last, DL_PART_TEXT);
-
-	if (p == NULL)
-		return TF_E_NOMEM;
-	p->text = dl_arena_dup(&rq->arena, text);
-	return p->text.p != NULL || text.n == 0 ? 0 : TF_E_NOMEM;
-}
-
-/* The user turn at the end; begins one where there is none. */
-static struct dl_turn *
-user_turn(struct dl_request *rq)
-{
-	return rq->last != NULL && rq->last->role == DL_ROLE_USER ? rq->last : dl_rq_turn(rq, DL_ROLE_USER);
 }
 
 /* ---- blocks as text ---------------------------------------------------------------------- */
@@ -160,7 +133,7 @@ data_url(struct turns *t, struct tf_span source, const char *type, struct tf_spa
 static int
 image(struct turns *t, struct tf_span block)
 {
-	struct dl_turn *turn = user_turn(t->rq);
+	struct dl_turn *turn = dl_user_turn(t->rq);
 	struct dl_part *p = turn != NULL ? dl_rq_part(t->rq, &turn->parts, &turn->last, DL_PART_IMAGE) : NULL;
 	struct tf_span source, url;
 
@@ -176,7 +149,7 @@ image(struct turns *t, struct tf_span block)
 static int
 document(struct turns *t, struct tf_span block)
 {
-	struct dl_turn *turn = user_turn(t->rq);
+	struct dl_turn *turn = dl_user_turn(t->rq);
 	struct tf_span source, title;
 	struct dl_part *p;
 	int r;
@@ -186,7 +159,7 @@ document(struct turns *t, struct tf_span block)
 	if (!js_member(block, "source", &source) || !type_is(source, "base64")) {
 		tf_buf_reset(&t->text);
 		r = block_text(block, &t->text);
-		return r < 0 ? r : add_text(t->rq, &turn->parts, &turn->last, tf_buf_span(&t->text));
+		return r < 0 ? r : dl_add_text(t->rq, &turn->parts, &turn->last, tf_buf_span(&t->text));
 	}
 	p = dl_rq_part(t->rq, &turn->parts, &turn->last, DL_PART_FILE);
 	if (p == NULL)
@@ -250,11 +223,11 @@ result_turn(struct turns *t, const struct dl_part *call, const struct result *re
 		if (r == 0)
 			r = tf_buf_addspan(&marked, text);
 		if (r == 0)
-			r = add_text(t->rq, &p->parts, &last, tf_buf_span(&marked));
+			r = dl_add_text(t->rq, &p->parts, &last, tf_buf_span(&marked));
 		tf_buf_free(&marked);
 		return r;
 	}
-	return r < 0 ? r : add_text(t->rq, &p->parts, &last, text);
+	return r < 0 ? r : dl_add_text(t->rq, &p->parts, &last, text);
 }
 
 /* Runtimes take images in messages of the user only: behind all results of the turn. */
@@ -336,9 +309,9 @@ results(struct turns *t, struct tf_span content)
 		r = tf_buf_addstr(&t->text, "Tool result: ");
 		if (r == 0)
 			r = result_text(t, list, &t->text);
-		turn = user_turn(rq);
+		turn = dl_user_turn(rq);
 		if (r == 0)
-			r = turn != NULL ? add_text(rq, &turn->parts, &turn->last, tf_buf_span(&t->text)) : TF_E_NOMEM;
+			r = turn != NULL ? dl_add_text(rq, &turn->parts, &turn->last, tf_buf_span(&t->text)) : TF_E_NOMEM;
 	}
 	return r;
 }
@@ -352,82 +325,7 @@ hold(struct turns *t, struct tf_span content)
 
 	tf_buf_reset(&t->text);
 	r = messages_text(content, "\n\n", &t->text);
-	if (r < 0 || blank(tf_buf_span(&t->text)))
-		return r;
-	if (t->held.n > 0)
-		r = tf_buf_addstr(&t->held, "\n\n");
-	return r < 0 ? r : tf_buf_addspan(&t->held, tf_buf_span(&t->text));
-}
-
-/* Before anything else was said it is the system text itself. */
-static int
-release_first(struct turns *t)
-{
-	struct dl_request *rq = t->rq;
-	struct dl_turn *turn = rq->last;
-	struct tf_buf all = { 0 };
-	int r = 0;
-
-	if (turn == NULL)
-		turn = dl_rq_turn(rq, DL_ROLE_SYSTEM);
-	else
-		r = tf_buf_addspan(&all, turn->parts->text);
-	if (turn == NULL)
-		return TF_E_NOMEM;
-	if (r == 0 && all.n > 0)
-		r = tf_buf_addstr(&all, "\n\n");
-	if (r == 0)
-		r = tf_buf_addspan(&all, tf_buf_span(&t->held));
-	turn->parts = turn->last = NULL;
-	if (r == 0)
-		r = add_text(rq, &turn->parts, &turn->last, tf_buf_span(&all));
-	tf_buf_free(&all);
-	return r;
-}
-
-/* Templates want system text at the beginning; hoisting it would change the prefix of every turn. */
-static int
-release(struct turns *t)
-{
-	struct dl_request *rq = t->rq;
-	struct dl_part **first, *last = NULL;
-	struct tf_buf all = { 0 };
-	struct dl_turn *turn;
-	int r = 0;
-
-	if (t->held.n == 0)
-		return 0;
-	if (rq->last == NULL || rq->last->role == DL_ROLE_SYSTEM) {
-		r = release_first(t);
-		tf_buf_reset(&t->held);
-		return r;
-	}
-	if (rq->last->role == DL_ROLE_TOOL) {
-		first = &rq->last->parts->parts;
-		r = tf_buf_addspan(&all, (*first)->text);
-		if (r == 0)
-			r = tf_buf_addstr(&all, "\n\n");
-		*first = NULL;
-	} else {
-		turn = user_turn(rq);
-		if (turn == NULL)
-			return TF_E_NOMEM;
-		first = &turn->parts;
-		last = turn->last;
-	}
-	if (r == 0)
-		r = tf_buf_printf(&all, "<system-reminder>\n");
-	if (r == 0)
-		r = tf_buf_addspan(&all, tf_buf_span(&t->held));
-	if (r == 0)
-		r = tf_buf_addstr(&all, "\n</system-reminder>");
-	if (r == 0)
-		r = add_text(rq, first, &last, tf_buf_span(&all));
-	if (rq->last->role == DL_ROLE_USER)
-		rq->last->last = last;
-	tf_buf_free(&all);
-	tf_buf_reset(&t->held);
-	return r;
+	return r < 0 ? r : dl_system_hold(&t->held, tf_buf_span(&t->text));
 }
 
 /* ---- turns ------------------------------------------------------------------------------- */
@@ -462,12 +360,12 @@ user_block(struct turns *t, struct tf_span el, uint32_t n)
 		return unknown(t, n);
 	if (js_member(el, "text", &v) && v.n == 2)
 		return 0;
-	turn = user_turn(t->rq);
+	turn = dl_user_turn(t->rq);
 	if (turn == NULL)
 		return TF_E_NOMEM;
 	tf_buf_reset(&t->text);
 	r = block_text(el, &t->text);
-	return r < 0 ? r : add_text(t->rq, &turn->parts, &turn->last, tf_buf_span(&t->text));
+	return r < 0 ? r : dl_add_text(t->rq, &turn->parts, &turn->last, tf_buf_span(&t->text));
 }
 
 static int
@@ -480,22 +378,22 @@ user(struct turns *t, struct tf_span content)
 	int r = results(t, content);
 
 	if (r == 0)
-		r = release(t);
+		r = dl_system_release(t->rq, &t->held);
 	if (r == 0 && js_type(content) == JS_STRING) {
-		turn = user_turn(t->rq);
+		turn = dl_user_turn(t->rq);
 		if (turn == NULL)
 			return TF_E_NOMEM;
 		tf_buf_reset(&t->text);
 		r = js_str_append(content, &t->text);
-		return r < 0 ? r : add_text(t->rq, &turn->parts, &turn->last, tf_buf_span(&t->text));
+		return r < 0 ? r : dl_add_text(t->rq, &turn->parts, &turn->last, tf_buf_span(&t->text));
 	}
 	js_iter_init(&it, content);
 	while (r == 0 && js_iter_next(&it, NULL, &el))
 		r = user_block(t, el, n++);
 	/* a turn that says nothing is a turn all the same: without it the model would go on by itself */
 	if (r == 0 && t->rq->last == before && (before == NULL || before->role != DL_ROLE_USER)) {
-		turn = user_turn(t->rq);
-		r = turn != NULL ? add_text(t->rq, &turn->parts, &turn->last, tf_span(NULL, 0)) : TF_E_NOMEM;
+		turn = dl_user_turn(t->rq);
+		r = turn != NULL ? dl_add_text(t->rq, &turn->parts, &turn->last, tf_span(NULL, 0)) : TF_E_NOMEM;
 	}
 	return r;
 }
@@ -565,7 +463,7 @@ assistant(struct turns *t, struct tf_span content)
 			r = thinking(t, turn, el);
 	}
 	if (r == 0 && (text.n > 0 || turn->parts == NULL))
-		r = add_text(rq, &turn->parts, &turn->last, tf_buf_span(&text));
+		r = dl_add_text(rq, &turn->parts, &turn->last, tf_buf_span(&text));
 	tf_buf_free(&text);
 	return r;
 }
@@ -600,14 +498,14 @@ messages_turns(struct dl_request *rq, struct tf_span list, struct dl_fault *f)
 		}
 		/* behind an assistant's turn it waits for what the user says next */
 		if (rq->last == NULL || rq->last->role != DL_ROLE_ASSISTANT)
-			r = release(&t);
+			r = dl_system_release(rq, &t.held);
 		if (r == 0)
 			r = js_str_eq(v, "assistant") ? assistant(&t, content) : user(&t, content);
 	}
 	if (r == 0 && calls_open(rq))
 		r = results(&t, tf_span(NULL, 0));
 	if (r == 0)
-		r = release(&t);
+		r = dl_system_release(rq, &t.held);
 	tf_buf_free(&t.held);
 	tf_buf_free(&t.text);
 	return r;

@@ -41,4 +41,24 @@ enum responses_tool { RESPONSES_TOOL_FUNCTION, RESPONSES_TOOL_CUSTOM, RESPONSES_
 /* type: the member's text, raw. */
 enum responses_tool responses_tool_kind(struct tf_span type);
 
+/* One tool that the client declares, wherever. name, space: raw strings; space: the namespace it is in, or empty. */
+struct responses_decl {
+	enum responses_tool kind; /* FUNCTION or CUSTOM */
+	struct tf_span space, name, whole;
+};
+/* 0 goes on; anything else ends it and is returned. */
+typedef int responses_decl_fn(void *arg, const struct responses_decl *d);
+int responses_each_tool(struct tf_span list, responses_decl_fn *fn, void *arg);
+/* Appends the name that runtimes know a tool by: at most 64 letters, digits, '_' and '-'. Characters, not raw. */
+int responses_flat(struct tf_span space, struct tf_span name, struct tf_buf *out);
+int responses_flat_name(struct dl_request *rq, struct tf_span space, struct tf_span name, struct tf_span *out);
+/* Appends the arguments of a custom tool's call: an object with that text. */
+int responses_wrap_input(struct tf_span input, struct tf_buf *out);
+
+int responses_request_decode(struct tf_span body, struct dl_request *rq, struct dl_fault *f);
+/* Tools and the choice among them (responses_tools.c). */
+int responses_tools(struct dl_request *rq, struct tf_span body, struct dl_fault *f);
+/* The conversation (responses_items.c). instructions, list: raw, may be empty. */
+int responses_items(struct dl_request *rq, struct tf_span instructions, struct tf_span list, struct dl_fault *f);
+
 #endif

@@ -100,9 +100,9 @@ static int on_event(void *arg, const struct dl_event *e);
 static void
 drop_answer(struct dl_xlate *x)
 {
-	if (x->runtime != NULL)
+	if (x->dec != NULL)
 		x->runtime->dec_free(&x->dec);
-	if (x->surface != NULL)
+	if (x->enc != NULL)
 		x->surface->enc_free(&x->enc);
 	dl_raw_fini(&x->raw);
 	dl_sse_fini(&x->sse);
