@@ -315,7 +315,8 @@ wk_attempt_xlate(struct wk_attempt *a, const struct wire_dispatch *m, const stru
 	struct wk *wk = a->wk;
 	struct dl_head *head = malloc(sizeof *head);
 	struct dl_xlate_conf xc = {
-		.runtime = wk->dialect, .quirks = wk->quirks, .asked = m->asked, .model = tf_cspan(model->runtime),
+		.runtime = wk->dialect, .can = (uint32_t)model->needs, .quirks = wk->quirks,
+		.asked = m->asked, .model = tf_cspan(model->runtime),
 		.max_output = m->max_output, .model_output = model->max_output, .model_context = model->context, .rid = a->id,
 	};
 	int rc;

@@ -142,6 +142,7 @@ struct dl_request {
 	enum dl_dialect origin;
 	bool legacy; /* functions and function_call: answers in that form */
 	bool blind;  /* set before decoding: the model takes no images */
+	bool native; /* set before decoding: it goes to a runtime of the same dialect */
 	struct tf_span model;
 	bool stream, include_usage;
 	struct dl_turn *turns, *last;

@@ -9,6 +9,7 @@
 #include "common/dialect/canon.h"
 #include "common/dialect/field.h"
 #include "common/dialect/mend.h"
+#include "common/dialect/openai.h"
 #include "common/dialect/think.h"
 
 /* ---- the request ------------------------------------------------------------------------- */
@@ -118,10 +119,6 @@ enum dl_state chat_dec_state(const struct dl_dec *d);
 int chat_dec_msg(struct dl_dec *d);
 /* NULL when n is too high or without memory. */
 struct chat_choice *chat_dec_choice(struct dl_dec *d, uint32_t n);
-/* False when usage is no object with counts. */
-bool chat_usage(struct tf_span usage, struct dl_usage *u);
-/* A reason as runtimes write it. */
-enum dl_finish chat_finish(struct tf_span text, bool *failed);
 
 /* ---- calls (chat_calls.c) ---------------------------------------------------------------- */
 

@@ -148,10 +148,9 @@ says(struct tf_span usage, const char *name, uint64_t want)
 }
 
 int
-chat_usage_write(const struct dl_enc *e, const struct dl_usage *u, struct tf_buf *out)
+chat_usage_json(struct tf_span raw, const struct dl_usage *u, struct tf_buf *out)
 {
 	uint64_t in = dl_usage_in(u), done = dl_usage_out(u);
-	struct tf_span raw = tf_buf_span(&e->usage);
 	struct js_w w;
 
 	if (raw.n > 0 && says(raw, "prompt_tokens", in) && says(raw, "completion_tokens", done) &&
@@ -174,6 +173,12 @@ chat_usage_write(const struct dl_enc *e, const struct dl_usage *u, struct tf_buf
 	js_w_object_end(&w);
 	js_w_object_end(&w);
 	return js_w_done(&w);
+}
+
+int
+chat_usage_write(const struct dl_enc *e, const struct dl_usage *u, struct tf_buf *out)
+{
+	return chat_usage_json(tf_buf_span(&e->usage), u, out);
 }
 
 /* ---- chunks ------------------------------------------------------------------------------ */

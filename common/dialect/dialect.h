@@ -127,6 +127,7 @@ enum {
 	DL_HEAD_NO_EFFORT = 128, /* ... and is none or minimal */
 	DL_HEAD_TEMPLATE = 256, /* chat_template_kwargs are given */
 	DL_HEAD_THINKING = 512, /* reasoning is to be shown, where that has to be asked for */
+	DL_HEAD_ECHO = 16384,  /* the prompt stands before the answer */
 	DL_HEAD_NAMED = 2048,   /* tool_choice is an object */
 	DL_HEAD_CHAT_ANSWER = 4096, /* the answer has the form of chat completions, whatever the request's */
 	DL_HEAD_KEEP = 8192,    /* set by the gateway: the answer is kept, and says so */
@@ -204,6 +205,13 @@ struct dl_scan_responses {
 	struct dl_range tools, choice_value, instructions;
 };
 
+struct dl_scan_completions { /* the same of a completions body */
+	uint8_t seen, holds;    /* its own */
+	uint32_t prompts;
+	uint64_t tokens;        /* token ids in the prompt */
+	uint64_t max_tokens, n, best_of;
+};
+
 /*
  * One pass over a body as it arrives. On any refusal `fault` says which. After dl_scan_end() gave 0
  * `head` and `prefix` are complete. No allocation; about 5 KB.
@@ -221,6 +229,7 @@ struct dl_scan {
 	struct dl_scan_chat chat;
 	struct dl_scan_messages messages;
 	struct dl_scan_responses responses;
+	struct dl_scan_completions completions;
 };
 /* depth and nodes: limits of the JSON text; 0 keeps the defaults of common/json. */
 void dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_t nodes);
@@ -290,7 +299,8 @@ struct dl_facts {
 
 struct dl_xlate_conf {
 	enum dl_dialect surface; /* the client's */
-	enum dl_dialect runtime;
+	enum dl_dialect runtime; /* what it speaks; a model that can DL_NEED_COMPLETIONS takes those beside chat */
+	uint32_t can;            /* DL_NEED_* of the model */
 	uint32_t quirks;         /* DL_Q_* */
 	bool joined;             /* stream and join, whatever the client's mode (a budget bounds the output) */
 	bool canonical;          /* never RAW: everything through decode and encode (tests) */

@@ -306,6 +306,7 @@ dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_
 	memset(&s->messages, 0, sizeof s->messages);
 	memset(&s->responses, 0, sizeof s->responses);
 	s->responses.store = true;
+	memset(&s->completions, 0, sizeof s->completions);
 	s->nprefix = 0;
 	s->chain = 0;
 	s->count = false;

@@ -31,6 +31,7 @@ struct dl_xlate {
 	uint32_t retry_after_s;
 	bool given; /* bytes of it went out */
 	bool known; /* the runtime gave usage */
+	uint64_t echoed; /* bytes of text that may still be the prompt, said again */
 	struct dl_sse sse;
 	struct tf_buf body;
 	struct dl_dec *dec;
@@ -136,8 +137,11 @@ dl_xlate_new(const struct dl_xlate_conf *conf, const struct dl_head *head)
 		return NULL;
 	x->conf = *conf;
 	x->head = *head;
+	/* a server of both APIs is asked in the caller's own */
+	if (conf->surface == DL_OPENAI_COMPLETIONS && conf->runtime == DL_OPENAI_CHAT && (conf->can & DL_NEED_COMPLETIONS))
+		x->conf.runtime = DL_OPENAI_COMPLETIONS;
 	x->surface = dl_ops(conf->surface);
-	x->runtime = dl_ops(conf->runtime);
+	x->runtime = dl_ops(x->conf.runtime);
 	x->facts.tail = SIZE_MAX;
 	x->facts.boundary = true;
 	assert(x->surface != NULL && x->runtime != NULL);
@@ -174,6 +178,7 @@ translate_request(
 	int r;
 
 	dl_request_init(&rq, x->conf.surface);
+	rq.native = x->conf.surface == x->conf.runtime;
 	rq.blind = (x->head.flags & DL_HEAD_BLIND) != 0;
 	r = x->surface->request_decode(body, &rq, &x->facts.fault);
 	if (r == 0)
@@ -251,7 +256,7 @@ static void
 take_usage(struct dl_xlate *x, const struct dl_usage *u)
 {
 	/* zeros beside an answer are no counts */
-	if (dl_usage_out(u) == 0 && x->counted + x->thought > 0)
+	if (dl_usage_out(u) == 0 && x->counted + x->thought > 0 && !(x->head.flags & DL_HEAD_ECHO))
 		return;
 	x->known = true;
 	x->facts.usage = *u;
@@ -284,8 +289,10 @@ unreadable(struct dl_xlate *x)
 static void
 note_event(struct dl_xlate *x, const struct dl_event *e)
 {
-	uint64_t n = tokens_of(e->text.n);
+	size_t echo = e->kind == DL_EV_TEXT && e->text.n < x->echoed ? e->text.n : e->kind == DL_EV_TEXT ? x->echoed : 0;
+	uint64_t n = tokens_of(e->text.n - echo);
 
+	x->echoed -= echo;
 	switch (e->kind) {
 	case DL_EV_ITEM:
 		x->counted += tokens_of(e->name.n);
@@ -461,6 +468,7 @@ dl_xlate_head(struct dl_xlate *x, int status, struct tf_span content_type, uint3
 	x->facts.tail = SIZE_MAX;
 	x->facts.boundary = true;
 	x->counted = x->thought = 0;
+	x->echoed = x->head.flags & DL_HEAD_ECHO ? x->head.prompt_bytes * x->head.n : 0;
 	x->known = false;
 	x->status = status;
 	x->retry_after_s = retry_after_s;

@@ -30,6 +30,8 @@ struct row {
 
 static const struct row rows[] = {
 	OK(POST, "/v1/chat/completions", CHAT, NULL),
+	OK(POST, "/v1/completions", COMPLETIONS, NULL),
+	OK(POST, "/openai/completions", COMPLETIONS, NULL),
 	OK(POST, "/v1/chat/completions/", CHAT, NULL),
 	OK(POST, "//v1//chat///completions", CHAT, NULL),
 	OK(POST, "/openai/v1/chat/completions", CHAT, NULL),

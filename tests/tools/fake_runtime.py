@@ -5,8 +5,8 @@
     fake_runtime.py [--port N] [--unix PATH] [--tls-port N --cert PEM --key PEM]
 
 Port 0 picks a free one. The first line on stdout says where it listens: {"port":..,"tls_port":..}.
-Standard library only, one loop. What it answers to POST */chat/completions is scripted by the
-caller, see fake_script.py. GET */models and /health answer 200 unless scripted otherwise.
+Standard library only, one loop. What it answers to POST */chat/completions and */completions is scripted
+by the caller, see fake_script.py. GET */models and /health answer 200 unless scripted otherwise.
 
 Control, on the same listeners:
     GET  /control/requests[?tag=T]   what came in: heads, bodies, how each call ended and when
@@ -27,6 +27,7 @@ import sys
 import time
 
 from fake_script import Answer, Params, Scripted, params_of
+from fake_text import TextAnswer
 
 HEAD_MAX = 65536
 BODY_MAX = 256 << 20
@@ -248,7 +249,7 @@ class Runtime:
             return await self.control(conn, method, path, query, body)
         if method == "GET" and (path == "/health" or path.endswith("/models")):
             return await self.reply(conn, self.health, {"object": "list", "data": [{"id": "fake-model", "object": "model"}]})
-        if method != "POST" or not path.endswith("/chat/completions"):
+        if method != "POST" or not path.endswith("/completions"):
             return await self.reply(conn, 404, {"error": {"message": "no such path", "type": "not_found", "code": 404}})
         return await self.chat(conn, method, target, pairs, body)
 
@@ -276,7 +277,8 @@ class Runtime:
             record.update(outcome="dropped", ended=time.time())
             raise Scripted("dropped")
         out = Out(conn, p)
-        answer = Answer(request, p, out)
+        kind = Answer if target.partition("?")[0].endswith("/chat/completions") else TextAnswer
+        answer = kind(request, p, out)
         try:
             await answer.run()
             record["outcome"] = "complete"

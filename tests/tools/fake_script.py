@@ -99,7 +99,7 @@ def content_text(content):
 
 
 def params_of(request, default=""):
-    """The script of a chat request (a dict)."""
+    """The script of a request (a dict)."""
     model = request.get("model")
     in_name = model.partition("?")[2] if isinstance(model, str) else ""
     in_text = ""
@@ -107,6 +107,10 @@ def params_of(request, default=""):
         if isinstance(message, dict) and message.get("role") == "user":
             said = content_text(message.get("content"))
             in_text = said[5:].split("\n")[0] if said.startswith("fake?") else ""
+    prompt = request.get("prompt")
+    prompt = prompt[0] if isinstance(prompt, list) and prompt else prompt
+    if isinstance(prompt, str) and prompt.startswith("fake?"):
+        in_text = prompt[5:].split("\n")[0]
     return Params(default, in_name, in_text)
 
 
@@ -258,21 +262,24 @@ class Answer:
             message["content"] = "".join(self.pieces())
         return message
 
+    def choices(self):
+        return [
+            {"index": i, "message": self.message(), "logprobs": None, "finish_reason": self.finish()}
+            for i in range(self.n)
+        ]
+
     async def whole(self):
         p, out = self.p, self.out
         await out.sleep(p.num("first_ms", 0))
         for _ in self.pieces():
             await out.sleep(p.num("delay_ms", 0))
             self.sent += 1
-        choices = [
-            {"index": i, "message": self.message(), "logprobs": None, "finish_reason": self.finish()}
-            for i in range(self.n)
-        ]
+        choices = self.choices()
         if p.flag("nofinish"):
             for choice in choices:
                 del choice["finish_reason"]
         answer = self.chunk(choices, usage=self.usage())
-        answer["object"] = "chat.completion"
+        answer["object"] = answer["object"].replace(".chunk", "")
         if p.str("usage") == "never":
             del answer["usage"]
         if p.flag("error_first"):

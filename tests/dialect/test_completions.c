@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The completions surface. tests/golden/openai_completions holds
+ *   CASE.request   a client's body; CASE.native: what a runtime with this API gets, CASE.chat: one that chats,
+ *                  each the body or the refusal
+ *   CASE.upstream  what a runtime with this API answers; CASE.stream and CASE.whole: what either client gets
+ * Each upstream, and every upstream of tests/golden/openai_chat, is given to a strict client streamed at every
+ * cut and whole; both must get the same text. With GOLDEN_UPDATE=1 in the environment results are written.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/dialect/completer.h"
+
+static char root[1024];
+
+static bool
+read_file(const char *dir, const char *name, const char *suffix, struct tf_buf *out)
+{
+	char path[2048], block[4096];
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/%s/%s%s", root, dir, name, suffix);
+	f = fopen(path, "rb");
+	if (f == NULL)
+		return false;
+	while ((n = fread(block, 1, sizeof block, f)) > 0)
+		assert_int_equal(tf_buf_append(out, block, n), 0);
+	fclose(f);
+	return true;
+}
+
+/* Compares with the file, or writes it. */
+static void
+golden(const char *name, const char *suffix, struct tf_span got)
+{
+	struct tf_buf want = { 0 };
+	char path[2048];
+	FILE *f;
+
+	if (getenv("GOLDEN_UPDATE") != NULL) {
+		snprintf(path, sizeof path, "%s/openai_completions/%s%s", root, name, suffix);
+		f = fopen(path, "wb");
+		assert_non_null(f);
+		assert_int_equal(fwrite(got.p, 1, got.n, f), got.n);
+		fclose(f);
+		return;
+	}
+	assert_true(read_file("openai_completions", name, suffix, &want));
+	if (!tf_span_eq(tf_buf_span(&want), got))
+		fail_msg("%s%s differs\n--- want\n%.*s\n--- got\n%.*s", name, suffix, (int)want.n, want.p, (int)got.n, got.p);
+	tf_buf_free(&want);
+}
+
+/* ---- requests ---------------------------------------------------------------------------- */
+
+/* Scans whole and byte by byte: both must say the same. */
+static int
+scan(struct dl_scan *s, struct tf_span body)
+{
+	struct dl_scan t;
+	char *copy = malloc(body.n);
+	int r = 0;
+
+	assert_non_null(copy);
+	dl_scan_init(s, DL_OPENAI_COMPLETIONS, 0, 0);
+	dl_scan_init(&t, DL_OPENAI_COMPLETIONS, 0, 0);
+	for (size_t i = 1; r == 0 && i <= body.n; i++) {
+		memcpy(copy, body.p, i);
+		r = i < body.n ? dl_scan_feed(&t, copy, i) : dl_scan_end(&t, copy, i);
+	}
+	assert_int_equal(dl_scan_end(s, body.p, body.n), r);
+	assert_string_equal(s->fault.message, t.fault.message);
+	assert_string_equal(s->fault.param, t.fault.param);
+	if (r == 0)
+		assert_int_equal(s->head.prompt_bytes, t.head.prompt_bytes);
+	free(copy);
+	return r;
+}
+
+static struct dl_xlate *
+attempt(const struct dl_scan *s, uint32_t can, uint64_t max)
+{
+	struct dl_xlate_conf conf = { .surface = DL_OPENAI_COMPLETIONS, .runtime = DL_OPENAI_CHAT, .can = can, .check = true,
+		.asked = tf_span(s->head.model, s->head.model_len), .model = TF_SPAN("runtime-model"), .max_output = max };
+	struct dl_xlate *x;
+
+	memset(conf.rid.b, 7, sizeof conf.rid.b);
+	x = dl_xlate_new(&conf, &s->head);
+	assert_non_null(x);
+	return x;
+}
+
+static void
+one_request(const char *name, uint32_t can, const char *suffix)
+{
+	struct tf_buf body = { 0 }, sent = { 0 }, said = { 0 };
+	struct dl_xlate *x = NULL;
+	struct dl_scan s;
+	const struct dl_fault *f = &s.fault;
+	int r;
+
+	assert_true(read_file("openai_completions", name, ".request", &body));
+	r = scan(&s, tf_buf_span(&body));
+	if (r == 0) {
+		x = attempt(&s, can, strstr(name, "enforced") != NULL ? 5 : 0);
+		assert_string_equal(dl_xlate_path(x), can ? "/completions" : "/chat/completions");
+		r = dl_xlate_request(x, tf_buf_span(&body), &sent);
+		f = &dl_xlate_facts(x)->fault;
+	}
+	if (r == 0) {
+		assert_int_equal(js_valid(tf_buf_span(&sent)), 0);
+		tf_buf_printf(&said, TF_SPAN_FMT "\ndropped=" TF_SPAN_FMT "\n", TF_SPAN_ARG(tf_buf_span(&sent)),
+		    TF_SPAN_ARG(dl_xlate_dropped(x)));
+	} else {
+		tf_buf_printf(&said, "%s param=%s message=%s\n", tf_err_row(f->err)->code, f->param, f->message);
+	}
+	if (x != NULL)
+		tf_buf_printf(&said, "answers=%u cap=%llu prompt_bytes=%llu needs=%x\n", s.head.n,
+		    (unsigned long long)s.head.max_output, (unsigned long long)s.head.prompt_bytes, s.head.needs);
+	golden(name, suffix, tf_buf_span(&said));
+	dl_xlate_free(&x);
+	tf_buf_free(&body);
+	tf_buf_free(&sent);
+	tf_buf_free(&said);
+}
+
+/* ---- answers ----------------------------------------------------------------------------- */
+
+static const char *const asks[] = {
+	"{\"model\":\"m\",\"prompt\":\"hi\"}",
+	"{\"model\":\"m\",\"prompt\":\"hi\",\"stream\":true,\"stream_options\":{\"include_usage\":true}}",
+	"{\"model\":\"m\",\"prompt\":[\"a\",\"b\"],\"n\":2,\"echo\":true}",
+	"{\"model\":\"m\",\"prompt\":[\"a\",\"b\"],\"n\":2,\"echo\":true,\"stream\":true}",
+};
+
+static int
+answer(const char *ask, uint32_t can, const struct tf_buf *up, size_t cut, struct tf_buf *out)
+{
+	struct dl_xlate *x;
+	struct dl_scan s;
+	int err;
+
+	dl_scan_init(&s, DL_OPENAI_COMPLETIONS, 0, 0);
+	assert_int_equal(dl_scan_end(&s, ask, strlen(ask)), 0);
+	x = attempt(&s, can, 0);
+	dl_xlate_head(x, 200, TF_SPAN(""), 0);
+	if (cut > 0)
+		assert_int_equal(dl_xlate_feed(x, up->p, cut, out), 0);
+	if (cut < up->n)
+		assert_int_equal(dl_xlate_feed(x, up->p + cut, up->n - cut, out), 0);
+	assert_int_equal(dl_xlate_end(x, out), 0);
+	err = dl_xlate_facts(x)->fault.err;
+	assert_true((err == 0) == dl_xlate_facts(x)->complete);
+	dl_xlate_free(&x);
+	return err;
+}
+
+static void
+judge(const char *name, const char *bad, const struct tf_buf *out)
+{
+	if (bad != NULL)
+		fail_msg("%s: a client says: %s\n%.*s", name, bad, (int)out->n, out->p);
+}
+
+static void
+one_upstream(const char *name, uint32_t can, const struct tf_buf *up, const char *const ask[2])
+{
+	struct tf_buf a = { 0 }, b = { 0 }, c = { 0 }, made = { 0 }, made2 = { 0 };
+	bool usage = strstr(ask[1], "usage") != NULL;
+	int err = answer(ask[0], can, up, up->n, &a);
+
+	assert_int_equal(answer(ask[1], can, up, up->n, &b), err);
+	/* a broken stream has given its beginning; a broken whole answer nothing */
+	judge(name, completer_stream(tf_buf_span(&b), TF_SPAN("m"), usage, err == 0, &made), &b);
+	if (err == 0) {
+		judge(name, completer_json(tf_buf_span(&a), TF_SPAN("m"), &made2), &a);
+		if (!tf_span_eq(tf_buf_span(&made), tf_buf_span(&made2)))
+			fail_msg("%s: stream and whole differ\n%.*s\n---\n%.*s", name, (int)made.n, made.p, (int)made2.n, made2.p);
+	} else {
+		assert_int_equal(a.n, 0);
+	}
+	for (size_t i = 0; i < up->n; i++) {
+		tf_buf_reset(&c);
+		assert_int_equal(answer(ask[1], can, up, i, &c), err);
+		if (!tf_span_eq(tf_buf_span(&b), tf_buf_span(&c)))
+			fail_msg("%s: a cut at %zu gives other bytes", name, i);
+	}
+	tf_buf_free(&a);
+	tf_buf_free(&b);
+	tf_buf_free(&c);
+	tf_buf_free(&made);
+	tf_buf_free(&made2);
+}
+
+static void
+golden_upstream(const char *name)
+{
+	const char *const *ask = strstr(name, "several") != NULL ? &asks[2] : asks;
+	struct tf_buf up = { 0 }, out = { 0 };
+
+	assert_true(read_file("openai_completions", name, ".upstream", &up));
+	answer(ask[1], DL_NEED_COMPLETIONS, &up, up.n, &out);
+	golden(name, ".stream", tf_buf_span(&out));
+	tf_buf_reset(&out);
+	answer(ask[0], DL_NEED_COMPLETIONS, &up, up.n, &out);
+	golden(name, ".whole", tf_buf_span(&out));
+	one_upstream(name, DL_NEED_COMPLETIONS, &up, ask);
+	tf_buf_free(&up);
+	tf_buf_free(&out);
+}
+
+static void
+test_golden(void **state)
+{
+	struct dirent **e;
+	char path[2048];
+	int n, seen = 0;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/openai_completions", root);
+	n = scandir(path, &e, NULL, alphasort);
+	assert_true(n > 0);
+	for (int i = 0; i < n; i++) {
+		char *dot = strrchr(e[i]->d_name, '.');
+
+		if (dot != NULL && strcmp(dot, ".request") == 0) {
+			*dot = '\0';
+			one_request(e[i]->d_name, DL_NEED_COMPLETIONS, ".native");
+			one_request(e[i]->d_name, 0, ".chat");
+			seen++;
+		} else if (dot != NULL && strcmp(dot, ".upstream") == 0) {
+			*dot = '\0';
+			golden_upstream(e[i]->d_name);
+			seen++;
+		}
+		free(e[i]);
+	}
+	free(e);
+	assert_true(seen >= 25);
+}
+
+static void
+test_chat_upstreams(void **state)
+{
+	char path[2048], file[600];
+	struct dirent **e;
+	int n, seen = 0;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/openai_chat", root);
+	n = scandir(path, &e, NULL, alphasort);
+	assert_true(n > 0);
+	for (int i = 0; i < n; i++) {
+		struct tf_buf up = { 0 };
+
+		snprintf(file, sizeof file, "%s/upstream", e[i]->d_name);
+		if (e[i]->d_name[0] != '.' && strncmp(e[i]->d_name, "err_", 4) != 0 && read_file("openai_chat", file, "", &up) &&
+		    up.n > 0 && up.n < 12000) {
+			one_upstream(e[i]->d_name, 0, &up, asks);
+			seen++;
+		}
+		tf_buf_free(&up);
+		free(e[i]);
+	}
+	free(e);
+	assert_true(seen >= 60);
+}
+
+/* The prompt said again is no output, whatever is counted before the runtime gives its usage. */
+static void
+test_echo(void **state)
+{
+	static const char ask[] =
+	    "{\"model\":\"m\",\"prompt\":\"one two three four five six\",\"echo\":true,\"stream\":true,\"max_tokens\":1}";
+	static const char echoed[] =
+	    "data: {\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"created\":1,\"model\":\"r\",\"choices\":[{\"index\":0,"
+	    "\"text\":\"one two three four five six\",\"finish_reason\":null}]}\n\n";
+	static const char said[] =
+	    "data: {\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"created\":1,\"model\":\"r\",\"choices\":[{\"index\":0,"
+	    "\"text\":\" seven\",\"finish_reason\":\"length\"}]}\n\n";
+	static const char usage[] =
+	    "data: {\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"created\":1,\"model\":\"r\",\"choices\":[],"
+	    "\"usage\":{\"prompt_tokens\":6,\"completion_tokens\":0,\"total_tokens\":6}}\n\ndata: [DONE]\n\n";
+	struct tf_buf out = { 0 };
+	struct dl_xlate *x;
+	struct dl_scan s;
+
+	(void)state;
+	assert_int_equal(scan(&s, tf_cspan(ask)), 0);
+	x = attempt(&s, DL_NEED_COMPLETIONS, 0);
+	dl_xlate_head(x, 200, TF_SPAN("text/event-stream"), 0);
+	assert_int_equal(dl_xlate_feed(x, echoed, strlen(echoed), &out), 0);
+	assert_int_equal(dl_xlate_facts(x)->out_tokens, 0);
+	assert_true(dl_xlate_facts(x)->content);
+	assert_int_equal(dl_xlate_feed(x, said, strlen(said), &out), 0);
+	assert_true(dl_xlate_facts(x)->out_tokens >= 1 && dl_xlate_facts(x)->out_tokens < 4);
+	/* nothing at all may have been asked for: a count of none is one */
+	assert_int_equal(dl_xlate_feed(x, usage, strlen(usage), &out), 0);
+	assert_true(dl_xlate_facts(x)->complete && !dl_xlate_facts(x)->estimated);
+	assert_int_equal(dl_usage_in(&dl_xlate_facts(x)->usage), 6);
+	dl_xlate_free(&x);
+	tf_buf_free(&out);
+}
+
+static void
+test_heads(void **state)
+{
+	static const char one[] = "{\"model\":\"m\",\"prompt\":\"a rather long text that others begin with as well\"}";
+	static const char two[] =
+	    "{\"max_tokens\":3,\"prompt\":\"a rather long text that others begin with as well\",\"model\":\"m\"}";
+	static const char *const names[] = { "chat", "completions", "vision" };
+	struct dl_scan s, t;
+	struct dl_fault f;
+
+	(void)state;
+	assert_int_equal(scan(&s, tf_cspan(one)), 0);
+	assert_int_equal(scan(&t, tf_cspan(two)), 0);
+	assert_true(s.nprefix == 1 && t.nprefix == 1 && s.prefix[0] == t.prefix[0]);
+	/* either capability serves a plain text */
+	for (size_t i = 0; i < TF_LEN(names); i++) {
+		uint32_t can = dl_need_by_capability(tf_cspan(names[i]));
+
+		assert_int_equal(dl_need_check(DL_OPENAI_COMPLETIONS, s.head.needs, can, TF_SPAN("m"), &f), i < 2 ? 0 : TF_E_INVAL);
+	}
+	assert_string_equal(f.param, "model");
+	assert_true(tf_span_is(dl_ping(DL_OPENAI_COMPLETIONS), ": keep-alive\n\n"));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_chat_upstreams),
+		cmocka_unit_test(test_echo), cmocka_unit_test(test_heads) };
+	const char *top = getenv("top_srcdir");
+	int r;
+
+	snprintf(root, sizeof root, "%s/tests/golden", top != NULL ? top : ".");
+	if (dl_init() < 0)
+		return 1;
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	dl_fini();
+	return r;
+}
