@@ -303,6 +303,10 @@ gw_req_fail(struct gw_req *req, int err, const char *param, const char *message,
 	gw_error_fields(req, row, retry_after_s, &f);
 	if (row->http == 405 && req->rest != NULL)
 		http_fields_add(&f, "allow", req->rest);
+	if (row->http == 426) {
+		http_fields_add(&f, "upgrade", "HTTP/1.1"); /* what has to be spoken, as RFC 9110 asks for */
+		http_fields_add(&f, "connection", "upgrade");
+	}
 	gw_req_note(req, row->http);
 	/* without memory the status alone must do */
 	(void)dl_error_json(req->anthropic ? DL_FAMILY_ANTHROPIC : DL_FAMILY_OPENAI, &e, &out);
@@ -340,13 +344,44 @@ gw_req_authed(struct gw_req *req, int err)
 	gw_req_fail(req, err, NULL, NULL, 0);
 }
 
+/* Codex tries a WebSocket first; only this status makes it go on with plain requests at once. */
+static bool
+gw_wants_websocket(const struct http_req *http)
+{
+	struct tf_span up = http_req_get(http, HTTP_H_UPGRADE);
+
+	for (size_t i = 0; i + 9 <= up.n; i++)
+		if (tf_span_caseeq(tf_span(up.p + i, 9), "websocket"))
+			return http_req_method(http) == HTTP_M_GET;
+	return false;
+}
+
+/* No row took the request: which error, and what to say beyond its sentence. */
+static void
+gw_req_unrouted(struct gw_req *req, const struct gw_match *m)
+{
+	const struct gw_route *row = m->elsewhere;
+	char text[160];
+	int err = m->err;
+
+	if (err == TF_E_METHOD_NOT_ALLOWED && m->allow != 0) {
+		gw_route_allow(m->allow, text, sizeof text);
+		req->rest = tf_span_dup(tf_cspan(text));
+		if (gw_wants_websocket(req->http))
+			err = TF_E_UPGRADE_REQUIRED;
+	}
+	if (err == TF_E_NOT_FOUND && row != NULL)
+		snprintf(text, sizeof text, "This API has no %s. It is served at /%s/v1/%s.", row->pattern,
+		    row->families & GW_OPENAI ? "openai" : "anthropic", row->pattern);
+	gw_req_fail(req, err, NULL, err == TF_E_NOT_FOUND && row != NULL ? text : NULL, 0);
+}
+
 static void
 gw_on_head(struct http_req *http, void *arg)
 {
 	struct gw_thread *t = arg;
 	struct gw_req *req = gw_req_new(t, http);
 	struct gw_match m;
-	char allow[128];
 	int err;
 
 	if (req == NULL) {
@@ -356,16 +391,12 @@ gw_on_head(struct http_req *http, void *arg)
 	gw_route_find(http_req_method(http), http_req_path(http), http_req_get(http, HTTP_H_ANTHROPIC_VERSION).p != NULL, &m);
 	req->route = m.route;
 	req->anthropic = m.anthropic;
-	if (m.err == TF_E_METHOD_NOT_ALLOWED && m.allow != 0) {
-		gw_route_allow(m.allow, allow, sizeof allow);
-		req->rest = tf_span_dup(tf_cspan(allow));
-	} else if (m.route != NULL && m.rest_n > 0) {
-		req->rest = tf_span_dup(tf_span(m.rest, m.rest_n));
-	}
 	if (m.err != 0) {
-		gw_req_fail(req, m.err, NULL, NULL, 0);
+		gw_req_unrouted(req, &m);
 		return;
 	}
+	if (m.rest_n > 0)
+		req->rest = tf_span_dup(tf_span(m.rest, m.rest_n));
 	err = req->route->auth ? gw_key_auth(req) : 0;
 	if (err != TF_E_AGAIN)
 		gw_req_authed(req, err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The route table and the path families. Clients join base URL and path in every way there is
- * (product contract R14-R26, C35), so the prefix is taken off first, then the rest is matched.
+ *, so the prefix is taken off first, then the rest is matched.
  */
 #include "config.h"
 
@@ -68,7 +68,7 @@ gw_path_family(const struct gw_path *p, enum gw_family *family)
 		*family = GW_ANTHROPIC;
 		i = 1;
 	}
-	/* an SDK that adds /v1 to a base that has it already doubles it (C35) */
+	/* an SDK that adds /v1 to a base that has it already doubles it */
 	for (int twice = 0; twice < 2 && i < p->n && tf_span_is(p->seg[i], "v1"); twice++) {
 		if (*family == GW_ROOT)
 			*family = GW_BARE;
@@ -132,6 +132,16 @@ gw_wants_anthropic(const struct gw_path *p, size_t i, enum gw_family family, boo
 	return version && !tf_span_is(p->seg[i], "chat") && !tf_span_is(p->seg[i], "completions");
 }
 
+/* A path that one API alone has decides the shape, whatever the client's header says. */
+static void
+gw_match_shape(const struct gw_route *row, struct gw_match *out)
+{
+	if ((row->families & (GW_OPENAI | GW_ANTHROPIC)) == GW_OPENAI)
+		out->anthropic = false;
+	else if ((row->families & (GW_OPENAI | GW_ANTHROPIC)) == GW_ANTHROPIC)
+		out->anthropic = true;
+}
+
 void
 gw_route_find(enum http_method method, struct tf_span path, bool anthropic_version,
     struct gw_match *out)
@@ -139,7 +149,7 @@ gw_route_find(enum http_method method, struct tf_span path, bool anthropic_versi
 	struct gw_path p;
 	size_t i;
 
-	out->route = NULL;
+	out->route = out->elsewhere = NULL;
 	out->err = TF_E_NOT_FOUND;
 	out->anthropic = anthropic_version;
 	out->family = GW_ROOT;
@@ -152,8 +162,14 @@ gw_route_find(enum http_method method, struct tf_span path, bool anthropic_versi
 	for (size_t r = 0; r < TF_LEN(gw_routes); r++) {
 		const struct gw_route *row = &gw_routes[r];
 
-		if ((row->families & (unsigned)out->family) == 0 || !gw_pattern_match(row->pattern, &p, i, out))
+		if (!gw_pattern_match(row->pattern, &p, i, out))
 			continue;
+		if ((row->families & (unsigned)out->family) == 0) {
+			if (out->family & (GW_OPENAI | GW_ANTHROPIC) && row->families & (GW_OPENAI | GW_ANTHROPIC))
+				out->elsewhere = row;
+			continue;
+		}
+		gw_match_shape(row, out);
 		out->allow |= 1u << row->method;
 		if (row->method == HTTP_M_GET)
 			out->allow |= 1u << HTTP_M_HEAD;

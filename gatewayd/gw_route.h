@@ -38,6 +38,7 @@ struct gw_match {
 	int err;                      /* TF_E_NOT_FOUND or TF_E_METHOD_NOT_ALLOWED */
 	bool anthropic;               /* errors take the Anthropic shape */
 	enum gw_family family;
+	const struct gw_route *elsewhere; /* with 404: a row of the other API that has this path */
 	unsigned allow;               /* bits of enum http_method that the path takes, with 405 */
 	size_t rest_n;
 	char rest[GW_PATH_MAX];       /* what {rest} matched, decoded */
@@ -46,7 +47,7 @@ struct gw_match {
 /*
  * Duplicate slashes count as one, a slash at the end as none. HEAD matches GET rows.
  * anthropic_version: the request carries that header, which decides the shape of errors on the
- * bare prefix where the path does not (product contract R25).
+ * bare prefix where the path does not.
  */
 void gw_route_find(enum http_method method, struct tf_span path, bool anthropic_version,
     struct gw_match *out);

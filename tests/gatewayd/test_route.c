@@ -76,7 +76,18 @@ static const struct row rows[] = {
 	NO(POST, "/v1/Chat/completions", NOT_FOUND, false),
 	NO(GET, "/v1/models/a%00b", NOT_FOUND, false),
 	NO(GET, "/v1/models/a%zzb", NOT_FOUND, false),
-	NO(GET, "/", NOT_FOUND, false),
+	OK(GET, "/", HOME, NULL),
+	OK(HTTP_M_HEAD, "/", HOME, NULL),
+	OK(HTTP_M_HEAD, "/v1", HOME, NULL),
+	OK(HTTP_M_HEAD, "/openai/v1/", HOME, NULL),
+	{ HTTP_M_HEAD, "/anthropic", false, 0, GW_R_HOME, true, NULL },
+	{ HTTP_M_HEAD, "/anthropic/api/hello", false, 0, GW_R_HELLO, true, NULL },
+	{ GET, "/anthropic/v1/api/hello", false, 0, GW_R_HELLO, true, NULL },
+	OK(HTTP_M_HEAD, "/api/hello", HELLO, NULL),
+	OK(HTTP_M_HEAD, "/openai/v1/responses", RESPONSES_PROBE, NULL),
+	OK(HTTP_M_HEAD, "/v1/responses", RESPONSES_PROBE, NULL),
+	NO(POST, "/", METHOD_NOT_ALLOWED, false),
+	NO(GET, "/hello", NOT_FOUND, false),
 	NO(GET, "/v1/healthz", NOT_FOUND, false),
 	NO(POST, "/anthropic/v1/embeddings", NOT_FOUND, true),
 	NO(GET, "/v1/files", NOT_FOUND, false),
@@ -119,6 +130,31 @@ test_allow(void **state)
 	assert_string_equal(text, "GET, HEAD");
 }
 
+/* What only the other API has is found there, so that the error can say so. */
+static void
+test_elsewhere(void **state)
+{
+	static const struct {
+		const char *path;
+		enum gw_route_id route; /* GW_R_COUNT: none */
+	} cases[] = {
+		{ "/anthropic/v1/chat/completions", GW_R_CHAT },
+		{ "/openai/v1/messages", GW_R_MESSAGES },
+		{ "/openai/messages/count_tokens", GW_R_COUNT_TOKENS },
+		{ "/openai/v1/healthz", GW_R_COUNT },
+		{ "/v1/healthz", GW_R_COUNT },
+		{ "/openai/v1/nothing", GW_R_COUNT },
+	};
+	static struct gw_match m;
+
+	(void)state;
+	for (size_t i = 0; i < TF_LEN(cases); i++) {
+		gw_route_find(POST, tf_cspan(cases[i].path), false, &m);
+		assert_int_equal(m.err, TF_E_NOT_FOUND);
+		assert_int_equal(m.elsewhere != NULL ? m.elsewhere->id : GW_R_COUNT, cases[i].route);
+	}
+}
+
 static void
 test_long(void **state)
 {
@@ -144,7 +180,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rows), cmocka_unit_test(test_allow), cmocka_unit_test(test_long),
+		cmocka_unit_test(test_rows), cmocka_unit_test(test_allow), cmocka_unit_test(test_elsewhere),
+		cmocka_unit_test(test_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paths beside the calls themselves: what clients probe before the first call, and what they try in vain."""
+import time
+
+import pytest
+
+PREFIXES = ["", "/v1", "/openai", "/openai/v1", "/anthropic", "/anthropic/v1"]
+PROBES = [p or "/" for p in PREFIXES] + [p + "/api/hello" for p in PREFIXES]
+
+
+@pytest.mark.parametrize("path", PROBES + ["/v1/responses", "/openai/responses", "/openai/v1/responses"])
+def test_probe(factory, path):
+    began = time.monotonic()
+    answer = factory.call("HEAD", path, key=False)
+    assert answer.status == 200 and not answer.body and answer.get("x-request-id")
+    assert time.monotonic() - began < 1
+    if "responses" not in path:
+        assert factory.call("GET", path, key=False).json() == {"status": "ok"}
+
+
+WEBSOCKET = [("Connection", "Upgrade"), ("Upgrade", "WebSocket"), ("Sec-WebSocket-Version", "13"),
+             ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/openai/v1/responses"])
+def test_websocket(factory, path):
+    answer = factory.call("GET", path, fields=WEBSOCKET)
+    assert answer.status == 426 and answer.get("upgrade") == "HTTP/1.1" and "upgrade" in answer.get("connection")
+    assert answer.json()["error"]["code"] == "upgrade_required" and answer.get("x-should-retry") == "false"
+    # where GET is served the wish is not granted, as HTTP allows
+    assert factory.call("GET", "/v1/models", fields=WEBSOCKET).status == 200
+
+
+def test_one_connection_for_all(factory):
+    """A refused path costs no connection."""
+    with factory.raw() as raw:
+        for method, path, status in (("HEAD", "/", 200), ("GET", "/v1/nothing", 404), ("GET", "/v1/responses", 426),
+                                     ("DELETE", "/v1/models", 405), ("GET", "/v1/models", 200)):
+            raw.send(factory.head(method, path, fields=WEBSOCKET if status == 426 else []))
+            assert raw.response(method).status == status, path
+
+
+@pytest.mark.parametrize("path,said", [
+    ("/anthropic/v1/chat/completions", "/openai/v1/chat/completions"),
+    ("/anthropic/chat/completions", "/openai/v1/chat/completions"),
+    ("/openai/v1/messages", "/anthropic/v1/messages"),
+])
+def test_path_of_the_other_api(factory, path, said):
+    answer = factory.call("POST", path, {"model": "x"})
+    error = answer.json()["error"]
+    assert answer.status == 404 and said in error["message"]
+    assert error["type"] == ("not_found_error" if path.startswith("/anthropic") else "invalid_request_error")
+
+
+@pytest.mark.parametrize("fields", [[], [("anthropic-version", "2023-06-01")]])
+def test_shape_of_what_is_nowhere(factory, fields):
+    for path in ("/v1/files/nothing/at/all", "/v1/nothing", "/anthropic/v1/nothing", "/openai/v1/nothing", "/nothing"):
+        answer = factory.call("GET", path, fields=fields)
+        body = answer.json()
+        anthropic = path.startswith("/anthropic") or (bool(fields) and not path.startswith("/openai"))
+        assert answer.status == 404 and (body.get("type") == "error") == anthropic, path
