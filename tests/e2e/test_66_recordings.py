@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What real clients sent (tests/recordings) is sent again, with the factory's key and each shortened part
+filled to its length: every request gets the status that EXPECTED says and a whole answer of the called API's
+shape (valid.py), once with a runtime that talks and once with one that thinks and calls tools."""
+import glob
+import json
+import os
+import re
+
+import pytest
+
+import valid
+from factory import MODEL, TOP
+
+CUT = re.compile(r"^(.*)…\[(\d+) chars\]$", re.S)
+NAMES = """m m/x claude-* gpt-5 gpt-5.5 deepseek-ai/DeepSeek-R1-0528 meta-llama/Llama-3.3-70B-Instruct openai/gpt-oss-120b
+Qwen/Qwen3-235B-A22B""".split()
+FACTORY = {"conf": {"model " + MODEL: {"aliases": ", ".join(NAMES)}}}
+SCRIPTS = {"talks": "prompt=40", "calls": "prompt=40&reasoning=both&tools=2&interleave=1"}
+
+# Requests that do not get 200, the first that matches: (method, path below the surface's prefix, status).
+# What is served by no route yet is listed so too; with its route its line goes.
+EXPECTED = [
+    ("GET", "nope", 404),
+    ("HEAD", "api/hello", 404),
+    ("POST|GET|DELETE", "(messages/)?batches(/.*)?", 404),
+    ("POST|GET|DELETE", "files(/.*)?", 404),
+    ("HEAD|GET|POST|DELETE", "responses(/.*)?", 404),
+    ("POST", "completions|embeddings|audio/.*|images/.*", 404),
+]
+
+
+def restore(value):
+    if isinstance(value, str):
+        cut = CUT.match(value)
+        return cut.group(1) + "x" * (int(cut.group(2)) - len(cut.group(1))) if cut else value
+    if isinstance(value, list):
+        return [restore(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    made = {name: restore(v) for name, v in value.items() if name != "…"}
+    if "…" in value:  # a schema of which the names are left
+        made["properties"] = {name: {} for name in value.get("properties") or []}
+        made["required"] = value.get("required") or []
+    return made
+
+
+def recordings():
+    for path in sorted(glob.glob(os.path.join(TOP, "tests", "recordings", "*.jsonl"))):
+        with open(path, encoding="utf-8") as f:
+            for line in f:
+                request = json.loads(line)
+                yield pytest.param(request, id="%s-%d" % (os.path.basename(path)[:-6], request["n"]))
+
+
+def below(url):
+    """The path below a surface's prefix."""
+    return re.sub(r"^/(openai|anthropic)?/?(v1/)?", "", url.partition("?")[0])
+
+
+def expected(request):
+    for methods, path, status in EXPECTED:
+        if re.fullmatch(methods, request["method"]) and re.fullmatch(path, below(request["url"])):
+            return status
+    if isinstance(request["body"], dict) and request["body"].get("thread"):
+        return 400
+    if "authorization" not in request["headers"] and "x-api-key" not in request["headers"]:
+        return 401
+    return 200
+
+
+def send(factory, request):
+    body = request["body"]
+    body = b"" if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
+    lines = ["%s %s HTTP/1.1" % (request["method"], request["url"]), "Host: 127.0.0.1"]
+    for name, value in request["headers"].items():
+        if name in ("authorization", "x-api-key"):
+            value = re.sub(r"\S+$", factory.key, value)
+        lines.append("%s: %s" % (name, restore(value)))
+    if body or request["method"] == "POST":
+        lines.append("Content-Length: %d" % len(body))
+    with factory.raw() as raw:
+        raw.send(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
+        return raw.response(request["method"])
+
+
+WHOLE = {
+    "chat/completions": (valid.chat, valid.chat_stream),
+    "messages": (valid.message, valid.message_stream),
+    "messages/count_tokens": (valid.token_count, None),
+    "embeddings": (valid.embeddings, None),
+    "completions": (valid.completion, valid.completion_stream),
+}
+
+
+def check(request, answer):
+    anthropic = request["url"].startswith("/anthropic")
+    assert answer.get("x-request-id") and answer.get("request-id") == answer.get("x-request-id")
+    if request["method"] == "HEAD":
+        assert answer.body == b""
+        return
+    if answer.status != 200:
+        (valid.anthropic_error if anthropic else valid.openai_error)(answer.json(), answer.status)
+        return
+    path = below(request["url"])
+    if path.startswith("models"):
+        names = {False: (valid.openai_models, valid.openai_model), True: (valid.anthropic_models, valid.anthropic_model)}
+        names[anthropic][path != "models"](answer.json(), None)
+        return
+    whole, stream = WHOLE[path]
+    if request["body"].get("stream"):
+        assert answer.get("content-type").startswith("text/event-stream")
+        stream(valid.frames(answer.body.decode()), request["body"])
+    else:
+        assert answer.get("content-type").startswith("application/json")
+        whole(answer.json(), request["body"])
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("recorded", recordings())
+def test_request(factory, recorded, script):
+    request = {"headers": {"authorization": "Bearer KEY", "content-type": "application/json"}, "body": None, **recorded}
+    request["body"] = restore(request["body"])
+    factory.fake.script(SCRIPTS[script])
+    answer = send(factory, request)
+    assert answer.status == expected(request), answer.body[:500]
+    check(request, answer)

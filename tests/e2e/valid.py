@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an answer has the shape that its API promises: required members, their types, the order of a
+stream's events, and that its parts agree. AssertionError when not. Each function takes the parsed answer,
+or a stream's frames as frames() gives them; they know nothing of gateway or transport.
+
+Used by test_66_recordings.py and by whoever has an answer to check.
+"""
+import base64
+import json
+import struct
+
+CHAT_FINISH = {"stop", "length", "tool_calls", "content_filter", "function_call"}
+STOP_REASONS = {"end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "model_context_window_exceeded"}
+
+
+def frames(text):
+    """[(event name or None, data text)] of an SSE body; comments are left out."""
+    assert text.endswith("\n\n"), "the stream ends inside an event: %r" % text[-80:]
+    found = []
+    for block in text.replace("\r\n", "\n").split("\n\n"):
+        name, data = None, []
+        for line in block.split("\n"):
+            field, _, value = line.partition(":")
+            value = value[1:] if value.startswith(" ") else value
+            if field == "event":
+                name = value
+            elif field == "data":
+                data.append(value)
+            else:
+                assert field == "", "a line of no known field: %r" % line
+        if data:
+            found.append((name, "\n".join(data)))
+    return found
+
+
+def has(thing, **kinds):
+    """Members and their types; a tuple of types may hold type(None)."""
+    assert isinstance(thing, dict), thing
+    for name, kind in kinds.items():
+        assert name in thing, "%s is missing in %r" % (name, thing)
+        value = thing[name]
+        assert isinstance(value, kind) and (kind is not int or not isinstance(value, bool)), (name, value)
+    return thing
+
+
+NULL = type(None)
+TEXT = (str, NULL)
+
+
+# ---- errors
+
+
+def openai_error(answer, status, code=None):
+    error = has(has(answer, error=dict)["error"], message=str, type=str, param=TEXT, code=TEXT)
+    assert error["message"] and (code is None or error["code"] == code), error
+    return error
+
+
+def anthropic_error(answer, status, code=None):
+    has(answer, type=str, error=dict, request_id=str)
+    error = has(answer["error"], type=str, message=str, details=dict)
+    assert answer["type"] == "error" and error["message"], answer
+    assert code is None or error["details"]["error_code"] == code, error
+    return error
+
+
+# ---- chat completions, completions
+
+
+def openai_usage(usage):
+    has(usage, prompt_tokens=int, completion_tokens=int, total_tokens=int)
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"], usage
+    assert usage["prompt_tokens"] > 0 and usage["completion_tokens"] >= 0, usage
+
+
+def chat_call(call):
+    has(call, id=str, type=str)
+    if call["type"] == "custom":
+        has(call["custom"], name=str, input=str)
+    else:
+        assert call["type"] == "function", call
+        has(call["function"], name=str, arguments=str)
+        assert isinstance(json.loads(call["function"]["arguments"]), dict), call
+    assert call["id"]
+
+
+def chat(answer, request):
+    has(answer, id=str, object=str, created=int, model=str, choices=list, usage=dict)
+    assert answer["object"] == "chat.completion" and answer["model"] == request["model"] and answer["id"], answer
+    assert [c["index"] for c in answer["choices"]] == list(range(request.get("n") or 1))
+    for choice in answer["choices"]:
+        assert choice["finish_reason"] in CHAT_FINISH and "logprobs" in choice, choice
+        message = has(choice["message"], role=str, content=TEXT, refusal=TEXT)
+        assert message["role"] == "assistant"
+        assert message.get("reasoning") == message.get("reasoning_content")
+        if "tool_calls" in message:
+            assert message["tool_calls"] and choice["finish_reason"] == "tool_calls", choice
+            assert len({c["id"] for c in message["tool_calls"]}) == len(message["tool_calls"])
+            for call in message["tool_calls"]:
+                chat_call(call)
+        else:
+            assert choice["finish_reason"] != "tool_calls", choice
+    openai_usage(answer["usage"])
+
+
+class ChatChoice:
+    """One choice of a stream, as it grows."""
+
+    def __init__(self):
+        self.finish = None
+        self.role = False
+        self.calls = {}
+
+    def feed(self, choice):
+        assert self.finish is None or choice["delta"] == {}, "a delta behind the finish reason: %r" % choice
+        delta = has(choice, delta=dict, index=int)["delta"]
+        assert self.role or delta.get("role") == "assistant", "no role in the first delta: %r" % delta
+        self.role = True
+        assert delta.get("reasoning") == delta.get("reasoning_content"), delta
+        for piece in delta.get("tool_calls") or []:
+            self.call(piece)
+        if choice.get("finish_reason"):
+            assert self.finish is None, "a second finish reason"
+            self.finish = choice["finish_reason"]
+
+    def call(self, piece):
+        has(piece, index=int)
+        call = self.calls.get(piece["index"])
+        if call is None:
+            assert piece["index"] == len(self.calls), "index %d out of turn" % piece["index"]
+            has(piece, id=str, type=str, function=dict)
+            has(piece["function"], name=str)
+            assert piece["id"] and piece["function"]["name"], piece
+            call = self.calls[piece["index"]] = {**piece, "function": {**piece["function"], "arguments": ""}}
+        else:
+            assert piece.get("id") in (None, call["id"]), piece
+        call["function"]["arguments"] += piece.get("function", {}).get("arguments") or ""
+
+    def end(self):
+        assert self.finish in CHAT_FINISH, self.finish
+        assert bool(self.calls) == (self.finish == "tool_calls"), self.finish
+        for call in self.calls.values():
+            chat_call(call)
+        assert len({c["id"] for c in self.calls.values()}) == len(self.calls)
+
+
+def data_events(events):
+    """The objects of a stream of the OpenAI API's older kind: data only, [DONE] at the end."""
+    assert events and events[-1] == (None, "[DONE]"), events[-1:]
+    assert all(name is None for name, _ in events), "event names on a surface that has none"
+    return [json.loads(data) for _, data in events[:-1]]
+
+
+def take_usage(chunks, request):
+    """Takes off the chunk that reports usage, which must be there when asked for and only then."""
+    asked = bool((request.get("stream_options") or {}).get("include_usage"))
+    if asked:
+        assert chunks[-1]["choices"] == [], "no usage at the end"
+        openai_usage(chunks[-1]["usage"])
+        chunks = chunks[:-1]
+    assert all(c["choices"] and not c.get("usage") for c in chunks), "usage that nobody asked for"
+    return chunks
+
+
+def chat_stream(events, request):
+    chunks = data_events(events)
+    for chunk in chunks:
+        has(chunk, id=str, object=str, created=int, model=str, choices=list)
+        assert chunk["object"] == "chat.completion.chunk" and chunk["model"] == request["model"], chunk
+    assert len({(c["id"], c["created"]) for c in chunks}) == 1
+    choices = {}
+    for chunk in take_usage(chunks, request):
+        for choice in chunk["choices"]:
+            choices.setdefault(choice["index"], ChatChoice()).feed(choice)
+    assert sorted(choices) == list(range(request.get("n") or 1))
+    for choice in choices.values():
+        choice.end()
+
+
+def completion(answer, request):
+    has(answer, id=str, object=str, created=int, model=str, choices=list, usage=dict)
+    assert answer["object"] == "text_completion" and answer["model"] == request["model"], answer
+    for i, choice in enumerate(answer["choices"]):
+        has(choice, text=str, index=int, finish_reason=str)
+        assert choice["index"] == i and "logprobs" in choice, choice
+    assert answer["choices"]
+    openai_usage(answer["usage"])
+
+
+def completion_stream(events, request):
+    chunks = take_usage(data_events(events), request)
+    assert {c["object"] for c in chunks} == {"text_completion"} and len({c["id"] for c in chunks}) == 1
+    finished = [x["index"] for c in chunks for x in c["choices"] if x.get("finish_reason")]
+    assert finished and len(set(finished)) == len(finished), finished
+
+
+# ---- messages
+
+
+def anthropic_usage(usage):
+    has(usage, input_tokens=int, output_tokens=int, cache_creation_input_tokens=int, cache_read_input_tokens=int)
+
+
+def block(one, request):
+    has(one, type=str)
+    kind = one["type"]
+    if kind == "text":
+        has(one, text=str)
+        assert "citations" in one, one
+    elif kind == "thinking":
+        has(one, thinking=str, signature=str)
+        assert one["signature"] and (request.get("thinking") or {}).get("type") in ("enabled", "adaptive"), one
+    else:
+        assert kind == "tool_use", kind
+        has(one, id=str, name=str, input=dict)
+        assert one["id"] and one["name"], one
+
+
+def message_head(message, request):
+    has(message, id=str, type=str, role=str, model=str, content=list, stop_sequence=TEXT, usage=dict)
+    assert (message["type"], message["role"], message["model"]) == ("message", "assistant", request["model"])
+    for name in ("stop_details", "container", "diagnostics"):
+        assert name in message, name
+    anthropic_usage(message["usage"])
+
+
+def message(answer, request):
+    message_head(answer, request)
+    assert answer["stop_reason"] in STOP_REASONS, answer["stop_reason"]
+    for one in answer["content"]:
+        block(one, request)
+    called = [b["id"] for b in answer["content"] if b["type"] == "tool_use"]
+    assert len(set(called)) == len(called) and bool(called) == (answer["stop_reason"] == "tool_use"), answer
+    assert answer["usage"]["input_tokens"] > 0, answer["usage"]
+
+
+class Blocks:
+    """The content of a stream of messages, block after block."""
+
+    def __init__(self, request):
+        self.request = request
+        self.done = []
+        self.open = None
+        self.input = ""
+
+    def start(self, event):
+        assert self.open is None and event["index"] == len(self.done), event
+        self.open, self.input = dict(event["content_block"]), ""
+        kind = self.open["type"]
+        assert kind in ("text", "thinking", "tool_use"), kind
+        assert self.open.get({"text": "text", "thinking": "thinking", "tool_use": "input"}[kind]) in ("", {}), self.open
+
+    def delta(self, event):
+        assert self.open is not None and event["index"] == len(self.done), event
+        delta, kind = event["delta"], self.open["type"]
+        name = delta["type"]
+        if name == "input_json_delta":
+            assert kind == "tool_use"
+            self.input += delta["partial_json"]
+            return
+        field = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}[name]
+        assert kind == ("text" if field == "text" else "thinking"), event
+        assert not (field != "signature" and self.open.get("signature")), "text behind the signature"
+        self.open[field] = (self.open.get(field) or "") + delta[field]
+
+    def stop(self, event):
+        assert self.open is not None and event["index"] == len(self.done), event
+        if self.open["type"] == "tool_use":
+            self.open["input"] = json.loads(self.input or "{}")
+        block(self.open, self.request)
+        self.done.append(self.open)
+        self.open = None
+
+
+def message_stream(events, request):
+    got = []
+    for name, data in events:
+        event = json.loads(data)
+        assert name == event["type"], (name, data)
+        if name != "ping":
+            got.append(event)
+    assert [got[0]["type"], got[-2]["type"], got[-1]["type"]] == ["message_start", "message_delta", "message_stop"], got
+    message_head(got[0]["message"], request)
+    assert got[0]["message"]["content"] == [] and got[0]["message"]["stop_reason"] is None
+    assert got[0]["message"]["usage"]["input_tokens"] > 0
+    blocks = Blocks(request)
+    for event in got[1:-2]:
+        step = {"content_block_start": blocks.start, "content_block_delta": blocks.delta, "content_block_stop": blocks.stop}
+        step[event["type"]](event)
+    assert blocks.open is None
+    end = got[-2]
+    assert end["delta"]["stop_reason"] in STOP_REASONS and "stop_sequence" in end["delta"], end
+    has(end["usage"], output_tokens=int, input_tokens=int)
+    called = [b["id"] for b in blocks.done if b["type"] == "tool_use"]
+    assert len(set(called)) == len(called) and bool(called) == (end["delta"]["stop_reason"] == "tool_use")
+
+
+def token_count(answer, request):
+    assert has(answer, input_tokens=int)["input_tokens"] > 0
+
+
+# ---- embeddings, models
+
+
+def embeddings(answer, request):
+    has(answer, object=str, data=list, model=str, usage=dict)
+    assert answer["object"] == "list" and answer["model"] == request["model"]
+    many = request["input"]
+    count = len(many) if isinstance(many, list) and not isinstance(many[0], int) else 1
+    assert [e["index"] for e in answer["data"]] == list(range(count))
+    for one in answer["data"]:
+        assert one["object"] == "embedding"
+        if request.get("encoding_format") == "base64":
+            raw = base64.b64decode(one["embedding"], validate=True)
+            vector = struct.unpack("<%df" % (len(raw) // 4), raw)
+        else:
+            vector = one["embedding"]
+        assert vector and all(isinstance(x, (int, float)) for x in vector)
+    has(answer["usage"], prompt_tokens=int, total_tokens=int)
+
+
+def openai_models(answer, request):
+    has(answer, object=str, data=list)
+    assert answer["object"] == "list" and answer["data"]
+    for one in answer["data"]:
+        openai_model(one, request)
+
+
+def openai_model(one, request):
+    has(one, id=str, object=str, created=int, owned_by=str)
+    assert one["object"] == "model"
+
+
+def anthropic_models(answer, request):
+    has(answer, data=list, has_more=bool, first_id=TEXT, last_id=TEXT)
+    for one in answer["data"]:
+        anthropic_model(one, request)
+
+
+def anthropic_model(one, request):
+    has(one, type=str, id=str, display_name=str, created_at=str)
+    assert one["type"] == "model"
