@@ -71,7 +71,7 @@ gw_model_provider(const struct conf_model *m)
 
 /* Names are those of conf.def's help; each is a member, so that a client can test for it. */
 static const char *const gw_capability_names[] = {
-	"chat", "completions", "tools", "json", "vision", "audio", "thinking", "streaming", "embeddings", "images",
+	"chat", "completions", "tools", "json", "vision", "audio", "files", "thinking", "streaming", "embeddings", "images",
 	"speech", "transcription", "rerank",
 };
 

@@ -160,6 +160,10 @@ in_message(struct dl_scan *s, const struct dl_value *v)
 	case CHAT_PART_URL:
 		c->bits |= CHAT_BIT_URL;
 		return 0;
+	case CHAT_PART_FILE_ID:
+		return js_type(v->text) == JS_NULL
+		    ? 0
+		    : dl_scan_refuse(s, v, "names a stored file; send the file itself as file_data");
 	case CHAT_PART_IMAGE:
 		if (v->hit->type == JS_STRING)
 			c->bits |= CHAT_BIT_URL;

@@ -227,7 +227,7 @@ static const struct {
 	{ "[model m]\naliases = a,b,a\n",
 	    "t.conf:2: [model m] aliases: names an entry twice (number 3)" },
 	{ "[model m]\ncapabilities = chat, magic\n",
-	    "t.conf:2: [model m] capabilities: \"magic\" is not one of chat|completions|tools|json|vision|audio|thinking|"
+	    "t.conf:2: [model m] capabilities: \"magic\" is not one of chat|completions|tools|json|vision|audio|files|thinking|"
 	    "streaming|embeddings|images|speech|transcription|rerank" },
 	/* between options */
 	{ "[gatewayd]\ntls-cert = /c\n", "t.conf:2: [gatewayd] tls-cert: needs tls-key beside it" },
