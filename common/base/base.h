@@ -263,6 +263,9 @@ bool tf_ct_equal(const void *a, const void *b, size_t n); /* constant time */
 void tf_wipe(void *p, size_t n);                          /* never optimised away */
 void tf_hex(const void *p, size_t n, char *out);          /* 2n characters and NUL */
 int tf_unhex(struct tf_span s, void *out, size_t n) TF_MUSTCHECK;
+/* base64 with padding, no line breaks. Append. 0, TF_E_NOMEM; decode: TF_E_INVAL, then out is as it was. */
+int tf_b64_encode(struct tf_span bytes, struct tf_buf *out) TF_MUSTCHECK;
+int tf_b64_decode(struct tf_span text, struct tf_buf *out) TF_MUSTCHECK;
 
 /* ---- API keys ----------------------------------------------------------------------------- */
 

@@ -380,6 +380,33 @@ test_sha256_threads(void **state)
 }
 
 static void
+test_base64(void **state)
+{
+	/* the vectors of RFC 4648, section 10, and what is none: too short, foreign letters, padding inside, loose bits */
+	static const char *const pairs[][2] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" },
+		{ "foob", "Zm9vYg==" }, { "fooba", "Zm9vYmE=" }, { "foobar", "Zm9vYmFy" }, { "\xfb\xff\xbe", "+/++" } };
+	static const char *const bad[] = { "Z", "Zg", "Zg=", "Zg===", "Zg==Zg==", "Z===", "====", "Zm-v", "Zm9v\n", "Zh==",
+		"Zm9=", "Zg=v", " Zg=" };
+	struct tf_buf out = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < TF_LEN(pairs); i++) {
+		tf_buf_reset(&out);
+		assert_int_equal(tf_b64_encode(tf_cspan(pairs[i][0]), &out), 0);
+		assert_true(tf_span_is(tf_buf_span(&out), pairs[i][1]));
+		tf_buf_reset(&out);
+		assert_int_equal(tf_b64_decode(tf_cspan(pairs[i][1]), &out), 0);
+		assert_true(tf_span_is(tf_buf_span(&out), pairs[i][0]));
+	}
+	tf_buf_reset(&out);
+	for (size_t i = 0; i < TF_LEN(bad); i++) {
+		assert_int_equal(tf_b64_decode(tf_cspan(bad[i]), &out), TF_E_INVAL);
+		assert_int_equal(out.n, 0);
+	}
+	tf_buf_free(&out);
+}
+
+static void
 test_small_crypt(void **state)
 {
 	uint8_t b[4];
@@ -723,6 +750,7 @@ main(void)
 		cmocka_unit_test(test_random_fork),
 		cmocka_unit_test(test_sha256),
 		cmocka_unit_test(test_sha256_threads),
+		cmocka_unit_test(test_base64),
 		cmocka_unit_test(test_small_crypt),
 		cmocka_unit_test(test_apikey),
 		cmocka_unit_test(test_apikey_other),
