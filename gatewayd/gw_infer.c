@@ -154,6 +154,10 @@ gw_infer_need(struct gw_req *req)
 	req->need_prompt = h->prompt_bytes + (uint64_t)req->model->prompt_overhead +
 	    GW_TOKENS_MESSAGE * ((uint64_t)h->messages + h->tools) +
 	    GW_TOKENS_MEDIA * ((uint64_t)h->images + h->audios + h->files);
+	if (dl_dialect_plain(h->surface)) {
+		req->need_output = req->most_output = 0;
+		return;
+	}
 	cap = gw_infer_cap(req, req->need_prompt) * h->n;
 	/* a cap that the plan's minute cannot hold is reserved piece by piece, like none */
 	if (tpm != 0 && req->need_prompt + cap > tpm)

@@ -185,7 +185,7 @@ wk_attempt_wanted(const struct wk_attempt *a)
 {
 	if (a->cancelled)
 		return a->reason == WIRE_CANCEL_LENGTH;
-	return a->fault.err == 0 || (a->stream && dl_xlate_facts(a->x)->content);
+	return a->fault.err == 0 || (dl_xlate_live(a->x) && dl_xlate_facts(a->x)->content);
 }
 
 void
@@ -233,7 +233,7 @@ wk_event_send(struct wk_attempt *a, struct wire_peer *p, size_t n)
 	if (!a->first) {
 		m.content_type = tf_cspan(dl_xlate_content_type(a->x));
 		m.dropped = dl_xlate_dropped(a->x);
-		if (a->complete && !a->stream)
+		if (a->complete && !dl_xlate_live(a->x))
 			wire_set(&m, EVENT, length, a->out.n);
 	}
 	rc = wire_send_event(p, &a->id, a->number, &m, tf_span(a->out.p, n));
@@ -251,7 +251,7 @@ wk_may_send(const struct wk_attempt *a)
 {
 	if (a->complete)
 		return true;
-	return a->stream && (a->first || dl_xlate_facts(a->x)->content);
+	return dl_xlate_live(a->x) && (a->first || dl_xlate_facts(a->x)->content);
 }
 
 void
@@ -326,7 +326,6 @@ wk_attempt_xlate(struct wk_attempt *a, const struct wire_dispatch *m, const stru
 	rc = dl_head_decode(m->head, m->body_len, head);
 	if (rc == 0) {
 		xc.surface = head->surface;
-		a->stream = head->stream;
 		a->x = dl_xlate_new(&xc, head);
 		rc = a->x == NULL ? TF_E_NOMEM : 0;
 	}

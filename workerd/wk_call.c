@@ -25,13 +25,13 @@ wk_call_out(struct wk_attempt *a)
 		wk_attempt_end(a);
 		return;
 	}
-	if (!a->stream && a->out.n > WK_ANSWER_MAX) {
+	if (!dl_xlate_live(a->x) && a->out.n > WK_ANSWER_MAX) {
 		dl_fault_set(&a->fault, TF_E_UPSTREAM_ERROR, NULL, "The model's answer is too large.");
 		wk_attempt_end(a);
 		return;
 	}
 	wk_attempt_flush(a);
-	if (a->state == WK_S_CALL && a->stream && a->out.n > WK_HELD_PAUSE && !a->paused && a->call != NULL) {
+	if (a->state == WK_S_CALL && dl_xlate_live(a->x) && a->out.n > WK_HELD_PAUSE && !a->paused && a->call != NULL) {
 		a->paused = true;
 		http_call_pause(a->call);
 		ev_timer_del(&a->timer); /* it is the client that is slow */

@@ -238,6 +238,7 @@ void dl_grammar_fini(struct dl_grammar *g);
 
 /* ---- a dialect --------------------------------------------------------------------------- */
 
+struct dl_plain;
 struct dl_dec; /* a dialect's decoder of one answer */
 struct dl_enc; /* a dialect's encoder of one answer */
 
@@ -307,6 +308,8 @@ struct dl_ops {
 	const struct dl_fields *fields;
 	/* What need.def calls "messages" and "response_format"; NULL: just that. */
 	const char *param_messages, *param_format;
+	/* Set: a surface of one exchange, without turns (plain.h). All functions above but error_event are NULL. */
+	const struct dl_plain *plain;
 };
 #define DIALECT(sym, number, name, family, path, ops) extern const struct dl_ops ops;
 #include "common/dialect/dialect.def"

@@ -115,6 +115,12 @@ dl_dialect_family(enum dl_dialect d)
 	return row(d) != NULL ? row(d)->family : DL_FAMILY_OPENAI;
 }
 
+bool
+dl_dialect_plain(enum dl_dialect d)
+{
+	return row(d) != NULL && row(d)->ops->plain != NULL;
+}
+
 struct tf_span
 dl_ping(enum dl_dialect surface)
 {

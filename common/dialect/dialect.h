@@ -40,6 +40,8 @@ enum dl_dialect dl_dialect_by_name(struct tf_span name);
 const char *dl_dialect_name(enum dl_dialect d); /* "openai_chat"; "" for DL_NONE */
 const char *dl_dialect_path(enum dl_dialect d); /* "/chat/completions": append to the base URL, which ends in /v1 */
 enum dl_family dl_dialect_family(enum dl_dialect d);
+/* A surface of one exchange: nothing is generated token by token, so no output is to be reserved. */
+bool dl_dialect_plain(enum dl_dialect d);
 
 /* Needs of a request, capabilities of a model: DL_NEED_* bits (need.def). */
 enum {
@@ -212,6 +214,12 @@ struct dl_scan_completions { /* the same of a completions body */
 	uint64_t max_tokens, n, best_of;
 };
 
+struct dl_scan_plain { /* the same of a surface without turns */
+	uint32_t seen;   /* bits of the surface's own */
+	uint8_t kind;    /* enum js_type of the first entry of a list */
+	uint64_t tokens; /* ids in it */
+};
+
 /*
  * One pass over a body as it arrives. On any refusal `fault` says which. After dl_scan_end() gave 0
  * `head` and `prefix` are complete. No allocation; about 5 KB.
@@ -230,6 +238,7 @@ struct dl_scan {
 	struct dl_scan_messages messages;
 	struct dl_scan_responses responses;
 	struct dl_scan_completions completions;
+	struct dl_scan_plain plain;
 };
 /* depth and nodes: limits of the JSON text; 0 keeps the defaults of common/json. */
 void dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_t nodes);
@@ -325,6 +334,8 @@ void dl_xlate_free(struct dl_xlate **x);
 int dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out) TF_MUSTCHECK;
 /* Does the runtime get asked for events? ("Accept: text/event-stream", longer first timeout) */
 bool dl_xlate_streams(const struct dl_xlate *x);
+/* May what is given out go to the client before the answer is complete? Known once the runtime's head is. */
+bool dl_xlate_live(const struct dl_xlate *x);
 /* Where the runtime is asked: path below its base URL. Content type of what it is sent. Static. */
 const char *dl_xlate_path(const struct dl_xlate *x);
 const char *dl_xlate_request_type(const struct dl_xlate *x);

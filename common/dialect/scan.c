@@ -307,6 +307,7 @@ dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_
 	memset(&s->responses, 0, sizeof s->responses);
 	s->responses.store = true;
 	memset(&s->completions, 0, sizeof s->completions);
+	memset(&s->plain, 0, sizeof s->plain);
 	s->nprefix = 0;
 	s->chain = 0;
 	s->count = false;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/dialect/plain.h"
 #include "common/dialect/raw.h"
 #include "common/dialect/sse.h"
 
@@ -24,6 +25,7 @@ struct dl_xlate {
 	struct tf_buf asked, model, metadata, dropped;
 	const struct dl_ops *surface, *runtime;
 	struct dl_facts facts;
+	struct dl_run *run; /* of a surface without turns, which does it all */
 
 	/* the answer being read */
 	enum mode mode;
@@ -60,26 +62,37 @@ raw_answers(const struct dl_xlate *x)
 bool
 dl_xlate_streams(const struct dl_xlate *x)
 {
+	if (x->run != NULL)
+		return dl_run_streams(x->run);
 	return x->head.stream || x->conf.joined || (x->conf.quirks & DL_Q_STREAM_AND_JOIN);
 }
 
 const char *
 dl_xlate_path(const struct dl_xlate *x)
 {
+	if (x->run != NULL)
+		return dl_run_path(x->run);
 	return dl_dialect_path(x->conf.runtime);
 }
 
 const char *
 dl_xlate_request_type(const struct dl_xlate *x)
 {
-	(void)x;
-	return "application/json";
+	return x->run != NULL ? dl_run_request_type(x->run) : "application/json";
 }
 
 const char *
 dl_xlate_content_type(const struct dl_xlate *x)
 {
+	if (x->run != NULL)
+		return dl_run_content_type(x->run);
 	return x->head.stream ? "text/event-stream; charset=utf-8" : "application/json";
+}
+
+bool
+dl_xlate_live(const struct dl_xlate *x)
+{
+	return x->run != NULL ? dl_run_live(x->run) : x->head.stream;
 }
 
 struct tf_span
@@ -121,6 +134,7 @@ dl_xlate_free(struct dl_xlate **xp)
 	if (x == NULL)
 		return;
 	drop_answer(x);
+	dl_run_free(&x->run);
 	tf_buf_free(&x->asked);
 	tf_buf_free(&x->model);
 	tf_buf_free(&x->metadata);
@@ -152,6 +166,11 @@ dl_xlate_new(const struct dl_xlate_conf *conf, const struct dl_head *head)
 	}
 	x->conf.asked = tf_buf_span(&x->asked);
 	x->conf.model = tf_buf_span(&x->model);
+	if (x->surface->plain == NULL)
+		return x;
+	x->run = dl_run_new(x->surface->plain, &x->conf, &x->head, &x->facts, &x->dropped);
+	if (x->run == NULL)
+		dl_xlate_free(&x);
 	return x;
 }
 
@@ -210,7 +229,9 @@ dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out)
 	int r = TF_E_INVAL;
 
 	tf_buf_reset(&x->dropped);
-	if (root.end <= body.n && body.n == x->head.body_len) {
+	if (root.end <= body.n && body.n == x->head.body_len && x->run != NULL) {
+		r = dl_run_request(x->run, body, out);
+	} else if (root.end <= body.n && body.n == x->head.body_len) {
 		/* without the white space around it */
 		object = tf_span(body.p + root.start, root.end - root.start);
 		r = keep_metadata(x, object);
@@ -462,6 +483,10 @@ contains(struct tf_span s, const char *what)
 void
 dl_xlate_head(struct dl_xlate *x, int status, struct tf_span content_type, uint32_t retry_after_s)
 {
+	if (x->run != NULL) {
+		dl_run_head(x->run, status, content_type, retry_after_s);
+		return;
+	}
 	assert(!x->given);
 	drop_answer(x);
 	memset(&x->facts, 0, sizeof x->facts);
@@ -566,6 +591,8 @@ dl_xlate_feed(struct dl_xlate *x, const char *p, size_t n, struct tf_buf *out)
 {
 	int r;
 
+	if (x->run != NULL)
+		return dl_run_feed(x->run, tf_span(p, n), out);
 	x->out = out;
 	x->facts.tail = x->facts.finished && n > 0 ? out->n : SIZE_MAX;
 	if (x->facts.fault.err != 0 || x->facts.complete || n == 0)
@@ -646,6 +673,8 @@ dl_xlate_end(struct dl_xlate *x, struct tf_buf *out)
 	struct dl_fault f;
 	int r = 0;
 
+	if (x->run != NULL)
+		return dl_run_end(x->run, out);
 	x->out = out;
 	x->facts.tail = SIZE_MAX;
 	if (x->facts.fault.err != 0 || x->facts.complete)
@@ -683,6 +712,8 @@ dl_xlate_broken(struct dl_xlate *x, int err, struct tf_buf *out)
 {
 	struct dl_fault f;
 
+	if (x->run != NULL)
+		return dl_run_broken(x->run, err, out);
 	x->out = out;
 	x->facts.tail = SIZE_MAX;
 	if (x->facts.fault.err != 0 || x->facts.complete)
@@ -701,6 +732,9 @@ dl_xlate_cut(struct dl_xlate *x, struct tf_buf *out)
 {
 	int r;
 
+	/* its answers have no length to cut */
+	if (x->run != NULL)
+		return dl_run_broken(x->run, TF_E_UPSTREAM_ERROR, out);
 	x->out = out;
 	x->facts.tail = SIZE_MAX;
 	if (x->facts.fault.err != 0 || x->facts.complete)
