@@ -1,18 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The anthropic_messages dialect, POST /messages, as clients speak it; no runtime is asked in it.
- * Its parts: fields_anthropic_messages.def and messages_scan.c (what a request may hold),
- * messages_request.c and messages_turns.c (request -> canonical), messages_enc.c and messages_join.c
- * (events -> answer).
+ * The anthropic_messages dialect: POST /messages. Its parts: fields_anthropic_messages.def and
+ * messages_scan.c (what a request may hold), messages_request.c and messages_turns.c (request ->
+ * canonical), messages_request_enc.c, messages_turns_enc.c and messages_schema.c (canonical ->
+ * request), messages_dec.c (answer -> events), messages_enc.c and messages_join.c (events -> answer).
  */
 #include "config.h"
 
-#include "common/dialect/messages.h"
+#include "common/dialect/messages_dec.h"
 
 #define PING "event: ping\ndata: {\"type\":\"ping\"}\n\n"
 
 const struct dl_ops dl_anthropic_messages = {
 	.request_decode = messages_request_decode,
+	.request_encode = messages_request_encode,
+	.dec_new = messages_dec_new,
+	.dec_free = messages_dec_free,
+	.dec_event = messages_dec_event,
+	.dec_response = messages_dec_response,
+	.dec_end = messages_dec_end,
+	.dec_cut = messages_dec_cut,
+	.dec_state = messages_dec_state,
 	.enc_new = messages_enc_new,
 	.enc_free = messages_enc_free,
 	.enc_event = messages_enc_event,

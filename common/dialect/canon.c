@@ -165,6 +165,23 @@ dl_rq_tool(struct dl_request *rq, enum dl_tool_kind kind)
 	return t;
 }
 
+int
+dl_note_dropped(struct tf_buf *list, struct tf_span name)
+{
+	const char *p = list->p, *end = p + list->n;
+	int r = 0;
+
+	for (const char *to; p < end; p = to + 1) {
+		to = memchr(p, ',', (size_t)(end - p));
+		to = to != NULL ? to : end;
+		if (tf_span_eq(tf_span(p, (size_t)(to - p)), name))
+			return 0;
+	}
+	if (list->n > 0)
+		r = tf_buf_addc(list, ',');
+	return r < 0 ? r : tf_buf_addspan(list, name);
+}
+
 void
 dl_mint_id(
     char *out, size_t cap, const char *prefix, const struct tf_id *rid, uint32_t a, uint32_t b)

@@ -169,6 +169,9 @@ struct dl_turn *dl_rq_turn(struct dl_request *rq, enum dl_role role);
 struct dl_part *dl_rq_part(struct dl_request *rq, struct dl_part **first, struct dl_part **last, enum dl_part_kind kind);
 struct dl_tool *dl_rq_tool(struct dl_request *rq, enum dl_tool_kind kind);
 
+/* Appends a name to a comma separated list that does not have it. 0 or TF_E_NOMEM. */
+int dl_note_dropped(struct tf_buf *list, struct tf_span name);
+
 /* Towards whom a request is encoded. */
 struct dl_target {
 	struct tf_span model; /* the runtime's name */
@@ -218,6 +221,7 @@ struct dl_event {
 				  * empty; FINISH: the stop string that matched, when it is known */
 	struct tf_span logprobs; /* TEXT: raw array of the tokens in it, may be empty */
 	struct dl_usage usage;   /* USAGE */
+	bool prompt_only;        /* USAGE: of the prompt alone, the output is not counted yet */
 	const struct dl_fault *fault; /* ERROR */
 };
 

@@ -27,10 +27,8 @@ quirk(const struct enc *e, uint32_t bit)
 static void
 note_dropped(struct enc *e, struct tf_span name)
 {
-	if (e->err == 0 && e->dropped->n > 0)
-		e->err = tf_buf_addc(e->dropped, ',');
 	if (e->err == 0)
-		e->err = tf_buf_addspan(e->dropped, name);
+		e->err = dl_note_dropped(e->dropped, name);
 }
 
 static void

@@ -28,6 +28,13 @@ int messages_request_decode(struct tf_span body, struct dl_request *rq, struct d
 int messages_turns(struct dl_request *rq, struct tf_span list, struct dl_fault *f);
 /* Appends the text of a list of blocks, or of a string, parts joined by `between`. */
 int messages_text(struct tf_span content, const char *between, struct tf_buf *out);
+int messages_request_encode(const struct dl_request *rq, const struct dl_target *to, struct tf_buf *out,
+    struct tf_buf *dropped, struct dl_fault *f);
+/*
+ * Argument text as an object: raw JSON in *out, which borrows from args or scratch. What is no object stands
+ * in a member "_raw". 0 or TF_E_NOMEM.
+ */
+int messages_input(struct tf_span args, struct tf_buf *scratch, struct tf_span *out);
 
 /* ---- the answer -------------------------------------------------------------------------- */
 

@@ -118,7 +118,7 @@ trim(struct tf_span s)
 }
 
 int
-menc_input(struct dl_enc *e, struct tf_span args, struct tf_span *out)
+messages_input(struct tf_span args, struct tf_buf *scratch, struct tf_span *out)
 {
 	struct js_w w;
 	int r;
@@ -130,25 +130,31 @@ menc_input(struct dl_enc *e, struct tf_span args, struct tf_span *out)
 	*out = args;
 	if (object(args))
 		return 0;
-	tf_buf_reset(&e->scratch);
+	tf_buf_reset(scratch);
 	/* weak models write the object into a string */
 	if (js_valid(args) == 0 && js_type(args) == JS_STRING) {
-		r = js_str(args, &e->scratch, out);
+		r = js_str(args, scratch, out);
 		if (r < 0)
 			return r;
 		*out = trim(*out);
 		if (object(*out))
 			return 0;
-		tf_buf_reset(&e->scratch);
+		tf_buf_reset(scratch);
 	}
 	/* an empty object would hide what the model wrote, an error would end the agent's turn */
-	js_w_init(&w, &e->scratch);
+	js_w_init(&w, scratch);
 	js_w_object(&w);
 	js_w_kstr(&w, "_raw", args);
 	js_w_object_end(&w);
 	r = js_w_done(&w);
-	*out = tf_buf_span(&e->scratch);
+	*out = tf_buf_span(scratch);
 	return r;
+}
+
+int
+menc_input(struct dl_enc *e, struct tf_span args, struct tf_span *out)
+{
+	return messages_input(args, &e->scratch, out);
 }
 
 /* ---- members of the message -------------------------------------------------------------- */

@@ -40,16 +40,13 @@ static int
 note_dropped(struct tf_span body, struct dl_range at, struct tf_buf *dropped)
 {
 	const char *from = body.p + at.start + 1, *to;
-	int r = 0;
 
 	if (at.end - at.start < 3)
 		return TF_E_INVAL;
 	to = memchr(from, '"', at.end - at.start - 1);
 	if (to == NULL)
 		return TF_E_INVAL;
-	if (dropped->n > 0)
-		r = tf_buf_addc(dropped, ',');
-	return r < 0 ? r : tf_buf_append(dropped, from, (size_t)(to - from));
+	return dl_note_dropped(dropped, tf_span(from, (size_t)(to - from)));
 }
 
 int

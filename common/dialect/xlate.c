@@ -34,6 +34,8 @@ struct dl_xlate {
 	bool given; /* bytes of it went out */
 	bool known; /* the runtime gave usage */
 	uint64_t echoed; /* bytes of text that may still be the prompt, said again */
+	bool prompt_known;       /* it gave that of the prompt, ... */
+	struct dl_usage prompt;  /* ... which is this */
 	struct dl_sse sse;
 	struct tf_buf body;
 	struct dl_dec *dec;
@@ -264,9 +266,11 @@ set_usage(struct dl_xlate *x)
 
 	f->estimated = !x->known;
 	if (!x->known) {
-		f->usage = (struct dl_usage){ .prompt = dl_prompt_estimate(&x->head),
-			.completion = x->counted,
-			.reasoning = x->thought };
+		f->usage = x->prompt;
+		if (!x->prompt_known)
+			f->usage = (struct dl_usage){ .prompt = dl_prompt_estimate(&x->head) };
+		f->usage.completion = x->counted;
+		f->usage.reasoning = x->thought;
 		f->out_tokens = x->counted + x->thought;
 	} else if (dl_usage_out(&f->usage) > f->out_tokens) {
 		f->out_tokens = dl_usage_out(&f->usage);
@@ -281,6 +285,8 @@ take_usage(struct dl_xlate *x, const struct dl_usage *u)
 		return;
 	x->known = true;
 	x->facts.usage = *u;
+	if (dl_usage_in(u) == 0) /* no prompt has no tokens */
+		x->facts.usage.prompt = dl_prompt_estimate(&x->head);
 	x->facts.out_tokens = dl_usage_out(u);
 }
 
@@ -330,7 +336,12 @@ note_event(struct dl_xlate *x, const struct dl_event *e)
 			x->facts.finish = dl_finish_name(e->finish);
 		break;
 	case DL_EV_USAGE:
-		take_usage(x, &e->usage);
+		if (!e->prompt_only) {
+			take_usage(x, &e->usage);
+			break;
+		}
+		x->prompt_known = true;
+		x->prompt = e->usage;
 		break;
 	default:
 		break;
@@ -494,7 +505,7 @@ dl_xlate_head(struct dl_xlate *x, int status, struct tf_span content_type, uint3
 	x->facts.boundary = true;
 	x->counted = x->thought = 0;
 	x->echoed = x->head.flags & DL_HEAD_ECHO ? x->head.prompt_bytes * x->head.n : 0;
-	x->known = false;
+	x->known = x->prompt_known = false;
 	x->status = status;
 	x->retry_after_s = retry_after_s;
 	if (status < 200 || status > 299)

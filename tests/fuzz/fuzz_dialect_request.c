@@ -13,10 +13,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void
-run(const struct dl_head *h, struct tf_span body, uint32_t quirks, bool canonical)
+run(const struct dl_head *h, enum dl_dialect runtime, struct tf_span body, uint32_t quirks, bool canonical)
 {
 	struct dl_xlate_conf conf = { .surface = h->surface,
-		.runtime = DL_OPENAI_CHAT,
+		.runtime = runtime,
 		.quirks = quirks,
 		.canonical = canonical,
 		.asked = tf_span(h->model, h->model_len),
@@ -54,11 +54,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		abort();
 	memcpy(body, data + 1 + head, n);
 	if (dl_head_decode(tf_span(data + 1, head), n, &h) == 0) {
-		run(&h, tf_span(body, n), 0, false);
-		run(&h, tf_span(body, n), 0, true);
-		run(&h, tf_span(body, n), DL_Q_HOSTED, false);
-		run(&h, tf_span(body, n), DL_Q_NO_DEVELOPER | DL_Q_NO_MAX_COMPLETION | DL_Q_STREAM_AND_JOIN,
+		run(&h, DL_OPENAI_CHAT, tf_span(body, n), 0, false);
+		run(&h, DL_OPENAI_CHAT, tf_span(body, n), 0, true);
+		run(&h, DL_OPENAI_CHAT, tf_span(body, n), DL_Q_HOSTED, false);
+		run(&h, DL_OPENAI_CHAT, tf_span(body, n), DL_Q_NO_DEVELOPER | DL_Q_NO_MAX_COMPLETION | DL_Q_STREAM_AND_JOIN,
 		    false);
+		run(&h, DL_ANTHROPIC_MESSAGES, tf_span(body, n), 0, false);
+		run(&h, DL_ANTHROPIC_MESSAGES, tf_span(body, n), DL_Q_HOSTED | DL_Q_ADAPTIVE, true);
 	}
 	free(body);
 	return 0;
