@@ -24,17 +24,22 @@ python=/usr/bin/python3
 [ -x $python ] || python=$(command -v python3) || die "python3 is needed"
 version=$($python --version)
 
-sum_of() { { echo "$version"; cat "$@"; } | sha256sum | cut -c1-16; }
+# sum_of MAKER FILES..: names a set by all that decides what is in it
+sum_of() {
+	local maker=$1
+	shift
+	{ echo "$version"; declare -f "$maker"; cat "$@"; } | sha256sum | cut -c1-16
+}
 
 # ---- what makes a set; runs in its directory, which is where it stays (environments hold absolute paths)
 
 main_set() { # REQUIREMENTS: the environment that has pip and node
 	"$python" -m venv venv &&
-		venv/bin/pip --disable-pip-version-check install --no-compile --only-binary :all: --no-deps -r "$1"
+		venv/bin/pip --disable-pip-version-check install --only-binary :all: --no-deps -r "$1"
 }
 python_set() { # REQUIREMENTS
 	"$python" -m venv --without-pip venv &&
-		"$main/venv/bin/pip" --disable-pip-version-check --python venv/bin/python install --no-compile \
+		"$main/venv/bin/pip" --disable-pip-version-check --python venv/bin/python install \
 			--only-binary :all: --no-deps -r "$1"
 }
 node_set() { # PACKAGE.JSON PACKAGE-LOCK.JSON
@@ -46,7 +51,7 @@ node_set() { # PACKAGE.JSON PACKAGE-LOCK.JSON
 make_set() {
 	local name=$1 maker=$2 dir
 	shift 2
-	dir=$cache/$name-$(sum_of "$@")
+	dir=$cache/$name-$(sum_of "$maker" "$@")
 	if [ ! -f "$dir/done" ]; then
 		mkdir -p "$cache"
 		exec 9>"$cache/.$name.lock"

@@ -117,7 +117,7 @@ def check(request, answer):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.parametrize("recorded", recordings())
+@pytest.mark.parametrize("recorded", list(recordings()))
 def test_request(factory, recorded, script):
     request = {"headers": {"authorization": "Bearer KEY", "content-type": "application/json"}, "body": None, **recorded}
     request["body"] = restore(request["body"])
