@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What real clients sent (tests/recordings) is sent again, with the factory's key and each shortened part
-filled to its length: every request gets the status that EXPECTED says and a whole answer of the called API's
+filled to its length: every request gets the status that the route table and EXPECTED say and a whole answer of the called API's
 shape (valid.py), once with a runtime that talks and once with one that thinks and calls tools."""
 import glob
 import json
@@ -15,19 +15,34 @@ from factory import MODEL, TOP
 CUT = re.compile(r"^(.*)…\[(\d+) chars\]$", re.S)
 NAMES = """m m/x claude-* gpt-5 gpt-5.5 deepseek-ai/DeepSeek-R1-0528 meta-llama/Llama-3.3-70B-Instruct openai/gpt-oss-120b
 Qwen/Qwen3-235B-A22B""".split()
-FACTORY = {"conf": {"model " + MODEL: {"aliases": ", ".join(NAMES)}}}
+ABLE = "chat, completions, streaming, tools, json, vision, audio, files, thinking"
+FACTORY = {"conf": {"model " + MODEL: {"aliases": ", ".join(NAMES), "capabilities": ABLE}}}
 SCRIPTS = {"talks": "prompt=40", "calls": "prompt=40&reasoning=both&tools=2&interleave=1"}
 
-# Requests that do not get 200, the first that matches: (method, path below the surface's prefix, status).
-# What is served by no route yet is listed so too; with its route its line goes.
+# What a request gets that is neither served (200) nor below a path without a route (404, or 405 when the
+# route is there for other methods): (client's file, n or None, path below the surface's prefix, status)
 EXPECTED = [
-    ("GET", "nope", 404),
-    ("HEAD", "api/hello", 404),
-    ("POST|GET|DELETE", "(messages/)?batches(/.*)?", 404),
-    ("POST|GET|DELETE", "files(/.*)?", 404),
-    ("HEAD|GET|POST|DELETE", "responses(/.*)?", 404),
-    ("POST", "completions|embeddings|audio/.*|images/.*", 404),
+    (None, None, "embeddings", 404),  # no model here that makes them
+    ("codex_doctor", 2, "models", 401),  # asks without a key
+    ("codex_builtin", 1, "responses", 426),  # tries a WebSocket
+    ("anthropic_sdk_1_11", 20, "messages", 400),  # threads, which are refused with the code that SDKs know
+    ("anthropic_sdk_1_11", 21, "messages", 400),
+    ("anthropic_toolrunner_threads", 1, "messages", 400),
+    ("anthropic_toolrunner_threads", 4, "messages", 400),
 ]
+
+
+def routes():
+    """{path pattern: methods} of what the gateway serves, from its own table."""
+    found = {}
+    with open(os.path.join(TOP, "gatewayd", "route.def")) as f:
+        for method, pattern in re.findall(r'^ROUTE\(\w+, (\w+), "([^"]*)"', f.read(), re.M):
+            path = "/".join(".+" if p == "{rest}" else "[^/]+" if p.startswith("{") else re.escape(p) for p in pattern.split("/"))
+            found.setdefault(path, set()).add(method)
+    return found
+
+
+ROUTES = routes()
 
 
 def restore(value):
@@ -49,8 +64,8 @@ def recordings():
     for path in sorted(glob.glob(os.path.join(TOP, "tests", "recordings", "*.jsonl"))):
         with open(path, encoding="utf-8") as f:
             for line in f:
-                request = json.loads(line)
-                yield pytest.param(request, id="%s-%d" % (os.path.basename(path)[:-6], request["n"]))
+                request = {"client": os.path.basename(path)[:-6], **json.loads(line)}
+                yield pytest.param(request, id="%s-%d" % (request["client"], request["n"]))
 
 
 def below(url):
@@ -59,14 +74,15 @@ def below(url):
 
 
 def expected(request):
-    for methods, path, status in EXPECTED:
-        if re.fullmatch(methods, request["method"]) and re.fullmatch(path, below(request["url"])):
+    path = below(request["url"])
+    for client, n, pattern, status in EXPECTED:
+        if client in (None, request["client"]) and n in (None, request["n"]) and re.fullmatch(pattern, path):
             return status
-    if isinstance(request["body"], dict) and request["body"].get("thread"):
-        return 400
-    if "authorization" not in request["headers"] and "x-api-key" not in request["headers"]:
-        return 401
-    return 200
+    methods = [m for pattern, m in ROUTES.items() if re.fullmatch(pattern, path)]
+    if not methods:
+        return 404
+    allowed = set().union(*methods)
+    return 200 if allowed & {request["method"], "GET" if request["method"] == "HEAD" else None} else 405
 
 
 def send(factory, request):
