@@ -274,9 +274,9 @@ class Answer:
 
 class Factory:
     """options (a test file's FACTORY): conf: sections to merge; runtime: fake, real, both or none;
-    plan: of the workspace; start: False leaves the daemons alone."""
+    plan: of the workspace; start: False leaves the daemons alone; fake, real: options of those runtimes."""
 
-    def __init__(self, conf=None, runtime="fake", plan="local", start=True, fake=()):
+    def __init__(self, conf=None, runtime="fake", plan="local", start=True, fake=(), real=()):
         self.dir = tempfile.mkdtemp(prefix="tf")
         os.chmod(self.dir, 0o700)
         self.keys = []
@@ -290,6 +290,7 @@ class Factory:
         self.shift = 0
         with open(self.clock_path, "wb") as f:
             f.write(bytes(8))
+        self.real_options = list(real)
         self.fake = Fake(*fake) if runtime in ("fake", "both") else None
         self.conf = self.base_conf(runtime)
         for section, values in (conf or {}).items():
@@ -343,7 +344,7 @@ class Factory:
         subprocess.run([script, "install"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         words = subprocess.run(
             [script, "command", "--model", os.path.join(TOP, "model", "tokenfactory-tiny.gguf"), "--host", "{socket}",
-             "--alias", TINY, "--slots", "4"],
+             "--alias", TINY, "--slots", "4"] + self.real_options,
             check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         ).stdout.splitlines()
         return " ".join('"%s"' % w for w in words)

@@ -90,6 +90,8 @@ static const struct row rows[] = {
 	NO(GET, "/hello", NOT_FOUND, false),
 	NO(GET, "/v1/healthz", NOT_FOUND, false),
 	NO(POST, "/anthropic/v1/embeddings", NOT_FOUND, true),
+	OK(POST, "/v1/embeddings", EMBEDDINGS, NULL),
+	OK(POST, "/openai/embeddings/", EMBEDDINGS, NULL),
 	NO(GET, "/v1/files", NOT_FOUND, false),
 	{ GET, "/v1/files", true, TF_E_NOT_FOUND, GW_R_COUNT, true, NULL },
 	{ POST, "/v1/chat/completions", true, 0, GW_R_CHAT, false, NULL },
@@ -139,6 +141,7 @@ test_elsewhere(void **state)
 		enum gw_route_id route; /* GW_R_COUNT: none */
 	} cases[] = {
 		{ "/anthropic/v1/chat/completions", GW_R_CHAT },
+		{ "/anthropic/v1/embeddings", GW_R_EMBEDDINGS },
 		{ "/openai/v1/messages", GW_R_MESSAGES },
 		{ "/openai/messages/count_tokens", GW_R_COUNT_TOKENS },
 		{ "/openai/v1/healthz", GW_R_COUNT },

@@ -6,7 +6,8 @@
 
 Port 0 picks a free one. The first line on stdout says where it listens: {"port":..,"tls_port":..}.
 Standard library only, one loop. What it answers to POST */chat/completions and */completions is scripted
-by the caller, see fake_script.py. GET */models and /health answer 200 unless scripted otherwise.
+by the caller, see fake_script.py; so are calls without turns, see fake_plain.py. GET */models and /health
+answer 200 unless scripted otherwise.
 
 Control, on the same listeners:
     GET  /control/requests[?tag=T]   what came in: heads, bodies, how each call ended and when
@@ -26,11 +27,15 @@ import struct
 import sys
 import time
 
+from fake_plain import EmbeddingsAnswer
 from fake_script import Answer, Params, Scripted, params_of
 from fake_text import TextAnswer
 
 HEAD_MAX = 65536
 BODY_MAX = 256 << 20
+
+
+KINDS = [("/chat/completions", Answer), ("/completions", TextAnswer), ("/embeddings", EmbeddingsAnswer)]
 
 
 class ClientLeft(Exception):
@@ -249,11 +254,13 @@ class Runtime:
             return await self.control(conn, method, path, query, body)
         if method == "GET" and (path == "/health" or path.endswith("/models")):
             return await self.reply(conn, self.health, {"object": "list", "data": [{"id": "fake-model", "object": "model"}]})
-        if method != "POST" or not path.endswith("/completions"):
+        kind = next((kind for end, kind in KINDS if path.endswith(end)), None)
+        if method != "POST" or kind is None:
             return await self.reply(conn, 404, {"error": {"message": "no such path", "type": "not_found", "code": 404}})
-        return await self.chat(conn, method, target, pairs, body)
+        return await self.scripted(kind, conn, (method, target, pairs, body))
 
-    async def chat(self, conn, method, target, pairs, body):
+    async def scripted(self, kind, conn, call):
+        method, target, pairs, body = call
         try:
             request = json.loads(body)
         except ValueError:
@@ -277,7 +284,6 @@ class Runtime:
             record.update(outcome="dropped", ended=time.time())
             raise Scripted("dropped")
         out = Out(conn, p)
-        kind = Answer if target.partition("?")[0].endswith("/chat/completions") else TextAnswer
         answer = kind(request, p, out)
         try:
             await answer.run()

@@ -107,10 +107,11 @@ def params_of(request, default=""):
         if isinstance(message, dict) and message.get("role") == "user":
             said = content_text(message.get("content"))
             in_text = said[5:].split("\n")[0] if said.startswith("fake?") else ""
-    prompt = request.get("prompt")
-    prompt = prompt[0] if isinstance(prompt, list) and prompt else prompt
-    if isinstance(prompt, str) and prompt.startswith("fake?"):
-        in_text = prompt[5:].split("\n")[0]
+    for name in ("prompt", "input", "query"):
+        prompt = request.get(name)
+        prompt = prompt[0] if isinstance(prompt, list) and prompt else prompt
+        if isinstance(prompt, str) and prompt.startswith("fake?"):
+            in_text = prompt[5:].split("\n")[0]
     return Params(default, in_name, in_text)
 
 
@@ -284,7 +285,11 @@ class Answer:
             del answer["usage"]
         if p.flag("error_first"):
             answer = self.error("backend died")
-        raw = json.dumps(answer).encode()
+        await self.send(json.dumps(answer).encode())
+
+    async def send(self, raw):
+        """A whole answer, with the faults that it may have."""
+        p, out = self.p, self.out
         if p.num("bad") is not None:
             raw = raw[: len(raw) // 2]
         cut = any(p.num(name) is not None for name in ("abort", "fin", "cut"))

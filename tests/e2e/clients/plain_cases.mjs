@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calls without turns with the openai package of npm.
+import assert from "node:assert/strict";
+import { key, load, main, refused, setting, url } from "./cases.mjs";
+
+const OpenAI = (await load("openai")).default;
+const client = new OpenAI({ baseURL: url + "/openai/v1/", apiKey: key, maxRetries: 0, timeout: 15000 });
+const vectors = setting("VECTORS");
+
+await main({
+  async embeddings() {
+    // the package asks for base64 when it is not told
+    const want = JSON.parse(setting("VECTOR"));
+    const packed = await client.embeddings.create({ model: vectors, input: "one text" });
+    const plain = await client.embeddings.create({ model: vectors, input: "one text", encoding_format: "float" });
+    assert.deepEqual(Array.from(packed.data[0].embedding), want);
+    assert.deepEqual(plain.data[0].embedding.map(Math.fround), want);
+    assert.equal(packed.model, vectors);
+    assert.equal(packed.usage.prompt_tokens, 7);
+  },
+  async embeddings_of_many() {
+    const answer = await client.embeddings.create({ model: vectors, input: ["fake?order=reverse", "b", "c"] });
+    assert.deepEqual(answer.data.map((d) => d.index), [0, 1, 2]);
+  },
+  async embeddings_refused() {
+    const e = await refused(OpenAI.BadRequestError, 400, () => client.embeddings.create({ model: vectors, input: "" }));
+    assert.equal(e.param, "input");
+  },
+});

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the fake runtime says to calls without turns: POST */embeddings.
+
+A script (fake_script.py) may stand at the beginning of the first input. Honoured besides:
+  dims=N          length of the vectors (8); matryoshka=1: as the request's dimensions say
+  form=float|base64   whatever was asked for
+  order=reverse   the entries the other way round; noindex=1: without their index; lose=1: without the last
+  count=N         tokens to report (7); usage=never: no usage
+Called by fake_runtime.py only; vector() also by tests, which must know what was said.
+"""
+import base64
+import json
+import random
+import struct
+
+from fake_script import Answer
+
+
+def vector(said, dims=8):
+    """Single-precision numbers that depend on the input alone, as doubles."""
+    dice = random.Random(json.dumps(said))
+    made = [dice.uniform(-1, 1) * 10 ** dice.randint(-9, 2) for _ in range(dims)]
+    return list(struct.unpack("<%df" % dims, struct.pack("<%df" % dims, *made)))
+
+
+class PlainAnswer(Answer):
+    """One answer, not streamed: object() says it."""
+
+    async def whole(self):
+        await self.out.sleep(self.p.num("first_ms", 0))
+        await self.send(json.dumps(self.error("backend died") if self.p.flag("error_first") else self.object()).encode())
+
+
+class EmbeddingsAnswer(PlainAnswer):
+    def inputs(self):
+        said = self.request["input"]
+        return said if isinstance(said, list) and not isinstance(said[0], int) else [said]
+
+    def written(self, numbers):
+        form = self.p.str("form", self.request.get("encoding_format") or "float")
+        return base64.b64encode(struct.pack("<%df" % len(numbers), *numbers)).decode() if form == "base64" else numbers
+
+    def object(self):
+        p = self.p
+        dims = (p.flag("matryoshka") and self.request.get("dimensions")) or p.num("dims", 8)
+        data = [
+            {"object": "embedding", "index": i, "embedding": self.written(vector(said, dims))}
+            for i, said in enumerate(self.inputs())
+        ]
+        if p.flag("noindex"):
+            for entry in data:
+                del entry["index"]
+        if p.flag("lose"):
+            data.pop()
+        if p.str("order") == "reverse":
+            data.reverse()
+        answer = {"object": "list", "data": data, "model": "fake-model"}
+        if p.str("usage") != "never":
+            answer["usage"] = {"prompt_tokens": p.num("count", 7), "total_tokens": p.num("count", 7)}
+        return answer
