@@ -14,15 +14,14 @@ from factory import MODEL, TOP
 
 CUT = re.compile(r"^(.*)…\[(\d+) chars\]$", re.S)
 NAMES = """m m/x claude-* gpt-5 gpt-5.5 deepseek-ai/DeepSeek-R1-0528 meta-llama/Llama-3.3-70B-Instruct openai/gpt-oss-120b
-Qwen/Qwen3-235B-A22B""".split()
-ABLE = "chat, completions, streaming, tools, json, vision, audio, files, thinking"
+Qwen/Qwen3-235B-A22B BAAI/bge-en-icl e""".split()
+ABLE = "chat, completions, embeddings, streaming, tools, json, vision, audio, files, thinking"
 FACTORY = {"conf": {"model " + MODEL: {"aliases": ", ".join(NAMES), "capabilities": ABLE}}}
 SCRIPTS = {"talks": "prompt=40", "calls": "prompt=40&reasoning=both&tools=2&interleave=1"}
 
 # What a request gets that is neither served (200) nor below a path without a route (404, or 405 when the
 # route is there for other methods): (client's file, n or None, path below the surface's prefix, status)
 EXPECTED = [
-    (None, None, "embeddings", 404),  # no model here that makes them
     ("codex_doctor", 2, "models", 401),  # asks without a key
     ("codex_builtin", 1, "responses", 426),  # tries a WebSocket
     ("anthropic_sdk_1_11", 20, "messages", 400),  # threads, which are refused with the code that SDKs know
