@@ -193,7 +193,7 @@ wk_attempt_end(struct wk_attempt *a)
 {
 	ev_timer_del(&a->timer);
 	/* of a whole answer only the end of the exchange is due: it is waited for, so that the connection can be used again */
-	if (a->fault.err != 0 || !dl_xlate_facts(a->x)->complete)
+	if (a->fault.err != 0 || !dl_xlate_facts(a->x)->complete || dl_xlate_facts(a->x)->early)
 		wk_call_stop(a);
 	tf_buf_free(&a->body);
 	if (a->slot) {

@@ -30,6 +30,7 @@ const struct dl_ops dl_anthropic_messages = {
 	.join_end = messages_join_end,
 	.error_event = messages_error_event,
 	.ping = { PING, sizeof PING - 1 },
+	.stops = UINT32_MAX,
 	.fields = &messages_fields,
 	.param_format = "output_config.format",
 };

@@ -172,6 +172,8 @@ struct dl_tool *dl_rq_tool(struct dl_request *rq, enum dl_tool_kind kind);
 /* Appends a name to a comma separated list that does not have it. 0 or TF_E_NOMEM. */
 int dl_note_dropped(struct tf_buf *list, struct tf_span name);
 
+#define DL_STOPS_HOSTED 4 /* stop strings that the hosted OpenAI API takes */
+
 /* Towards whom a request is encoded. */
 struct dl_target {
 	struct tf_span model; /* the runtime's name */
@@ -309,6 +311,7 @@ struct dl_ops {
 
 	int (*error_event)(const struct dl_error *e, struct tf_buf *out);
 	struct tf_span ping;
+	uint32_t stops; /* stop strings that a request can carry to a runtime */
 	const struct dl_fields *fields;
 	/* What need.def calls "messages" and "response_format"; NULL: just that. */
 	const char *param_messages, *param_format;

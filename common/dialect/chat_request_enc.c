@@ -378,6 +378,7 @@ static void
 sampling(struct enc *e)
 {
 	const struct dl_sampling *s = &e->rq->sampling;
+	unsigned n = 0;
 
 	opt_num(e, "temperature", &s->temperature);
 	opt_num(e, "top_p", &s->top_p);
@@ -390,8 +391,10 @@ sampling(struct enc *e)
 	if (s->stop != NULL) {
 		js_w_key(&e->w, "stop");
 		js_w_array(&e->w);
+		/* xlate.c looks for those that are too many */
 		for (const struct dl_extra *x = s->stop; x != NULL; x = x->next)
-			js_w_str(&e->w, x->value);
+			if (!quirk(e, DL_Q_HOSTED) || n++ < DL_STOPS_HOSTED)
+				js_w_str(&e->w, x->value);
 		js_w_array_end(&e->w);
 	}
 	opt_raw(e, "logit_bias", s->logit_bias);

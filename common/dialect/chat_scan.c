@@ -418,6 +418,10 @@ in_settings(struct dl_scan *s, const struct dl_value *v)
 	case CHAT_MAX_COMPLETION:
 	case CHAT_MAX_TOKENS:
 		return on_cap(s, v);
+	case CHAT_STOP_ONE:
+		if (v->hit->index[0] >= DL_STOPS_HOSTED)
+			s->head.flags |= DL_HEAD_STOPS;
+		return 0;
 	case CHAT_N:
 	case CHAT_TOP_LOGPROBS:
 		return on_count(s, v);

@@ -133,6 +133,7 @@ enum {
 	DL_HEAD_NAMED = 2048,   /* tool_choice is an object */
 	DL_HEAD_CHAT_ANSWER = 4096, /* the answer has the form of chat completions, whatever the request's */
 	DL_HEAD_KEEP = 8192,    /* set by the gateway: the answer is kept, and says so */
+	DL_HEAD_STOPS = 32768,  /* more stop strings than hosted providers take */
 	DL_HEAD_BLIND = 1024,   /* set by the gateway: the model takes no images, those in results become words */
 };
 
@@ -295,6 +296,7 @@ struct dl_facts {
 	bool boundary;    /* the bytes given out end between two events: a ping may follow */
 	bool finished;    /* the runtime gave a finish reason for every answer that it began */
 	bool complete;    /* all is there and given out: nothing more will come */
+	bool early;       /* complete, though the runtime may go on: its connection is of no more use */
 	bool estimated;   /* usage is counted here, not by the runtime */
 	size_t tail;      /* offset in `out` after this call of the first byte of the answer's end (finish
 			   * reason and on); SIZE_MAX: none of it was given in this call */

@@ -30,5 +30,6 @@ const struct dl_ops dl_openai_chat = {
 	.join_end = chat_join_end,
 	.error_event = chat_error_event,
 	.ping = { ": keep-alive\n\n", 14 },
+	.stops = UINT32_MAX,
 	.fields = &chat_fields,
 };

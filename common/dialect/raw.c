@@ -23,6 +23,8 @@ dl_raw_request_ok(const struct dl_head *h, uint32_t quirks)
 		mend |= DL_HEAD_DEVELOPER;
 	if (!(quirks & DL_Q_HOSTED))
 		mend |= DL_HEAD_ALLOWED;
+	else
+		mend |= DL_HEAD_STOPS;
 	if (quirks & DL_Q_CHOICE_WORD)
 		mend |= DL_HEAD_NAMED;
 	return (h->flags & mend) == 0;

@@ -13,6 +13,7 @@
 #include "common/dialect/plain.h"
 #include "common/dialect/raw.h"
 #include "common/dialect/sse.h"
+#include "common/dialect/stop.h"
 
 #define ERROR_BODY_MAX (64u << 10)
 #define ANSWER_MAX (64u << 20) /* largest whole answer of a runtime, bytes */
@@ -38,6 +39,7 @@ struct dl_xlate {
 	struct dl_usage prompt;  /* ... which is this */
 	struct dl_sse sse;
 	struct tf_buf body;
+	struct dl_stop *stop; /* strings that the runtime was not told of; NULL: none */
 	struct dl_dec *dec;
 	struct dl_enc *enc;
 	struct dl_raw raw;
@@ -58,7 +60,7 @@ static bool
 raw_answers(const struct dl_xlate *x)
 {
 	return same_dialect(x) && !(x->head.flags & DL_HEAD_LEGACY) &&
-	    !(x->conf.quirks & DL_Q_INLINE_THINK);
+	    !(x->conf.quirks & DL_Q_INLINE_THINK) && x->stop == NULL;
 }
 
 bool
@@ -141,6 +143,7 @@ dl_xlate_free(struct dl_xlate **xp)
 	tf_buf_free(&x->model);
 	tf_buf_free(&x->metadata);
 	tf_buf_free(&x->dropped);
+	dl_stop_free(&x->stop);
 	free(x);
 }
 
@@ -190,6 +193,15 @@ keep_metadata(struct dl_xlate *x, struct tf_span body)
 	return tf_buf_addspan(&x->metadata, v);
 }
 
+/* Stop strings beyond those that the runtime takes are looked for here. */
+static int
+watch_stops(struct dl_xlate *x, const struct dl_request *rq)
+{
+	bool hosted = x->conf.runtime == DL_OPENAI_CHAT && (x->conf.quirks & DL_Q_HOSTED);
+
+	return dl_stop_new(rq->sampling.stop, hosted ? DL_STOPS_HOSTED : x->runtime->stops, on_event, x, &x->stop);
+}
+
 static int
 translate_request(
     struct dl_xlate *x, const struct dl_target *to, struct tf_span whole, struct tf_buf *out)
@@ -202,6 +214,8 @@ translate_request(
 	rq.native = x->conf.surface == x->conf.runtime;
 	rq.blind = (x->head.flags & DL_HEAD_BLIND) != 0;
 	r = x->surface->request_decode(body, &rq, &x->facts.fault);
+	if (r == 0)
+		r = watch_stops(x, &rq);
 	if (r == 0)
 		r = x->runtime->request_encode(&rq, to, out, &x->dropped, &x->facts.fault);
 	dl_request_fini(&rq);
@@ -348,7 +362,7 @@ note_event(struct dl_xlate *x, const struct dl_event *e)
 	}
 }
 
-/* From the decoder to the encoder. */
+/* To the encoder. */
 static int
 on_event(void *arg, const struct dl_event *e)
 {
@@ -377,9 +391,18 @@ on_event(void *arg, const struct dl_event *e)
 	    e->name.n > 0)
 		x->facts.content = true;
 	if (e->kind == DL_EV_FINISH && x->facts.tail == SIZE_MAX &&
-	    x->runtime->dec_state(x->dec) != DL_GOING)
+	    (dl_stop_over(x->stop, x->head.n) || x->runtime->dec_state(x->dec) != DL_GOING))
 		x->facts.tail = from;
 	return r;
+}
+
+/* From the decoder. */
+static int
+on_decoded(void *arg, const struct dl_event *e)
+{
+	struct dl_xlate *x = arg;
+
+	return x->stop != NULL ? dl_stop_event(x->stop, e) : on_event(x, e);
 }
 
 /* All is said: usage, end mark, or the whole answer of a client that waits for it. */
@@ -478,7 +501,8 @@ on_sse(void *arg, struct tf_span event, struct tf_span data)
 	}
 	if (r == 0 && x->head.stream && x->facts.fault.err == 0)
 		r = x->surface->enc_flush(x->enc, x->out);
-	if (r == 0 && x->runtime->dec_state(x->dec) == DL_DONE)
+	x->facts.early = dl_stop_over(x->stop, x->head.n) && x->runtime->dec_state(x->dec) != DL_DONE;
+	if (r == 0 && (x->facts.early || x->runtime->dec_state(x->dec) == DL_DONE))
 		r = complete(x);
 	return r;
 }
@@ -506,6 +530,8 @@ dl_xlate_head(struct dl_xlate *x, int status, struct tf_span content_type, uint3
 	x->counted = x->thought = 0;
 	x->echoed = x->head.flags & DL_HEAD_ECHO ? x->head.prompt_bytes * x->head.n : 0;
 	x->known = x->prompt_known = false;
+	if (x->stop != NULL)
+		dl_stop_reset(x->stop);
 	x->status = status;
 	x->retry_after_s = retry_after_s;
 	if (status < 200 || status > 299)
@@ -545,7 +571,7 @@ begin_answer(struct dl_xlate *x)
 		.one_call = (x->head.flags & DL_HEAD_ONE_CALL) != 0,
 		.asked_json = x->mode == MODE_JSON,
 		.rid = x->conf.rid,
-		.emit = on_event,
+		.emit = on_decoded,
 		.arg = x,
 	};
 	struct dl_enc_conf ec = {
