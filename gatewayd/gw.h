@@ -218,6 +218,7 @@ struct gw_thread {
 	struct tf_list unsettled;
 	uint64_t seq;                  /* last usage record made */
 	struct tf_buf head;            /* scratch: DISPATCH.head */
+	struct tf_buf beta;            /* scratch: DISPATCH.api_beta */
 	struct gw_live *live;
 	size_t nlive;
 	bool running, draining, drained;

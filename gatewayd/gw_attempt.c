@@ -52,6 +52,33 @@ gw_left(uint64_t until, uint64_t now)
 	return until > now ? until - now : 0;
 }
 
+#define GW_BETA_MAX 4096 /* longest anthropic-beta passed on, bytes */
+
+/* What a client of the Anthropic API says about that API matters to runtimes that speak it. */
+static int
+gw_dispatch_api(struct gw_req *req, struct wire_dispatch *m)
+{
+	const struct http_head *h = http_req_head(req->http);
+	struct tf_buf *beta = &req->t->beta;
+	int rc = 0;
+
+	tf_buf_reset(beta);
+	if (!req->anthropic)
+		return 0;
+	m->api_version = http_head_get(h, HTTP_H_ANTHROPIC_VERSION);
+	for (unsigned i = 0; rc == 0 && i < h->nfields; i++) {
+		if (h->fields[i].id != HTTP_H_ANTHROPIC_BETA || h->fields[i].value.len == 0)
+			continue;
+		if (beta->n > 0)
+			rc = tf_buf_addc(beta, ',');
+		if (rc == 0)
+			rc = tf_buf_addspan(beta, http_head_str(h, h->fields[i].value));
+	}
+	if (beta->n <= GW_BETA_MAX)
+		m->api_beta = tf_buf_span(beta);
+	return rc;
+}
+
 static int
 gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 {
@@ -73,7 +100,7 @@ gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 	if (most != 0 && req->head->max_output > most)
 		wire_set(&m, DISPATCH, max_output, most);
 	tf_buf_reset(head);
-	if (dl_head_encode(req->head, head) != 0)
+	if (dl_head_encode(req->head, head) != 0 || gw_dispatch_api(req, &m) != 0)
 		return TF_E_NOMEM;
 	m.head = tf_buf_span(head);
 	if (req->scan != NULL && req->scan->nprefix > 0)

@@ -56,6 +56,7 @@ struct wk_attempt {
 	uint64_t first_ms, idle_ms;
 	uint64_t first_us; /* from ACCEPT to the first content; 0 none yet */
 	struct dl_xlate *x;
+	char *api_version, *api_beta; /* the client's, for the runtime; NULL none */
 	struct tf_buf body;
 	uint64_t body_len;
 	struct wire_rx rx; /* of the body */
@@ -153,6 +154,8 @@ void wk_call_resume(struct wk_attempt *a);
 int wk_upstream_open(struct wk *wk, const char *url);
 void wk_upstream_close(struct wk *wk);
 int wk_upstream_key(struct wk *wk); /* reads the key file again */
+/* Key and version fields of a request; version, beta: of a client that speaks the runtime's dialect, or NULL. */
+void wk_upstream_fields(const struct wk *wk, const char *version, const char *beta, struct http_fields *f);
 /* The path of a request: base and rest ("/models"). Returns 0 or TF_E_RANGE. */
 int wk_upstream_target(const struct wk *wk, const char *rest, char *out, size_t cap);
 

@@ -61,6 +61,8 @@ wk_attempt_free(struct wk_attempt *a)
 	ev_timer_del(&a->timer);
 	wk_call_stop(a);
 	dl_xlate_free(&a->x);
+	free(a->api_version);
+	free(a->api_beta);
 	tf_buf_free(&a->body);
 	tf_buf_free(&a->out);
 	tf_list_remove(&wk->state[WK_S_DONE], &a->node);
@@ -369,6 +371,22 @@ wk_attempt_linked(struct wk_attempt *a)
 		wk_accept(a, p);
 }
 
+#define WK_API_MAX 4096 /* longest field of a client that is passed on, bytes */
+
+/* What the client says of its API reaches a runtime that speaks the same one. */
+static int
+wk_attempt_api(struct wk_attempt *a, const struct wire_dispatch *m)
+{
+	if (a->wk->dialect != DL_ANTHROPIC_MESSAGES || !tf_span_is(m->surface, dl_dialect_name(a->wk->dialect)))
+		return 0;
+	if (m->api_version.n > 0 && m->api_version.n <= WK_API_MAX &&
+	    (a->api_version = tf_span_dup(m->api_version)) == NULL)
+		return TF_E_NOMEM;
+	if (m->api_beta.n > 0 && m->api_beta.n <= WK_API_MAX && (a->api_beta = tf_span_dup(m->api_beta)) == NULL)
+		return TF_E_NOMEM;
+	return 0;
+}
+
 static struct wk_attempt *
 wk_attempt_new(struct wk *wk, const struct wire_frame *f, const struct wire_dispatch *m, const struct wk_model *model)
 {
@@ -385,10 +403,12 @@ wk_attempt_new(struct wk *wk, const struct wire_frame *f, const struct wire_disp
 	a->idle_ms = m->idle_ms;
 	a->tx.limit = m->credit;
 	a->body_len = m->body_len;
-	if (wk_attempt_xlate(a, m, model) != 0 || tf_buf_reserve(&a->body, m->body_len) != 0 ||
+	if (wk_attempt_xlate(a, m, model) != 0 || wk_attempt_api(a, m) != 0 || tf_buf_reserve(&a->body, m->body_len) != 0 ||
 	    tf_buf_addspan(&a->body, f->payload) != 0 ||
 	    tf_map_put(&wk->attempts, tf_span(a->key, sizeof a->key), a) != 0) {
 		dl_xlate_free(&a->x);
+		free(a->api_version);
+		free(a->api_beta);
 		tf_buf_free(&a->body);
 		free(a);
 		return NULL;

@@ -185,8 +185,7 @@ wk_call_fields(const struct wk_attempt *a, struct http_fields *f)
 	http_fields_add(f, "content-type", dl_xlate_request_type(a->x));
 	http_fields_add(f, "accept", dl_xlate_streams(a->x) ? "text/event-stream" : "application/json");
 	http_fields_add(f, "x-request-id", id);
-	if (a->wk->auth.n > 0)
-		http_fields_add_str(f, "authorization", tf_buf_span(&a->wk->auth));
+	wk_upstream_fields(a->wk, a->api_version, a->api_beta, f);
 }
 
 void

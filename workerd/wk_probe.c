@@ -152,8 +152,7 @@ wk_probe_run(void *arg)
 	p->status = 0;
 	http_fields_init(&f);
 	http_fields_add(&f, "accept", "*/*");
-	if (wk->auth.n > 0)
-		http_fields_add_str(&f, "authorization", tf_buf_span(&wk->auth));
+	wk_upstream_fields(wk, NULL, NULL, &f);
 	r.fields = &f;
 	r.target = target;
 	if (wk->w->probe_path != NULL)

@@ -11,6 +11,7 @@
 #include "workerd/wk.h"
 
 #define WK_KEY_MAX 4096
+#define WK_BEARER "Bearer "
 
 int
 wk_upstream_key(struct wk *wk)
@@ -29,7 +30,7 @@ wk_upstream_key(struct wk *wk)
 	if (wk->auth.p != NULL)
 		tf_wipe(wk->auth.p, wk->auth.cap);
 	tf_buf_reset(&wk->auth);
-	rc = tf_buf_addstr(&wk->auth, "Bearer ");
+	rc = tf_buf_addstr(&wk->auth, WK_BEARER);
 	if (rc == 0)
 		rc = tf_buf_addspan(&wk->auth, tf_buf_span(&key));
 	tf_wipe(key.p, key.cap);
@@ -101,6 +102,25 @@ wk_upstream_close(struct wk *wk)
 	if (wk->auth.p != NULL)
 		tf_wipe(wk->auth.p, wk->auth.cap);
 	tf_buf_free(&wk->auth);
+}
+
+#define WK_ANTHROPIC_VERSION "2023-06-01" /* what all of our requests keep to */
+
+void
+wk_upstream_fields(const struct wk *wk, const char *version, const char *beta, struct http_fields *f)
+{
+	struct tf_span auth = tf_buf_span(&wk->auth);
+	size_t n = sizeof WK_BEARER - 1;
+
+	if (auth.n > 0 && wk->dialect == DL_ANTHROPIC_MESSAGES && !(wk->quirks & DL_Q_BEARER))
+		http_fields_add_str(f, "x-api-key", tf_span(auth.p + n, auth.n - n));
+	else if (auth.n > 0)
+		http_fields_add_str(f, "authorization", auth);
+	if (wk->dialect != DL_ANTHROPIC_MESSAGES)
+		return;
+	http_fields_add(f, "anthropic-version", version != NULL ? version : WK_ANTHROPIC_VERSION);
+	if (beta != NULL)
+		http_fields_add(f, "anthropic-beta", beta);
 }
 
 int

@@ -416,13 +416,15 @@ assistant(struct mreq *e, const struct dl_turn *t)
 	for (const struct dl_part *p = t->parts; p != NULL && e->err == 0; p = p->next) {
 		if (p->kind == DL_PART_REASONING)
 			reasoning(e, p);
-		else if (p->kind == DL_PART_CALL)
-			call(e, p);
 		else if (p->kind == DL_PART_TEXT && p->next == NULL && t->next == NULL)
 			last_text(e, p->text);
-		else
+		else if (p->kind != DL_PART_CALL)
 			content_part(e, p);
 	}
+	/* what was said belongs in front of the calls */
+	for (const struct dl_part *p = t->parts; p != NULL && e->err == 0; p = p->next)
+		if (p->kind == DL_PART_CALL)
+			call(e, p);
 }
 
 /* ---- results ----------------------------------------------------------------------------- */
