@@ -20,10 +20,7 @@ static int
 gw_infer_media_type(const struct http_req *http)
 {
 	struct tf_span type = http_req_get(http, HTTP_H_CONTENT_TYPE);
-	struct tf_span enc = http_req_get(http, HTTP_H_CONTENT_ENCODING);
 
-	if (enc.p != NULL && !tf_span_caseeq(enc, "identity"))
-		return TF_E_UNSUPPORTED_MEDIA_TYPE;
 	/* curl -d says x-www-form-urlencoded of whatever it sends: only what cannot be JSON is refused */
 	if (type.p != NULL && type.n >= 10 && tf_span_caseeq((struct tf_span){ type.p, 10 }, "multipart/"))
 		return TF_E_UNSUPPORTED_MEDIA_TYPE;

@@ -404,11 +404,14 @@ gw_on_head(struct http_req *http, void *arg)
 
 /* Which of our rows says what the parser objects to. */
 static int
-gw_refusal_err(enum http_refusal why)
+gw_refusal_err(const struct gw_req *req, enum http_refusal why)
 {
+	if (why == HTTP_R_BAD_ENCODING && req->anthropic)
+		return TF_E_REQUEST_BODY_ENCODING_UNSUPPORTED;
 	switch (http_refusal_status(why)) {
 	case 408: return TF_E_REQUEST_TIMEOUT;
 	case 413: return TF_E_REQUEST_TOO_LARGE;
+	case 415: return TF_E_UNSUPPORTED_MEDIA_TYPE;
 	case 431: return TF_E_HEADERS_TOO_LARGE;
 	case 503: return TF_E_OVERLOADED;
 	case 505: return TF_E_HTTP_VERSION;
@@ -430,7 +433,7 @@ gw_on_refuse(struct http_req *http, enum http_refusal why, void *arg)
 		gw_route_find(HTTP_M_POST, http_req_path(http), http_req_get(http, HTTP_H_ANTHROPIC_VERSION).p != NULL, &m);
 		req->anthropic = m.anthropic;
 	}
-	gw_req_fail(req, gw_refusal_err(why), NULL, http_refusal_text(why), 0);
+	gw_req_fail(req, gw_refusal_err(req, why), NULL, http_refusal_text(why), 0);
 }
 
 /* ---- the end ------------------------------------------------------------------------------- */

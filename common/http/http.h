@@ -297,7 +297,9 @@ void		*http_req_data(const struct http_req *r);
 void		 http_req_set_data(struct http_req *r, void *data);
 /*
  * Begins to read the body, at most cap bytes: more is refused with BODY_TOO_BIG, before any of it
- * is read when its length was announced. Answers `Expect: 100-continue`.
+ * is read when its length was announced. Answers `Expect: 100-continue`. A body that comes with
+ * Content-Encoding gzip or deflate is decoded: all that is said of bodies here is about what it
+ * decodes to. Other codings are refused with BAD_ENCODING.
  */
 void		 http_req_read_body(struct http_req *r, size_t cap);
 /* Stops and restarts the reading of a body (a memory budget is spent; its deadline stands). */

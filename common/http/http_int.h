@@ -28,6 +28,38 @@ http_hex(unsigned char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* ---- content codings -------------------------------------------------------------------------- */
+
+#define HTTP_INFLATE_IN		4096		/* bytes given at once */
+#define HTTP_INFLATE_MEMORY	(48u << 10)	/* what one takes, about: state, window, input */
+
+enum http_coding { HTTP_CODING_NONE, HTTP_CODING_GZIP, HTTP_CODING_DEFLATE };
+
+/* What a Content-Encoding field says; absent and empty are NONE. TF_E_INVAL: not understood here. */
+int	 http_coding(struct tf_span field, enum http_coding *out);
+
+/* Most compressed bytes of a body that may decode to cap bytes. */
+static inline uint64_t
+http_coded_cap(size_t cap)
+{
+	return (uint64_t)cap + cap / 64 + 1024;
+}
+
+struct http_inflate;
+/* Returns new, NULL: no memory. */
+struct http_inflate *http_inflate_new(enum http_coding coding);
+void	 http_inflate_free(struct http_inflate **x);
+/* Bytes that may be given now; 0 while earlier ones are not decoded. */
+size_t	 http_inflate_room(const struct http_inflate *x);
+void	 http_inflate_give(struct http_inflate *x, struct tf_span in);	/* copied */
+/*
+ * Decodes into out[0..room), room > 0. *made < room: what was given is used up. A refusal other
+ * than NONE is final, *made counts what came before it.
+ */
+enum http_refusal http_inflate_run(struct http_inflate *x, char *out, size_t room, size_t *made);
+bool	 http_inflate_whole(const struct http_inflate *x);	/* the content may end here */
+uint64_t http_inflate_taken(const struct http_inflate *x);	/* bytes given so far */
+
 /* ---- server --------------------------------------------------------------------------------- */
 
 struct bufferevent;
@@ -107,6 +139,7 @@ struct http_req {
 	char			*body;
 	size_t			 body_len, body_room, body_cap;
 	size_t			 body_seen;	/* bytes received, dropped ones included */
+	struct http_inflate	*inflate;	/* of a body that comes compressed */
 	uint64_t		 out_left;	/* of an announced length */
 	uint8_t			 refusal;
 	bool			 gone;		/* the last hook was called */
@@ -137,6 +170,8 @@ const char *http_server_date(struct http_server *s);	/* "Date: ...\r\n" */
 void	 http_req_free(void *req);
 /* Grows the body to hold n bytes; 0 or TF_E_NOMEM. */
 int	 http_req_grow(struct http_req *r, size_t n);
+/* The body is decoded, or nobody wants it any more. */
+void	 http_req_inflate_drop(struct http_req *r);
 /* Queues an interim 100 response. */
 void	 http_respond_continue(struct http_req *r);
 /* For streams: non-blocking, close-on-exec, TCP_NODELAY where there is TCP. */

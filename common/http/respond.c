@@ -71,6 +71,36 @@ http_req_set_data(struct http_req *r, void *data)
 }
 
 void
+http_req_inflate_drop(struct http_req *r)
+{
+	if (r->inflate == NULL)
+		return;
+	http_inflate_free(&r->inflate);
+	r->conn->server->body_bytes -= HTTP_INFLATE_MEMORY;
+}
+
+/* Can the body be read at all? Makes its decoder. */
+static enum http_refusal
+open_body(struct http_req *r)
+{
+	enum http_coding coding;
+
+	if (http_coding(http_req_get(r, HTTP_H_CONTENT_ENCODING), &coding) < 0)
+		return HTTP_R_BAD_ENCODING;
+	/* what does not shrink grows a little, and is counted once it is decoded */
+	if (r->head.has_length &&
+	    r->head.length > (coding == HTTP_CODING_NONE ? r->body_cap : http_coded_cap(r->body_cap)))
+		return HTTP_R_BODY_TOO_BIG;
+	if (coding == HTTP_CODING_NONE)
+		return HTTP_R_NONE;
+	r->inflate = http_inflate_new(coding);
+	if (r->inflate == NULL)
+		return HTTP_R_NO_MEMORY;
+	r->conn->server->body_bytes += HTTP_INFLATE_MEMORY;
+	return HTTP_R_NONE;
+}
+
+void
 http_req_read_body(struct http_req *r, size_t cap)
 {
 	struct http_conn *c = r->conn;
@@ -78,8 +108,8 @@ http_req_read_body(struct http_req *r, size_t cap)
 	if (r->gone || r->begun || c->state != HTTP_C_WAIT)
 		return;
 	r->body_cap = cap;
-	if (r->head.has_length && r->head.length > cap) {
-		r->refusal = HTTP_R_BODY_TOO_BIG;
+	r->refusal = (uint8_t)open_body(r);
+	if (r->refusal != HTTP_R_NONE) {
 		http_conn_todo(c, HTTP_TODO_REFUSE);
 		return;
 	}

@@ -53,9 +53,11 @@ static void
 turn(void *arg)
 {
 	struct http_server *s = arg;
+	size_t n = s->todo.n;
 	struct tf_node *e;
 
-	while ((e = tf_list_pop(&s->todo)) != NULL)
+	/* what they arm anew has its turn once the others had theirs */
+	while (n-- > 0 && (e = tf_list_pop(&s->todo)) != NULL)
 		http_conn_turn(TF_CONTAINER(e, struct http_conn, todo_node));
 }
 
