@@ -69,6 +69,7 @@ list_daemons(struct kc *k, struct all *a)
 	add(a, k->conf != NULL ? tf_cspan(k->conf->gatewayd.name) : TF_SPAN("gatewayd"));
 	add(a, k->conf != NULL ? tf_cspan(k->conf->routerd.name) : TF_SPAN("routerd"));
 	add(a, TF_SPAN("billingd"));
+	add(a, TF_SPAN("stored"));
 	for (size_t i = 0; k->conf != NULL && i < k->conf->worker_n; i++)
 		add(a, tf_cspan(k->conf->worker[i].name));
 	n = scandir(dir, &names, is_socket, alphasort);

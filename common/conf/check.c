@@ -198,6 +198,8 @@ check_name(struct cf_load *l, const struct named *a, size_t n)
 			    "a name is 1 to 64 letters, digits, . _ or -, and begins with a letter or digit";
 		else if (strcmp(x->name, "billingd") == 0)
 			fault = "billingd is the name of the ledger's daemon";
+		else if (strcmp(x->name, "stored") == 0)
+			fault = "stored is the name of the store's daemon";
 		else if (dir + strlen(x->name) + sizeof "/runtime-.sock" > sizeof sun.sun_path)
 			fault = "too long for a socket below run-dir";
 		for (size_t j = 0; fault == NULL && j < k; j++)
@@ -230,6 +232,21 @@ check_names(struct cf_load *l)
 	check_name(l, a, n);
 }
 
+/* ---- stored ------------------------------------------------------------------------------- */
+
+static void
+check_stored(struct cf_load *l, const struct cf_inst *i)
+{
+	const struct conf_stored *c = &l->conf->stored;
+
+	if (c->database == NULL)
+		cf_error_at(l, i, CF_stored_database, "must not be empty");
+	if (c->blob_dir == NULL)
+		cf_error_at(l, i, CF_stored_blob_dir, "must not be empty");
+	if (c->object_max > c->memory)
+		cf_error_at(l, i, CF_stored_object_max, "is more than memory");
+}
+
 /* ---- all ---------------------------------------------------------------------------------- */
 
 static void
@@ -248,6 +265,8 @@ cf_check(struct cf_load *l)
 			check_common(l, i);
 		else if (i->section == CF_billingd && l->conf->billingd.database == NULL)
 			cf_error_at(l, i, CF_billingd_database, "must not be empty");
+		else if (i->section == CF_stored)
+			check_stored(l, i);
 		else if (i->section == CF_gatewayd)
 			check_gatewayd(l, i);
 		else if (i->section == CF_model)

@@ -28,7 +28,7 @@ is_fatal(int rc)
 static int
 transact(struct db_lane *lane, enum db_tx t)
 {
-	static const char *const text[DB_TX_COUNT] = { "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "SAVEPOINT batch",
+	static const char *const text[DB_TX_COUNT] = { "BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "SAVEPOINT batch",
 		"RELEASE batch", "ROLLBACK TO batch" };
 	struct db_q q = { .lane = lane };
 
@@ -111,8 +111,13 @@ static void
 run_reads(struct db_lane *lane, struct db_batch **group, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		int rc = run_batch(lane, group[i]);
+		/* one view of the data for all statements of a batch */
+		int rc = transact(lane, DB_TX_READ);
 
+		if (rc == 0)
+			rc = run_batch(lane, group[i]);
+		if (!sqlite3_get_autocommit(lane->db))
+			(void)transact(lane, DB_TX_COMMIT);
 		if (rc != 0)
 			group[i]->rc = rc;
 	}

@@ -14,7 +14,7 @@
 
 struct db_lane;
 
-enum db_tx { DB_TX_BEGIN, DB_TX_COMMIT, DB_TX_ROLLBACK, DB_TX_SAVE, DB_TX_RELEASE, DB_TX_UNDO, DB_TX_COUNT };
+enum db_tx { DB_TX_READ, DB_TX_BEGIN, DB_TX_COMMIT, DB_TX_ROLLBACK, DB_TX_SAVE, DB_TX_RELEASE, DB_TX_UNDO, DB_TX_COUNT };
 
 struct db_migration {
 	int number; /* from 1 without gaps */

@@ -300,7 +300,7 @@ class Factory:
                 self.conf.setdefault(section, {}).update(values)
         self.plan = plan
         self.write_conf()
-        self.daemons = {name: Daemon(self, name, name) for name in ("billingd", "routerd")}
+        self.daemons = {name: Daemon(self, name, name) for name in ("billingd", "stored", "routerd")}
         for section in self.conf:
             if section.startswith("worker "):
                 name = section[7:]
@@ -316,6 +316,7 @@ class Factory:
             "common": {"run-dir": self.run_dir},
             "gatewayd": {"listen": "127.0.0.1:%d" % self.port, "drain-timeout": "5s"},
             "billingd": {"database": os.path.join(self.dir, "billing.db")},
+            "stored": {"database": os.path.join(self.dir, "stored.db"), "blob-dir": os.path.join(self.dir, "blobs")},
         }
         if self.fake:
             conf["model " + MODEL] = {"capabilities": "chat, streaming, tools, json, vision, thinking"}

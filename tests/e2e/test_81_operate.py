@@ -93,7 +93,7 @@ def test_the_others_drain_at_once(factory, name):
     factory.wait_ready()
 
 
-@pytest.mark.parametrize("name", ["gatewayd", "routerd", "fake", "billingd"])
+@pytest.mark.parametrize("name", ["gatewayd", "routerd", "fake", "billingd", "stored"])
 def test_a_bad_file_changes_nothing(factory, name):
     with open(factory.conf_path) as f:
         good = f.read()
@@ -161,7 +161,7 @@ def test_a_plan_is_reloaded(factory):
     wait_for("more", lambda: factory.chat("tokens=1", key=key).status == 200, 3)
 
 
-@pytest.mark.parametrize("name", ["gatewayd", "routerd", "fake", "billingd"])
+@pytest.mark.parametrize("name", ["gatewayd", "routerd", "fake", "billingd", "stored"])
 def test_second_instance_is_refused(factory, name):
     """It ends with a reason and takes nothing from the one that runs."""
     first = factory.daemons[name]
@@ -173,7 +173,7 @@ def test_second_instance_is_refused(factory, name):
     assert factory.chat("tokens=1").status == 200
 
 
-@pytest.mark.parametrize("name", ["gatewayd", "routerd", "fake", "billingd"])
+@pytest.mark.parametrize("name", ["gatewayd", "routerd", "fake", "billingd", "stored"])
 def test_dump_and_options(factory, name):
     daemon = factory.daemons[name]
     seen = len(daemon.log())

@@ -11,6 +11,8 @@ import pytest
 
 from factory import TOP, build_dir
 
+OURS = ("gatewayd", "routerd", "workerd", "billingd", "stored", "tokenfactory")
+
 
 @pytest.fixture(scope="module")
 def installed():
@@ -45,22 +47,23 @@ def test_units(installed):
         ["systemd-analyze", "verify", "--man=no", *named], stdin=subprocess.DEVNULL, capture_output=True, text=True,
         env={**os.environ, "SYSTEMD_UNIT_PATH": directory + ":"},
     )
-    ours = [line for line in done.stderr.splitlines() if any(w in line for w in ("gatewayd", "routerd", "workerd", "billingd", "tokenfactory"))]
+    ours = [line for line in done.stderr.splitlines() if any(w in line for w in OURS)]
     assert done.returncode == 0 and not ours, done.stderr
 
 
 def test_what_make_install_puts_where(installed):
     for path in (
-        "sbin/gatewayd", "sbin/routerd", "sbin/workerd", "sbin/billingd", "bin/keyctl", "etc/tokenfactory/tokenfactory.conf",
-        "lib/sysusers.d/tokenfactory.conf", "lib/tmpfiles.d/tokenfactory.conf", "share/man/man8/gatewayd.8",
-        "share/man/man8/routerd.8", "share/man/man8/workerd.8", "share/man/man8/billingd.8", "share/man/man1/keyctl.1",
+        "sbin/gatewayd", "sbin/routerd", "sbin/workerd", "sbin/billingd", "sbin/stored", "bin/keyctl",
+        "etc/tokenfactory/tokenfactory.conf", "lib/sysusers.d/tokenfactory.conf", "lib/tmpfiles.d/tokenfactory.conf", "share/man/man8/gatewayd.8",
+        "share/man/man8/routerd.8", "share/man/man8/workerd.8", "share/man/man8/billingd.8", "share/man/man8/stored.8",
+        "share/man/man1/keyctl.1",
         "share/man/man5/tokenfactory.conf.5", "share/man/man7/tokenfactory.7",
     ):
         assert os.path.exists(os.path.join(installed, path)), path
 
 
 def test_example_configuration_is_valid(installed):
-    for program in ("gatewayd", "routerd", "billingd"):
+    for program in ("gatewayd", "routerd", "billingd", "stored"):
         done = subprocess.run(
             [os.path.join(installed, "sbin", program), "-c", os.path.join(installed, "etc/tokenfactory/tokenfactory.conf"),
              "--check-config"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -68,7 +71,7 @@ def test_example_configuration_is_valid(installed):
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", ["gatewayd.8", "routerd.8", "workerd.8", "billingd.8", "keyctl.1", "tokenfactory.conf.5", "tokenfactory.7"])
+@pytest.mark.parametrize("page", ["gatewayd.8", "routerd.8", "workerd.8", "billingd.8", "stored.8", "keyctl.1", "tokenfactory.conf.5", "tokenfactory.7"])
 def test_man_pages(page):
     if not shutil.which("mandoc"):
         pytest.fail("mandoc is needed: apt-get install mandoc")

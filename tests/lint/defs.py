@@ -50,7 +50,7 @@ def metrics():
     unique(path, rows, 0, 'symbol')
     unique(path, rows, 3, 'name')
     ending = {'COUNTER': '_total', 'HISTOGRAM': '_seconds', 'GAUGE': ''}
-    everything = code_of('common/', 'gatewayd/', 'routerd/', 'workerd/', 'billingd/')
+    everything = code_of('common/', 'gatewayd/', 'routerd/', 'workerd/', 'billingd/', 'stored/')
     for _, a, line in rows:
         if not a[3].startswith('tf_') or not a[3].endswith(ending[a[2]]):
             tree.fault(path, line, f'{a[3]}: a {a[2].lower()} is named tf_...{ending[a[2]]}')
@@ -61,7 +61,7 @@ def metrics():
 
 def here(daemon):
     return all(os.path.exists(os.path.join(tree.TOP, d, 'main.c')) for d in
-               (['gatewayd', 'routerd', 'workerd', 'billingd'] if daemon == 'all' else [daemon]))
+               (['gatewayd', 'routerd', 'workerd', 'billingd', 'stored'] if daemon == 'all' else [daemon]))
 
 
 OWNER = {'model': 'all', 'plan': 'billingd', 'common': 'all', 'worker': 'workerd'}
@@ -71,7 +71,7 @@ def options():
     path = 'common/conf/conf.def'
     rows = tree.table(path, 'CONF')
     ordered(path, rows, lambda a: (a[0], a[1]), 'section, then field')
-    everything = code_of('common/daemon/', 'common/http/', 'gatewayd/', 'routerd/', 'workerd/', 'billingd/')
+    everything = code_of('common/daemon/', 'common/http/', 'gatewayd/', 'routerd/', 'workerd/', 'billingd/', 'stored/')
     for _, a, line in rows:
         if here(OWNER.get(a[0], a[0])) and not re.search(r'(->|\.)%s\b' % a[1], everything):
             tree.fault(path, line, f'[{a[0]}] {a[1]} has no effect: nobody reads it')

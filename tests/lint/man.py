@@ -12,7 +12,7 @@ import subprocess
 import tree
 
 BUILD = os.environ.get('top_builddir') or tree.TOP
-PROGRAMS = {'gatewayd': 8, 'routerd': 8, 'workerd': 8, 'billingd': 8, 'keyctl': 1}
+PROGRAMS = {'gatewayd': 8, 'routerd': 8, 'workerd': 8, 'billingd': 8, 'stored': 8, 'keyctl': 1}
 OURS = {'tokenfactory.conf(5)', 'tokenfactory(7)', 'tokenfactory-errors(7)'} | {f'{p}({s})' for p, s in PROGRAMS.items()}
 
 

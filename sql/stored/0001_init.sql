@@ -1,0 +1,76 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Times are UTC: *_ms milliseconds since 1970. Workspace ids are 16 bytes. Every look-up names its workspace.
+-- A shipped migration never changes (tests/sql/checksums); what comes later is a new file.
+
+-- Responses of the Responses API. Until expires_ms one can be retrieved; until kept_ms another one may continue it,
+-- which is as long as the longest-lived of those that do.
+CREATE TABLE responses (
+	num INTEGER PRIMARY KEY,
+	workspace BLOB NOT NULL CHECK (length(workspace) = 16),
+	id TEXT NOT NULL,
+	previous TEXT,
+	created_ms INTEGER NOT NULL,
+	expires_ms INTEGER NOT NULL,
+	kept_ms INTEGER NOT NULL,
+	bytes INTEGER NOT NULL CHECK (bytes >= 0),
+	object TEXT NOT NULL,
+	UNIQUE (workspace, id)
+) STRICT;
+CREATE INDEX responses_kept ON responses (kept_ms);
+CREATE INDEX responses_age ON responses (workspace, kept_ms);
+
+-- What a response was asked with (its own input, without what it continues) and what it answered, in order.
+CREATE TABLE items (
+	num INTEGER PRIMARY KEY,
+	response INTEGER NOT NULL REFERENCES responses (num) ON DELETE CASCADE,
+	position INTEGER NOT NULL,
+	output INTEGER NOT NULL CHECK (output IN (0, 1)),
+	workspace BLOB NOT NULL CHECK (length(workspace) = 16),
+	id TEXT NOT NULL,
+	item TEXT NOT NULL,
+	UNIQUE (response, position)
+) STRICT;
+CREATE INDEX items_id ON items (workspace, id);
+
+-- Everything else, by kind (WIRE_KINDS of common/wire/wire.def). A large one is a file of the blob directory.
+CREATE TABLE objects (
+	num INTEGER PRIMARY KEY,
+	kind INTEGER NOT NULL,
+	workspace BLOB NOT NULL CHECK (length(workspace) = 16),
+	name TEXT NOT NULL,
+	type TEXT,
+	created_ms INTEGER NOT NULL,
+	expires_ms INTEGER NOT NULL,
+	bytes INTEGER NOT NULL CHECK (bytes >= 0),
+	data BLOB,
+	file TEXT,
+	CHECK ((data IS NULL) <> (file IS NULL)),
+	UNIQUE (workspace, kind, name)
+) STRICT;
+CREATE INDEX objects_name ON objects (name, kind);
+CREATE INDEX objects_expiry ON objects (expires_ms);
+CREATE INDEX objects_age ON objects (workspace, kind, expires_ms);
+CREATE INDEX objects_file ON objects (file) WHERE file IS NOT NULL;
+
+-- Bytes that each workspace keeps of each kind; kind 1 is responses. The triggers keep it true.
+CREATE TABLE spaces (
+	workspace BLOB NOT NULL CHECK (length(workspace) = 16),
+	kind INTEGER NOT NULL,
+	bytes INTEGER NOT NULL,
+	PRIMARY KEY (workspace, kind)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER responses_added AFTER INSERT ON responses BEGIN
+	INSERT INTO spaces (workspace, kind, bytes) VALUES (new.workspace, 1, new.bytes)
+		ON CONFLICT (workspace, kind) DO UPDATE SET bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER responses_gone AFTER DELETE ON responses BEGIN
+	UPDATE spaces SET bytes = bytes - old.bytes WHERE workspace = old.workspace AND kind = 1;
+END;
+CREATE TRIGGER objects_added AFTER INSERT ON objects BEGIN
+	INSERT INTO spaces (workspace, kind, bytes) VALUES (new.workspace, new.kind, new.bytes)
+		ON CONFLICT (workspace, kind) DO UPDATE SET bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER objects_gone AFTER DELETE ON objects BEGIN
+	UPDATE spaces SET bytes = bytes - old.bytes WHERE workspace = old.workspace AND kind = old.kind;
+END;

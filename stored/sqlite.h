@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of stored's store in SQLite: what the files schema.c, put.c, get.c and file.c give each
+ * other. Only they and their tests include this.
+ */
+#ifndef ST_SQLITE_H
+#define ST_SQLITE_H
+
+#include "common/db/sqlite.h"
+#include "stored/store.h"
+
+enum st_stmt {
+#define STMT(sym, text) ST_S_##sym,
+#define STMT_SCANS(sym, text) ST_S_##sym,
+#include "stored/stmt.def"
+#undef STMT
+#undef STMT_SCANS
+	ST_S_COUNT
+};
+extern const struct db_schema st_schema;
+
+/* Each returns the operation's rc. */
+int st_op_put(struct db_lane *lane, struct st_put *p);
+int st_op_drop(struct db_lane *lane, struct st_drop *d);
+int st_op_expire(struct db_lane *lane, struct st_expire *e);
+int st_op_get(struct db_lane *lane, struct st_get *g);
+int st_op_sweep(struct db_lane *lane, struct st_sweep *s);
+int st_op_totals(struct db_lane *lane, struct st_totals *t);
+
+/* ---- files: those of a transaction that does not happen go, and those it took the row of go when it did */
+
+struct st_files { /* lane->user */
+	struct tf_list made, gone;
+};
+struct st_mark {
+	size_t made, gone;
+};
+/* Writes and syncs a new file; its name without the directory in name. TF_E_FULL, TF_E_IO, TF_E_NOMEM. */
+int st_file_make(struct db_lane *lane, const char *dir, struct tf_span bytes, char name[static TF_ID_TEXT + 1]);
+/* The row of that file was deleted. TF_E_NOMEM. */
+int st_file_gone(struct db_lane *lane, const char *dir, const char *name);
+struct st_mark st_file_mark(struct db_lane *lane);
+/* The operation that began at the mark has failed. */
+void st_file_undo(struct db_lane *lane, struct st_mark mark);
+void st_files_settled(struct db_lane *lane, bool committed);
+void st_files_fini(void *user);
+/* Appends [offset, offset + limit) of the file. TF_E_IO, TF_E_NOMEM. */
+int st_file_read(const char *dir, const char *name, uint64_t offset, uint64_t limit, struct tf_buf *out);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store: what stored keeps, as operations on the asynchronous interface of common/db. Each
+ * of them names one workspace and never sees another one's rows. Only the files that include
+ * stored/sqlite.h know SQL. Knows nothing of sockets or messages.
+ */
+#ifndef ST_STORE_H
+#define ST_STORE_H
+
+#include "common/db/db.h"
+#include "common/wire/wire.h"
+
+#define ST_NAME_MAX 256  /* bytes of a value's, response's or item's name */
+#define ST_TYPE_MAX 128  /* bytes of a content type */
+#define ST_CHAIN_MAX 4096 /* responses that one can go back */
+
+enum st_op_kind {
+	ST_OP_PUT,    /* arg st_put */
+	ST_OP_GET,    /* arg st_get; in a reading batch */
+	ST_OP_DROP,   /* arg st_drop */
+	ST_OP_EXPIRE, /* arg st_expire */
+	ST_OP_SWEEP,  /* arg st_sweep: at the start, when nothing else is under way */
+	ST_OP_TOTALS, /* arg st_totals; in a reading batch */
+};
+
+/* An item of a response. Borrowed by the operation. */
+struct st_item {
+	struct tf_span id;   /* without quotes */
+	struct tf_span json;
+	bool output;
+};
+
+/*
+ * Keeps a value; one of the same name is replaced. When the workspace then keeps more than
+ * space_max of this kind, what would expire first goes. TF_E_RANGE: larger than space_max alone.
+ */
+struct st_put {
+	unsigned kind;         /* enum wire_kind, not ITEM */
+	struct tf_id workspace;
+	char name[ST_NAME_MAX + 1];
+	char type[ST_TYPE_MAX + 1]; /* "": none */
+	int64_t now_ms, expires_ms; /* since 1970 */
+	uint64_t space_max;    /* bytes */
+	const char *dir;       /* where files go */
+	uint64_t file_min;     /* bytes from which on a value is a file */
+	struct tf_span bytes;  /* the value; of a response its object. Borrowed */
+	struct tf_span previous; /* of a response: id of the one it continues; empty: none */
+	const struct st_item *items; /* of a response: input, then output */
+	size_t n_items;
+	uint64_t evicted;      /* out: values that had to go */
+};
+
+/*
+ * TF_E_NOENT: not there, expired or another workspace's; missing is its name. TF_E_RANGE: more than
+ * limit, or a chain that is too long. TF_E_INVAL: no item `after` in this response. TF_E_IO: its file is gone.
+ */
+struct st_get {
+	unsigned kind;       /* enum wire_kind */
+	unsigned view;       /* enum wire_view, of responses */
+	bool anywhere;       /* whatever the workspace */
+	struct tf_id workspace;
+	struct tf_buf names; /* entries of an R field */
+	struct wire_rep name; /* over names */
+	int64_t now_ms;
+	const char *dir;     /* where files are */
+	uint64_t offset, limit; /* bytes; limit 0: no limit */
+	char after[ST_NAME_MAX + 1];
+	uint64_t count;      /* items */
+	bool ascending;
+	/* out; freed by st_get_fini */
+	struct tf_buf bytes; /* the value from offset on; of a chain and of items a JSON array */
+	uint64_t total;      /* bytes of the whole value */
+	char type[ST_TYPE_MAX + 1];
+	char missing[ST_NAME_MAX + 1];
+};
+void st_get_fini(struct st_get *g);
+
+struct st_drop { /* TF_E_NOENT as above */
+	unsigned kind;
+	struct tf_id workspace;
+	char name[ST_NAME_MAX + 1];
+	const char *dir;
+	int64_t now_ms;
+};
+
+struct st_expire {
+	int64_t now_ms;
+	unsigned limit;   /* rows of each sort */
+	const char *dir;
+	uint64_t removed; /* out */
+	bool more;        /* out: there is more to remove now */
+};
+
+/* Removes files that no row names, which a crash may have left. */
+struct st_sweep {
+	const char *dir;
+	uint64_t files, removed; /* out */
+};
+
+struct st_totals {
+	uint64_t responses, values, bytes, spaces; /* out; spaces: workspaces that keep anything */
+};
+
+/*
+ * Opens the file, making or migrating it; this blocks. why gets a sentence for the operator.
+ * TF_E_EXIST: another process has it; TF_E_STATE: it is newer than this program, or no
+ * database of ours; TF_E_IO; TF_E_NOMEM.
+ */
+int st_sqlite_open(const char *path, void (*wake)(void *arg), void *wake_arg, struct db_store **out, char *why,
+    size_t size) TF_MUSTCHECK;
+
+/* ---- responses as they arrive ---------------------------------------------------------------- */
+
+/*
+ * {"input":TEXT OR ITEMS,"response":OBJECT}: what a gateway puts for a response. Read into rows: every
+ * item has an id and a type, a message's content is a list of parts (as the Responses API lists
+ * them). Spans point into text or into made.
+ */
+struct st_response {
+	struct tf_span object, id, previous;
+	struct st_item *items;
+	size_t n_items;
+	struct tf_buf made;  /* items that were changed */
+	struct tf_buf ids;   /* ids with their escapes undone */
+};
+#define ST_ITEMS_MAX 100000 /* of one response */
+/* TF_E_INVAL: no such text; TF_E_FULL: too many values or items; TF_E_NOMEM. Freed by st_response_fini also then. */
+int st_response_read(struct tf_span text, struct st_response *r) TF_MUSTCHECK;
+void st_response_fini(struct st_response *r);
+
+#endif
