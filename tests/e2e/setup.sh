@@ -8,7 +8,7 @@
 #   DIR/venv           Python environment of requirements.txt; its bin/ has node and npm
 #   DIR/python-NAME    Python environment of python/NAME.txt
 #   DIR/node_modules   of node/package-lock.json
-#   DIR/NAME           of NAME/package-lock.json (node-old), likewise with node_modules
+#   DIR/NAME           of NAME/package-lock.json (node-old, node-frameworks), with node_modules inside
 #
 # Each set lies in the user's cache, in a directory named by the checksum of its pins, and is made in
 # one step: a second clone does not pay again, and a changed pin costs its own set only. Called by
@@ -82,7 +82,7 @@ for file in "$here"/python/*.txt; do
 	name=${file##*/}
 	begin "python-${name%.txt}" python_set "$file"
 done
-for name in node node-old; do
+for name in node node-old node-frameworks; do
 	begin $name node_set "$here/$name/package.json" "$here/$name/package-lock.json"
 done
 for pid in "${pids[@]}"; do
