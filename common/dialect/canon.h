@@ -260,7 +260,7 @@ struct dl_dec_conf {
 
 struct dl_enc_conf {
 	struct tf_span model;    /* to be echoed; outlives the encoder */
-	struct tf_span metadata; /* raw, echoed in whole answers; empty: none; outlives the encoder */
+	struct tf_span kept;     /* JSON text that the dialect's request_keep made, or empty; outlives the encoder */
 	bool include_usage;
 	bool legacy;
 	bool thinking;           /* reasoning is shown where that has to be asked for */
@@ -279,6 +279,11 @@ struct dl_ops {
 	 * TF_E_INVAL with *f.
 	 */
 	int (*request_decode)(struct tf_span body, struct dl_request *rq, struct dl_fault *f);
+	/*
+	 * Appends what the encoder of the answer needs of the request, in a form of the dialect's own. May be NULL. 0 or
+	 * TF_E_NOMEM.
+	 */
+	int (*request_keep)(struct tf_span body, const struct dl_head *head, struct tf_buf *out);
 	/*
 	 * Appends the body; names of fields without effect there go to dropped, comma separated. 0, TF_E_NOMEM,
 	 * or TF_E_INVAL with *f: it cannot be said in this dialect.
@@ -308,8 +313,12 @@ struct dl_ops {
 	/* The same for a whole answer: collects, then writes all at the end. */
 	int (*join_event)(struct dl_enc *e, const struct dl_event *ev);
 	int (*join_end)(struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out);
+	/* Where in `out` that call of an end function wrote the answer as one object. NULL: nobody keeps answers. */
+	void (*enc_object)(const struct dl_enc *e, size_t *from, size_t *to);
 
 	int (*error_event)(const struct dl_error *e, struct tf_buf *out);
+	/* dl_sequence(); NULL: events have no numbers. */
+	uint64_t (*sequence)(struct tf_span given);
 	struct tf_span ping;
 	uint32_t stops; /* stop strings that a request can carry to a runtime */
 	const struct dl_fields *fields;

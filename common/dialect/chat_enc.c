@@ -421,7 +421,7 @@ chat_raw_wanted(const struct dl_enc *e, const struct dl_event *ev)
 	/* padding is none of a gateway's business; metadata is the client's own */
 	return ev->level != DL_LEVEL_TOP ||
 	    (!js_str_eq(ev->name, "obfuscation") &&
-		!(e->conf.metadata.n > 0 && js_str_eq(ev->name, "metadata")));
+		!(e->conf.kept.n > 0 && js_str_eq(ev->name, "metadata")));
 }
 
 /* A member nobody modelled waits for the next chunk of its choice. */

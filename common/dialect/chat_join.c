@@ -280,8 +280,8 @@ chat_join_end(struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out
 	if (r == 0)
 		r = chat_usage_write(e, usage, &counts);
 	js_w_kraw(&w, "usage", tf_buf_span(&counts));
-	if (e->conf.metadata.n > 0)
-		js_w_kraw(&w, "metadata", e->conf.metadata);
+	if (e->conf.kept.n > 0)
+		js_w_kraw(&w, "metadata", e->conf.kept);
 	if (r == 0)
 		r = write_raw(&w, &e->top);
 	js_w_object_end(&w);

@@ -127,6 +127,20 @@ dl_ping(enum dl_dialect surface)
 	return row(surface) != NULL ? row(surface)->ops->ping : tf_span(NULL, 0);
 }
 
+uint64_t
+dl_sequence(enum dl_dialect surface, struct tf_span given)
+{
+	const struct dl_ops *ops = dl_ops(surface);
+
+	return ops != NULL && ops->sequence != NULL ? ops->sequence(given) : 0;
+}
+
+enum dl_dialect
+dl_answer_dialect(const struct dl_head *h)
+{
+	return h->flags & DL_HEAD_CHAT_ANSWER ? DL_OPENAI_CHAT : h->surface;
+}
+
 /* ---- needs ------------------------------------------------------------------------------- */
 
 enum { SOFT, HARD };

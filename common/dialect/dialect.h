@@ -88,11 +88,18 @@ struct dl_error {
 	struct tf_span param;    /* empty: null */
 	struct tf_span extra;    /* further members of the error object, JSON text: "resets_at":17 ; may be empty */
 	const struct tf_id *rid; /* Anthropic envelopes carry it; may be NULL */
+	struct tf_span model;    /* events of Responses: as the client wrote it */
+	uint64_t sequence;       /* the same: of the next event, see dl_sequence() */
 };
 /* Appends the error body of a family. 0 or TF_E_NOMEM. */
 int dl_error_json(enum dl_family family, const struct dl_error *e, struct tf_buf *out);
 /* Appends the same as an event of a stream that has begun; nothing must follow it. */
 int dl_error_event(enum dl_dialect surface, const struct dl_error *e, struct tf_buf *out);
+/*
+ * given: whole events of a stream as they went to the client. The number of the event that would follow, for
+ * dl_error.sequence; 0 where events have none.
+ */
+uint64_t dl_sequence(enum dl_dialect surface, struct tf_span given);
 /* The bytes that keep a silent stream of this surface alive; may go wherever facts.boundary says. */
 struct tf_span dl_ping(enum dl_dialect surface);
 
@@ -161,6 +168,9 @@ struct dl_head {
 	uint32_t nmember;
 	struct dl_member member[DL_MEMBERS_MAX];
 };
+
+/* The dialect that an answer has; the request's, but for clients that mix two. */
+enum dl_dialect dl_answer_dialect(const struct dl_head *h);
 
 /*
  * For DISPATCH.head. Encode appends; 0 or TF_E_NOMEM. Decode takes bytes from a peer: every range
@@ -304,6 +314,8 @@ struct dl_facts {
 	uint64_t out_tokens; /* so far, all answers */
 	struct dl_usage usage; /* the runtime's numbers, or the estimate, valid at any time */
 	struct dl_units units; /* zero on surfaces that count tokens only */
+	size_t object, object_n; /* with DL_HEAD_KEEP, behind the call that completed the answer: where in `out` it is as
+				  * one JSON object, and its length */
 	uint32_t skipped; /* malformed events of the runtime that were left out */
 	struct dl_fault fault; /* err > 0: the attempt failed; nothing more will be given out */
 };

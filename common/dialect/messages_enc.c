@@ -120,28 +120,6 @@ open_block(struct dl_enc *e, enum menc_block block, uint32_t item, struct tf_buf
 
 /* ---- items ------------------------------------------------------------------------------- */
 
-static void
-track(struct menc_track *t, struct tf_span s)
-{
-	for (size_t i = 0; i < s.n && !t->whole; i++) {
-		char c = s.p[i];
-
-		if (t->escape) {
-			t->escape = false;
-		} else if (t->string) {
-			t->escape = c == '\\';
-			t->string = c != '"';
-		} else if (c == '"') {
-			t->string = true;
-		} else if (c == '{' || c == '[') {
-			t->begun = true;
-			t->depth++;
-		} else if ((c == '}' || c == ']') && t->depth > 0) {
-			t->whole = --t->depth == 0;
-		}
-	}
-}
-
 static int
 give_text(struct dl_enc *e, struct menc_item *it, enum menc_block block, struct tf_buf *out)
 {
@@ -245,7 +223,7 @@ piece(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out)
 	if ((uint32_t)(it - e->item) < e->front)
 		return 0; /* behind the end of a call's arguments */
 	if (it->kind == DL_ITEM_CALL)
-		track(&it->track, ev->text);
+		dl_track(&it->track, ev->text);
 	r = tf_buf_addspan(&it->held, ev->text);
 	return r < 0 ? r : pump(e, out);
 }

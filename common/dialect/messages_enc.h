@@ -6,15 +6,10 @@
 #ifndef TF_DIALECT_MESSAGES_ENC_H
 #define TF_DIALECT_MESSAGES_ENC_H
 
+#include "common/dialect/args.h"
 #include "common/dialect/messages.h"
 
 enum menc_block { MENC_NONE, MENC_TEXT, MENC_THINKING, MENC_TOOL };
-
-/* Follows argument text to the end of its object. */
-struct menc_track {
-	uint32_t depth;
-	bool begun, string, escape, whole;
-};
 
 struct menc_item {
 	enum dl_item kind;
@@ -22,7 +17,7 @@ struct menc_item {
 	bool ended;
 	bool begun;   /* its block was begun */
 	bool object;  /* a call: its arguments begin as an object */
-	struct menc_track track;
+	struct dl_track track;
 	struct tf_buf id, name;
 	struct tf_buf held; /* not given out yet; whole answers: all of it */
 };

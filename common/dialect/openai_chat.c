@@ -9,10 +9,23 @@
 
 #include "common/dialect/chat.h"
 
+/* The metadata, for whole answers. */
+static int
+chat_keep(struct tf_span body, const struct dl_head *head, struct tf_buf *out)
+{
+	struct tf_span v;
+
+	(void)head;
+	if (!js_member(body, "metadata", &v) || js_type(v) != JS_OBJECT)
+		return 0;
+	return tf_buf_addspan(out, v);
+}
+
 const struct dl_ops dl_openai_chat = {
 	.init = chat_msg_init,
 	.fini = chat_msg_exit,
 	.request_decode = chat_request_decode,
+	.request_keep = chat_keep,
 	.request_encode = chat_request_encode,
 	.dec_new = chat_dec_new,
 	.dec_free = chat_dec_free,

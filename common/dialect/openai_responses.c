@@ -2,7 +2,7 @@
 /*
  * The openai_responses dialect, POST /responses. Its parts: fields_openai_responses.def and
  * responses_scan.c (what a request may hold), responses_request.c, responses_tools.c and responses_items.c
- * (request -> canonical).
+ * (request -> canonical), responses_enc.c and responses_join.c (events -> answer).
  */
 #include "config.h"
 
@@ -10,6 +10,17 @@
 
 const struct dl_ops dl_openai_responses = {
 	.request_decode = responses_request_decode,
+	.request_keep = responses_keep,
+	.enc_new = responses_enc_new,
+	.enc_free = responses_enc_free,
+	.enc_event = responses_enc_event,
+	.enc_flush = responses_enc_flush,
+	.enc_end = responses_enc_end,
+	.join_event = responses_join_event,
+	.join_end = responses_join_end,
+	.enc_object = responses_object,
+	.error_event = responses_error_event,
+	.sequence = responses_sequence,
 	.ping = { ": keep-alive\n\n", 14 },
 	.fields = &responses_fields,
 	.param_messages = "input",

@@ -60,5 +60,22 @@ int responses_request_decode(struct tf_span body, struct dl_request *rq, struct 
 int responses_tools(struct dl_request *rq, struct tf_span body, struct dl_fault *f);
 /* The conversation (responses_items.c). instructions, list: raw, may be empty. */
 int responses_items(struct dl_request *rq, struct tf_span instructions, struct tf_span list, struct dl_fault *f);
+/* What the encoder needs of a request: the members to echo, tools, how reasoning is shown. */
+int responses_keep(struct tf_span body, const struct dl_head *h, struct tf_buf *out);
+
+/* ---- the answer -------------------------------------------------------------------------- */
+
+/* Seconds since 1970 at which a request came, which its answer says it was created. */
+int64_t responses_created(const struct tf_id *rid);
+struct dl_enc *responses_enc_new(const struct dl_enc_conf *conf);
+void responses_enc_free(struct dl_enc **e);
+int responses_enc_event(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out);
+int responses_enc_flush(struct dl_enc *e, struct tf_buf *out);
+int responses_enc_end(struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out);
+int responses_join_event(struct dl_enc *e, const struct dl_event *ev);
+int responses_join_end(struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out);
+void responses_object(const struct dl_enc *e, size_t *from, size_t *to);
+int responses_error_event(const struct dl_error *e, struct tf_buf *out);
+uint64_t responses_sequence(struct tf_span given);
 
 #endif

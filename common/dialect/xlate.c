@@ -23,8 +23,9 @@ enum mode { MODE_NONE, MODE_SNIFF, MODE_EVENTS, MODE_JSON, MODE_ERROR };
 struct dl_xlate {
 	struct dl_xlate_conf conf;
 	struct dl_head head;
-	struct tf_buf asked, model, metadata, dropped;
+	struct tf_buf asked, model, kept, dropped;
 	const struct dl_ops *surface, *runtime;
+	const struct dl_ops *answer; /* the surface, as answers have it */
 	struct dl_facts facts;
 	struct dl_run *run; /* of a surface without turns, which does it all */
 
@@ -121,7 +122,7 @@ drop_answer(struct dl_xlate *x)
 	if (x->dec != NULL)
 		x->runtime->dec_free(&x->dec);
 	if (x->enc != NULL)
-		x->surface->enc_free(&x->enc);
+		x->answer->enc_free(&x->enc);
 	dl_raw_fini(&x->raw);
 	dl_sse_fini(&x->sse);
 	dl_grammar_fini(&x->grammar);
@@ -141,7 +142,7 @@ dl_xlate_free(struct dl_xlate **xp)
 	dl_run_free(&x->run);
 	tf_buf_free(&x->asked);
 	tf_buf_free(&x->model);
-	tf_buf_free(&x->metadata);
+	tf_buf_free(&x->kept);
 	tf_buf_free(&x->dropped);
 	dl_stop_free(&x->stop);
 	free(x);
@@ -161,6 +162,7 @@ dl_xlate_new(const struct dl_xlate_conf *conf, const struct dl_head *head)
 		x->conf.runtime = DL_OPENAI_COMPLETIONS;
 	x->surface = dl_ops(conf->surface);
 	x->runtime = dl_ops(x->conf.runtime);
+	x->answer = dl_ops(conf->surface == head->surface ? dl_answer_dialect(head) : conf->surface);
 	x->facts.tail = SIZE_MAX;
 	x->facts.boundary = true;
 	assert(x->surface != NULL && x->runtime != NULL);
@@ -181,16 +183,12 @@ dl_xlate_new(const struct dl_xlate_conf *conf, const struct dl_head *head)
 
 /* ---- the request ------------------------------------------------------------------------- */
 
+/* What the answer needs of the request. */
 static int
-keep_metadata(struct dl_xlate *x, struct tf_span body)
+keep(struct dl_xlate *x, struct tf_span body)
 {
-	struct tf_span v;
-
-	tf_buf_reset(&x->metadata);
-	if (!(x->head.flags & DL_HEAD_METADATA) || !js_member(body, "metadata", &v) ||
-	    js_type(v) != JS_OBJECT)
-		return 0;
-	return tf_buf_addspan(&x->metadata, v);
+	tf_buf_reset(&x->kept);
+	return x->answer->request_keep != NULL ? x->answer->request_keep(body, &x->head, &x->kept) : 0;
 }
 
 /* Stop strings beyond those that the runtime takes are looked for here. */
@@ -250,7 +248,7 @@ dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out)
 	} else if (root.end <= body.n && body.n == x->head.body_len) {
 		/* without the white space around it */
 		object = tf_span(body.p + root.start, root.end - root.start);
-		r = keep_metadata(x, object);
+		r = keep(x, object);
 		if (r == 0 && same_dialect(x) && dl_raw_request_ok(&x->head, x->conf.quirks))
 			r = dl_raw_request(&x->head, &to, body, out, &x->dropped);
 		else if (r == 0)
@@ -382,8 +380,8 @@ on_event(void *arg, const struct dl_event *e)
 	}
 	note_event(x, e);
 	if (!x->head.stream)
-		return x->surface->join_event(x->enc, e);
-	r = x->surface->enc_event(x->enc, e, x->out);
+		return x->answer->join_event(x->enc, e);
+	r = x->answer->enc_event(x->enc, e, x->out);
 	if (x->out->n == from)
 		return r;
 	x->given = true;
@@ -416,11 +414,15 @@ complete(struct dl_xlate *x)
 		return 0;
 	set_usage(x);
 	if (x->head.stream)
-		r = x->surface->enc_end(x->enc, &x->facts.usage, x->out);
+		r = x->answer->enc_end(x->enc, &x->facts.usage, x->out);
 	else
-		r = x->surface->join_end(x->enc, &x->facts.usage, x->out);
+		r = x->answer->join_end(x->enc, &x->facts.usage, x->out);
 	if (r < 0)
 		return r;
+	if ((x->head.flags & DL_HEAD_KEEP) && x->answer->enc_object != NULL) {
+		x->answer->enc_object(x->enc, &x->facts.object, &x->facts.object_n);
+		x->facts.object_n -= x->facts.object;
+	}
 	x->given = true;
 	x->facts.content = x->facts.content || x->counted + x->thought > 0;
 	x->facts.finished = x->facts.complete = true;
@@ -500,7 +502,7 @@ on_sse(void *arg, struct tf_span event, struct tf_span data)
 		r = 0;
 	}
 	if (r == 0 && x->head.stream && x->facts.fault.err == 0)
-		r = x->surface->enc_flush(x->enc, x->out);
+		r = x->answer->enc_flush(x->enc, x->out);
 	x->facts.early = dl_stop_over(x->stop, x->head.n) && x->runtime->dec_state(x->dec) != DL_DONE;
 	if (r == 0 && (x->facts.early || x->runtime->dec_state(x->dec) == DL_DONE))
 		r = complete(x);
@@ -576,7 +578,7 @@ begin_answer(struct dl_xlate *x)
 	};
 	struct dl_enc_conf ec = {
 		.model = x->conf.asked,
-		.metadata = tf_buf_span(&x->metadata),
+		.kept = tf_buf_span(&x->kept),
 		.include_usage = x->head.include_usage,
 		.legacy = (x->head.flags & DL_HEAD_LEGACY) != 0,
 		.thinking = (x->head.flags & DL_HEAD_THINKING) != 0,
@@ -587,7 +589,7 @@ begin_answer(struct dl_xlate *x)
 	if (x->dec == NULL)
 		x->dec = x->runtime->dec_new(&dc);
 	if (x->enc == NULL)
-		x->enc = x->surface->enc_new(&ec);
+		x->enc = x->answer->enc_new(&ec);
 	return x->dec != NULL && x->enc != NULL ? 0 : TF_E_NOMEM;
 }
 
@@ -655,7 +657,7 @@ whole_raw(struct dl_xlate *x)
 	if (r == 0)
 		r = js_quote(&x->raw.model, x->conf.asked);
 	if (r == 0)
-		r = dl_raw_response(&x->raw, x->dec, tf_buf_span(&x->metadata), x->out, &a);
+		r = dl_raw_response(&x->raw, x->dec, tf_buf_span(&x->kept), x->out, &a);
 	if (r != 1)
 		return r == TF_E_NOMEM ? r : 0;
 	x->facts.finish = dl_finish_name(a.finish);
@@ -784,6 +786,6 @@ dl_xlate_cut(struct dl_xlate *x, struct tf_buf *out)
 	if (r == 0)
 		r = x->runtime->dec_cut(x->dec);
 	if (r == 0 && x->head.stream && x->facts.fault.err == 0)
-		r = x->surface->enc_flush(x->enc, x->out);
+		r = x->answer->enc_flush(x->enc, x->out);
 	return r == 0 ? complete(x) : r;
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The responses surface. Golden requests: tests/golden/openai_responses/CASE.request becomes CASE.sent, or is
- * refused as CASE.fault says. With GOLDEN_UPDATE=1 in the environment these are written instead.
+ * refused as CASE.fault says. Golden answers: CASE.upstream becomes CASE.stream and CASE.whole. Every upstream of
+ * tests/golden/openai_chat is given to a client of this surface too, streamed at every cut and whole; a strict
+ * client reads both, and must get the same response. With GOLDEN_UPDATE=1 in the environment golden files are
+ * written instead.
  */
 #include "config.h"
 
@@ -13,7 +16,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "common/dialect/dialect.h"
+#include "tests/dialect/responses_reader.h"
 
 static char root[1024];
 
@@ -133,8 +136,139 @@ one_request(const char *name)
 	tf_buf_free(&said);
 }
 
+/* ---- answers ----------------------------------------------------------------------------- */
+
+#define ASK "{\"model\":\"m\",\"input\":\"hi\",\"tools\":["                                                               \
+	    "{\"type\":\"function\",\"name\":\"get_weather\",\"parameters\":{\"type\":\"object\"}},"                            \
+	    "{\"type\":\"custom\",\"name\":\"apply_patch\"},"                                                                \
+	    "{\"type\":\"namespace\",\"name\":\"mcp\",\"tools\":[{\"type\":\"function\",\"name\":\"say\"},"                     \
+	    "{\"type\":\"custom\",\"name\":\"note\"}]}]"
+static const char *const asks[] = {
+	ASK "}",
+	ASK ",\"stream\":true}",
+	ASK ",\"reasoning\":{\"summary\":\"auto\"},\"include\":[\"message.output_text.logprobs\"]}",
+	ASK ",\"reasoning\":{\"summary\":\"auto\"},\"include\":[\"message.output_text.logprobs\"],\"stream\":true}",
+};
+
+static int
+answer(const char *ask, const struct tf_buf *up, size_t cut, struct tf_buf *out)
+{
+	struct tf_buf sent = { 0 };
+	struct dl_xlate *x;
+	struct dl_scan s;
+	int err;
+
+	dl_scan_init(&s, DL_OPENAI_RESPONSES, 0, 0);
+	assert_int_equal(dl_scan_end(&s, ask, strlen(ask)), 0);
+	s.head.flags |= DL_HEAD_KEEP;
+	x = attempt(&s);
+	assert_int_equal(dl_xlate_request(x, tf_cspan(ask), &sent), 0);
+	tf_buf_free(&sent);
+	dl_xlate_head(x, 200, TF_SPAN(""), 0);
+	if (cut > 0)
+		assert_int_equal(dl_xlate_feed(x, up->p, cut, out), 0);
+	if (cut < up->n)
+		assert_int_equal(dl_xlate_feed(x, up->p + cut, up->n - cut, out), 0);
+	assert_int_equal(dl_xlate_end(x, out), 0);
+	err = dl_xlate_facts(x)->fault.err;
+	assert_true((err == 0) == dl_xlate_facts(x)->complete);
+	if (err == 0) {
+		const struct dl_facts *f = dl_xlate_facts(x);
+		struct tf_span object = tf_span(out->p + f->object, f->object_n), v;
+
+		/* what would be kept is the whole response */
+		assert_int_equal(js_valid(object), 0);
+		assert_true(js_member(object, "store", &v) && v.p[0] == 't');
+		assert_true(s.head.stream || object.n == out->n);
+	}
+	responses_reader_steady(out);
+	dl_xlate_free(&x);
+	return err;
+}
+
 static void
-test_requests(void **state)
+judge(const char *name, const char *bad, const struct tf_buf *out)
+{
+	if (bad != NULL)
+		fail_msg("%s: a client says: %s\n%.*s", name, bad, (int)out->n, out->p);
+}
+
+static void
+one_upstream(const char *name, const struct tf_buf *up, const char *whole, const char *stream)
+{
+	struct tf_buf a = { 0 }, b = { 0 }, c = { 0 }, made = { 0 }, made2 = { 0 };
+	int err = answer(whole, up, up->n, &a);
+
+	/* a broken stream has given its beginning; a broken whole answer nothing */
+	assert_int_equal(err, answer(stream, up, up->n, &b));
+	judge(name, responses_reader_stream(tf_buf_span(&b), TF_SPAN("m"), err == 0, &made), &b);
+	if (err == 0) {
+		judge(name, responses_reader_json(tf_buf_span(&a), TF_SPAN("m"), &made2), &a);
+		if (!tf_span_eq(tf_buf_span(&made), tf_buf_span(&made2)))
+			fail_msg("%s: stream and whole differ\n%.*s\n---\n%.*s", name, (int)made.n, made.p, (int)made2.n, made2.p);
+	} else {
+		assert_int_equal(a.n, 0);
+	}
+	for (size_t i = 0; i < up->n; i++) {
+		tf_buf_reset(&c);
+		assert_int_equal(answer(stream, up, i, &c), err);
+		if (!tf_span_eq(tf_buf_span(&b), tf_buf_span(&c)))
+			fail_msg("%s: a cut at %zu gives other bytes", name, i);
+	}
+	tf_buf_free(&a);
+	tf_buf_free(&b);
+	tf_buf_free(&c);
+	tf_buf_free(&made);
+	tf_buf_free(&made2);
+}
+
+static void
+test_upstreams(void **state)
+{
+	char path[2048], file[600];
+	struct dirent **e;
+	int n, seen = 0;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/openai_chat", root);
+	n = scandir(path, &e, NULL, alphasort);
+	assert_true(n > 0);
+	for (int i = 0; i < n; i++) {
+		struct tf_buf up = { 0 };
+
+		snprintf(file, sizeof file, "%s/upstream", e[i]->d_name);
+		if (e[i]->d_name[0] != '.' && strncmp(e[i]->d_name, "err_", 4) != 0 && strstr(e[i]->d_name, "n2") == NULL &&
+		    read_file("openai_chat", file, "", &up) && up.n > 0 && up.n < 8000) {
+			one_upstream(e[i]->d_name, &up, asks[0], asks[1]);
+			one_upstream(e[i]->d_name, &up, asks[2], asks[3]);
+			seen++;
+		}
+		tf_buf_free(&up);
+		free(e[i]);
+	}
+	free(e);
+	assert_true(seen >= 60);
+}
+
+static void
+one_answer(const char *name)
+{
+	const char *const *ask = strstr(name, "summary") != NULL ? asks + 2 : asks;
+	struct tf_buf up = { 0 }, out = { 0 };
+
+	assert_true(read_file("openai_responses", name, ".upstream", &up));
+	assert_int_equal(answer(ask[1], &up, up.n, &out), 0);
+	golden(name, ".stream", tf_buf_span(&out));
+	tf_buf_reset(&out);
+	assert_int_equal(answer(ask[0], &up, up.n, &out), 0);
+	golden(name, ".whole", tf_buf_span(&out));
+	one_upstream(name, &up, ask[0], ask[1]);
+	tf_buf_free(&up);
+	tf_buf_free(&out);
+}
+
+static void
+test_golden(void **state)
 {
 	struct dirent **e;
 	char path[1100];
@@ -151,11 +285,36 @@ test_requests(void **state)
 			*dot = '\0';
 			one_request(e[i]->d_name);
 			seen++;
+		} else if (dot != NULL && strcmp(dot, ".upstream") == 0) {
+			*dot = '\0';
+			one_answer(e[i]->d_name);
+			seen++;
 		}
 		free(e[i]);
 	}
 	free(e);
-	assert_true(seen >= 50);
+	assert_true(seen >= 70);
+}
+
+static void
+test_envelopes(void **state)
+{
+	struct dl_error e = { .err = TF_E_OVERLOADED, .model = TF_SPAN("m"), .sequence = 7 };
+	struct tf_buf b = { 0 };
+
+	(void)state;
+	assert_int_equal(dl_error_event(DL_OPENAI_RESPONSES, &e, &b), 0);
+	assert_memory_equal(b.p, "event: response.failed\ndata: {\"type\":\"response.failed\",\"sequence_number\":7,", 75);
+	assert_non_null(strstr(tf_buf_cstr(&b), "\"error\":{\"code\":\"overloaded\","));
+	assert_int_equal(dl_sequence(DL_OPENAI_RESPONSES, tf_buf_span(&b)), 8);
+	tf_buf_reset(&b);
+	/* nothing was given: a response is created before it fails */
+	e.sequence = 0;
+	assert_int_equal(dl_error_event(DL_OPENAI_RESPONSES, &e, &b), 0);
+	assert_memory_equal(b.p, "event: response.created\n", 24);
+	assert_int_equal(dl_sequence(DL_OPENAI_RESPONSES, tf_buf_span(&b)), 2);
+	assert_int_equal(dl_sequence(DL_OPENAI_RESPONSES, dl_ping(DL_OPENAI_RESPONSES)), 0);
+	tf_buf_free(&b);
 }
 
 /* ---- the scan ---------------------------------------------------------------------------- */
@@ -244,7 +403,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_upstreams),
+		cmocka_unit_test(test_envelopes),
 		cmocka_unit_test(test_spans),
 		cmocka_unit_test(test_many_references),
 		cmocka_unit_test(test_absent),
