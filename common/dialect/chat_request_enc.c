@@ -222,13 +222,26 @@ gathered(struct enc *e, const struct dl_turn *t, enum dl_part_kind kind, const c
 	tf_buf_free(&text);
 }
 
+static bool
+has_part(const struct dl_turn *t, enum dl_part_kind kind)
+{
+	const struct dl_part *p = t->parts;
+
+	while (p != NULL && p->kind != kind)
+		p = p->next;
+	return p != NULL;
+}
+
 static void
 assistant(struct enc *e, const struct dl_turn *t)
 {
+	const char *reasoning = quirk(e, DL_Q_REASONING_NAME) ? "reasoning" : "reasoning_content";
+
 	/* the hosted provider has no such field */
 	if (!quirk(e, DL_Q_HOSTED))
-		gathered(e, t, DL_PART_REASONING,
-		    quirk(e, DL_Q_REASONING_NAME) ? "reasoning" : "reasoning_content");
+		gathered(e, t, DL_PART_REASONING, reasoning);
+	if (quirk(e, DL_Q_REPLAY_REASONING) && has_part(t, DL_PART_CALL) && !has_part(t, DL_PART_REASONING))
+		js_w_kcstr(&e->w, reasoning, " ");
 	if (t->form != DL_FORM_ARRAY)
 		gathered(e, t, DL_PART_REFUSAL, "refusal");
 	content(e, t->parts, t->form);
@@ -411,6 +424,11 @@ response_format(struct enc *e)
 
 	if (f->kind == DL_FORMAT_UNSET)
 		return;
+	if (quirk(e, DL_Q_TOOLS_OR_JSON) && f->kind != DL_FORMAT_TEXT && e->rq->tools != NULL &&
+	    e->rq->choice.mode != DL_CHOICE_NONE) {
+		note_dropped(e, TF_SPAN("response_format"));
+		return;
+	}
 	js_w_key(&e->w, "response_format");
 	js_w_object(&e->w);
 	js_w_kcstr(&e->w, "type", kinds[f->kind]);

@@ -27,6 +27,11 @@ dl_raw_request_ok(const struct dl_head *h, uint32_t quirks)
 		mend |= DL_HEAD_STOPS;
 	if (quirks & DL_Q_CHOICE_WORD)
 		mend |= DL_HEAD_NAMED;
+	/* what earlier calls carry is not known here */
+	if ((quirks & DL_Q_REPLAY_REASONING) && h->messages > 1)
+		return false;
+	if ((quirks & DL_Q_TOOLS_OR_JSON) && h->tools > 0 && (h->needs & (DL_NEED_JSON | DL_NEED_SCHEMA)))
+		return false;
 	return (h->flags & mend) == 0;
 }
 
