@@ -218,6 +218,7 @@ struct gw_thread {
 	struct tf_list unsettled;
 	uint64_t seq;                  /* last usage record made */
 	struct tf_buf head;            /* scratch: DISPATCH.head */
+	struct tf_buf url;             /* scratch: DISPATCH.base_url */
 	struct tf_buf beta;            /* scratch: DISPATCH.api_beta */
 	struct gw_live *live;
 	size_t nlive;
@@ -411,6 +412,18 @@ void gw_model_capabilities(struct js_w *w, const struct conf_model *m, void (*wr
 bool gw_model_has(const struct conf_model *m, const char *capability);
 /* Answers what w has written to out; frees out. */
 void gw_models_reply(struct gw_req *req, struct js_w *w, struct tf_buf *out);
+/* gw_url.c */
+/*
+ * Appends the URL under which this request's client reaches us, without a slash at its end. TF_E_NOENT: nobody
+ * says; TF_E_NOMEM.
+ */
+int gw_base_url(const struct gw_req *req, struct tf_buf *out);
+struct gw_url_facts { /* of a request; empty: not said */
+	bool tls;
+	struct tf_span host, forwarded_proto, forwarded_host;
+};
+int gw_url_base(const char *public_url, const struct gw_url_facts *f, struct tf_buf *out);
+
 /* gw_codex.c: the list that Codex looks for beside the OpenAI one */
 /* Reads codex-models-file, which is left empty without one. TF_E_*, and the reason in why. */
 int gw_codex_read(const struct conf *c, struct tf_buf *out, char *why, size_t size) TF_MUSTCHECK;

@@ -99,6 +99,9 @@ gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 	/* agents ask for the most that any model gives, and do not recover from being told so */
 	if (most != 0 && req->head->max_output > most)
 		wire_set(&m, DISPATCH, max_output, most);
+	tf_buf_reset(&req->t->url);
+	if (gw_model_has(req->model, "images") && gw_base_url(req, &req->t->url) == 0)
+		m.base_url = tf_buf_span(&req->t->url);
 	tf_buf_reset(head);
 	if (dl_head_encode(req->head, head) != 0 || gw_dispatch_api(req, &m) != 0)
 		return TF_E_NOMEM;

@@ -243,6 +243,7 @@ gw_thread_fini(struct gw_thread *t)
 	gw_models_live(t, NULL);
 	tf_map_free(&t->reqs);
 	tf_buf_free(&t->head);
+	tf_buf_free(&t->url);
 	tf_buf_free(&t->beta);
 	gw_conf_unref(&t->conf);
 	ev_turn_disarm(t->loop, &t->reap);

@@ -71,6 +71,7 @@ static void
 check_gatewayd(struct cf_load *l, const struct cf_inst *i)
 {
 	const struct conf_gatewayd *g = i->values;
+	const char *fault;
 
 	if (g->tls_cert != NULL && g->tls_key == NULL)
 		cf_error_at(l, i, CF_gatewayd_tls_cert, "needs tls-key beside it");
@@ -84,6 +85,8 @@ check_gatewayd(struct cf_load *l, const struct cf_inst *i)
 			    strcmp(g->listen.v[a].text, g->listen_tls.v[b].text) == 0)
 				cf_error_at(l, i, CF_gatewayd_listen_tls,
 				    "\"%.60s\" stands in listen too", g->listen.v[a].text);
+	if (g->public_url != NULL && (fault = url_fault(g->public_url, true, true)) != NULL)
+		cf_error_at(l, i, CF_gatewayd_public_url, "%s", fault);
 	if (g->body_memory < g->body_max)
 		cf_error_at(l, i, CF_gatewayd_body_memory, "must be at least body-max");
 }

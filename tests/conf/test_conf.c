@@ -218,6 +218,8 @@ static const struct {
 	{ "[gatewayd]\nlisten = unix:x\n",
 	    "t.conf:2: [gatewayd] listen: \"unix:x\": the path of a UNIX socket must be absolute" },
 	{ "[gatewayd]\nlisten = a:1,a:1\n", "t.conf:2: [gatewayd] listen: names \"a:1\" twice" },
+	{ "[gatewayd]\npublic-url = api.example.com\n",
+	    "t.conf:2: [gatewayd] public-url: must begin with http:// or https://" },
 	{ "[model m]\naliases = a,,b\n", "t.conf:2: [model m] aliases: has an empty entry" },
 	{ "[model m]\naliases = a,\n", "t.conf:2: [model m] aliases: has an empty entry" },
 	{ "[model m]\naliases = \"a\n",
