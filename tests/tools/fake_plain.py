@@ -2,7 +2,7 @@
 """What the fake runtime says to calls without turns: POST */embeddings.
 
 A script (fake_script.py) may stand at the beginning of the first input. Honoured besides:
-  dims=N          length of the vectors (8); matryoshka=1: as the request's dimensions say
+  dims=N          length of the vectors (8); without it as the request's dimensions say
   form=float|base64   whatever was asked for
   order=reverse   the entries the other way round; noindex=1: without their index; lose=1: without the last
   count=N         tokens to report (7); usage=never: no usage
@@ -42,7 +42,7 @@ class EmbeddingsAnswer(PlainAnswer):
 
     def object(self):
         p = self.p
-        dims = (p.flag("matryoshka") and self.request.get("dimensions")) or p.num("dims", 8)
+        dims = p.num("dims") or self.request.get("dimensions") or 8
         data = [
             {"object": "embedding", "index": i, "embedding": self.written(vector(said, dims))}
             for i, said in enumerate(self.inputs())
