@@ -156,7 +156,7 @@ void wk_upstream_close(struct wk *wk);
 int wk_upstream_key(struct wk *wk); /* reads the key file again */
 /* Key and version fields of a request; version, beta: of a client that speaks the runtime's dialect, or NULL. */
 void wk_upstream_fields(const struct wk *wk, const char *version, const char *beta, struct http_fields *f);
-/* The path of a request: base and rest ("/models"). Returns 0 or TF_E_RANGE. */
+/* The path of a request: base and rest ("/models"; "/../name" is beside the base's last part). Returns 0 or TF_E_RANGE. */
 int wk_upstream_target(const struct wk *wk, const char *rest, char *out, size_t cap);
 
 /* wk_probe.c */

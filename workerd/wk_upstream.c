@@ -126,7 +126,14 @@ wk_upstream_fields(const struct wk *wk, const char *version, const char *beta, s
 int
 wk_upstream_target(const struct wk *wk, const char *rest, char *out, size_t cap)
 {
-	int n = snprintf(out, cap, "%s%s", wk->base, rest);
+	const char *last = strrchr(wk->base, '/');
+	int n;
+
+	/* beside the base's last part, which is /v1 */
+	if (strncmp(rest, "/../", 4) == 0 && last != NULL)
+		n = snprintf(out, cap, "%.*s%s", (int)(last - wk->base), wk->base, rest + 3);
+	else
+		n = snprintf(out, cap, "%s%s", wk->base, rest);
 
 	return n > 0 && (size_t)n < cap ? 0 : TF_E_RANGE;
 }

@@ -229,6 +229,7 @@ struct dl_scan_plain { /* the same of a surface without turns */
 	uint32_t seen;   /* bits of the surface's own */
 	uint8_t kind;    /* enum js_type of the first entry of a list */
 	uint64_t tokens; /* ids in it */
+	uint64_t query;  /* bytes of the text that goes with each entry */
 };
 
 /*
@@ -350,7 +351,10 @@ int dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out
 bool dl_xlate_streams(const struct dl_xlate *x);
 /* May what is given out go to the client before the answer is complete? Known once the runtime's head is. */
 bool dl_xlate_live(const struct dl_xlate *x);
-/* Where the runtime is asked: path below its base URL. Content type of what it is sent. Static. */
+/*
+ * Where the runtime is asked: path below its base URL, or "/../name" beside the base's last part. Content type of
+ * what it is sent. Static.
+ */
 const char *dl_xlate_path(const struct dl_xlate *x);
 const char *dl_xlate_request_type(const struct dl_xlate *x);
 /* Content type of the answer to the client. Static. */

@@ -256,19 +256,6 @@ bytes(struct dl_job *j, struct tf_span piece, struct tf_buf *out)
 }
 
 static int
-put_usage(struct dl_job *j, struct tf_span usage, struct tf_buf *out)
-{
-	unsigned long long n;
-
-	/* the runtime's own object when a client can read it */
-	if (dl_job_usage(j, usage) && js_member(usage, "prompt_tokens", &(struct tf_span){ 0 }) &&
-	    js_member(usage, "total_tokens", &(struct tf_span){ 0 }))
-		return tf_buf_addspan(out, usage);
-	n = (unsigned long long)j->facts->usage.prompt;
-	return tf_buf_printf(out, "{\"prompt_tokens\":%llu,\"total_tokens\":%llu}", n, n);
-}
-
-static int
 put_all(struct dl_job *j, struct tf_span rest, struct tf_buf *out)
 {
 	static const char *const ours[] = { "object", "data", "model", "usage", NULL };
@@ -294,7 +281,7 @@ put_all(struct dl_job *j, struct tf_span rest, struct tf_buf *out)
 		r = tf_buf_addstr(out, ",\"usage\":");
 	(void)js_member(rest, "usage", &usage);
 	if (r == 0)
-		r = put_usage(j, usage, out);
+		r = dl_job_put_usage(j, usage, out);
 	return r == 0 ? tf_buf_addc(out, '}') : r;
 }
 

@@ -100,6 +100,18 @@ dl_job_usage(struct dl_job *j, struct tf_span usage)
 }
 
 int
+dl_job_put_usage(struct dl_job *j, struct tf_span usage, struct tf_buf *out)
+{
+	unsigned long long n;
+	struct tf_span v;
+
+	if (dl_job_usage(j, usage) && js_member(usage, "prompt_tokens", &v) && js_member(usage, "total_tokens", &v))
+		return tf_buf_addspan(out, usage);
+	n = (unsigned long long)j->facts->usage.prompt;
+	return tf_buf_printf(out, "{\"prompt_tokens\":%llu,\"total_tokens\":%llu}", n, n);
+}
+
+int
 dl_job_splice(struct dl_job *j, struct tf_span body, struct tf_buf *out)
 {
 	struct dl_target to = { .model = j->conf->model, .quirks = j->conf->quirks, .stream = j->head->stream };

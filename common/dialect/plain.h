@@ -65,6 +65,8 @@ bool dl_job_error(struct dl_job *j, struct tf_span answer);
  * it the prompt is estimated. True when the runtime gave it.
  */
 bool dl_job_usage(struct dl_job *j, struct tf_span usage);
+/* That, and an object of prompt_tokens and total_tokens to out: the runtime's own when it has both. */
+int dl_job_put_usage(struct dl_job *j, struct tf_span usage, struct tf_buf *out);
 /* A JSON body with the model's name put in and what must not pass taken out. */
 int dl_job_splice(struct dl_job *j, struct tf_span body, struct tf_buf *out);
 /*

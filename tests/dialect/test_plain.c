@@ -501,6 +501,95 @@ test_embeddings_facts(void **state)
 	end(&a);
 }
 
+/* ---- rerank ------------------------------------------------------------------------------ */
+
+#define RER DL_OPENAI_RERANK
+#define ASK(more) "{\"model\":\"m\",\"query\":\"quay\",\"documents\":[\"a\",{\"text\":\"b\",\"id\":7},\"c\\\"d\"]" more "}"
+
+static void
+test_rerank_scan(void **state)
+{
+	(void)state;
+	assert_true(accepts(RER, ASK("")));
+	assert_int_equal(scan.head.needs, DL_NEED_RERANK);
+	assert_int_equal(scan.head.messages, 3);
+	assert_int_equal(scan.head.prompt_bytes, 1 + 1 + 4 + 3 * 4);
+	assert_true(accepts(RER, ASK(",\"top_n\":2,\"return_documents\":true,\"max_chunks_per_doc\":10")));
+	assert_true(accepts(RER, ASK(",\"top_n\":null,\"return_documents\":null")));
+	refuses(RER, "{\"query\":\"q\",\"documents\":[\"a\"]}", "model", "required");
+	refuses(RER, "{\"model\":\"m\",\"documents\":[\"a\"]}", "query", "required");
+	refuses(RER, "{\"model\":\"m\",\"query\":\"\",\"documents\":[\"a\"]}", "query", "empty");
+	refuses(RER, "{\"model\":\"m\",\"query\":\"q\"}", "documents", "required");
+	refuses(RER, "{\"model\":\"m\",\"query\":\"q\",\"documents\":[]}", "documents", "empty");
+	refuses(RER, "{\"model\":\"m\",\"query\":\"q\",\"documents\":[\"a\",{\"id\":1}]}", "documents[1]", "has no text");
+	refuses(RER, "{\"model\":\"m\",\"query\":\"q\",\"documents\":[{\"text\":1}]}", "documents[0].text", "a string");
+	refuses(RER, "{\"model\":\"m\",\"query\":\"q\",\"documents\":[1]}", "documents[0]", "a string or an object");
+	refuses(RER, ASK(",\"top_n\":0"), "top_n", "at least 1");
+	refuses(RER, ASK(",\"return_documents\":1"), "return_documents", "true or false");
+}
+
+#define RES(i, s) "{\"index\":" #i ",\"relevance_score\":" #s "}"
+#define RANKED(list) "{\"model\":\"m\",\"results\":[" list "]"
+
+static void
+test_rerank(void **state)
+{
+	static const char asked[] = ASK("");
+	struct attempt a;
+
+	(void)state;
+	begin(&a, RER, ASK(",\"priority\":1,\"return_documents\":true,\"top_n\":2,\"truncate\":\"END\""));
+	assert_string_equal(tf_buf_cstr(&a.sent), "{\"model\":\"local/r\",\"query\":\"quay\",\"documents\":[\"a\",\"b\","
+	    "\"c\\\"d\"],\"top_n\":2,\"truncate\":\"END\"}");
+	assert_true(tf_span_is(dl_xlate_dropped(a.x), "priority"));
+	assert_string_equal(dl_xlate_path(a.x), "/rerank");
+	end(&a);
+
+	becomes(RER, asked, "{\"id\":\"r-1\",\"results\":[{\"index\":0,\"document\":{\"text\":\"a\"},\"relevance_score\":-1.5},"
+			    "{\"index\":2,\"relevance_score\":0.25},{\"index\":1,\"relevance_score\":3e-1}]" USED,
+	    "{\"model\":\"m\",\"id\":\"r-1\",\"results\":[" RES(1, 3e-1) "," RES(2, 0.25) "," RES(0, -1.5) "]" USED);
+	becomes(RER, asked, "[{\"index\":1,\"score\":0.5},{\"index\":0,\"score\":0.5},{\"index\":2,\"score\":1,\"text\":\"x\"}]",
+	    RANKED(RES(2, 1) "," RES(0, 0.5) "," RES(1, 0.5)) ",\"usage\":{\"prompt_tokens\":6,\"total_tokens\":6}}");
+	becomes(RER, asked, "{\"data\":[{\"index\":1,\"relevance_score\":1}],\"usage\":{\"total_tokens\":56}}",
+	    RANKED(RES(1, 1)) ",\"usage\":{\"prompt_tokens\":56,\"total_tokens\":56}}");
+	becomes(RER, ASK(",\"top_n\":1,\"return_documents\":true"),
+	    "{\"results\":[" RES(0, 1) "," RES(1, 2) "],\"meta\":{\"tokens\":{\"input_tokens\":9}}}",
+	    "{\"model\":\"m\",\"meta\":{\"tokens\":{\"input_tokens\":9}},\"results\":[{\"index\":1,\"relevance_score\":2,"
+	    "\"document\":{\"text\":\"b\",\"id\":7}}]" USED);
+	becomes(RER, ASK(",\"top_n\":9,\"return_documents\":true"), "{\"results\":[" RES(2, 1) "," RES(0, 0) "]" USED,
+	    RANKED("{\"index\":2,\"relevance_score\":1,\"document\":{\"text\":\"c\\\"d\"}},"
+		   "{\"index\":0,\"relevance_score\":0,\"document\":{\"text\":\"a\"}}") USED);
+
+	fails(RER, asked, "{\"results\":[" RES(3, 1) "]}", TF_E_UPSTREAM_ERROR, "");
+	fails(RER, asked, "{\"results\":[" RES(0, 1) "," RES(0, 1) "]}", TF_E_UPSTREAM_ERROR, "");
+	fails(RER, asked, "{\"results\":[{\"index\":0}]}", TF_E_UPSTREAM_ERROR, "");
+	fails(RER, asked, "{\"results\":[{\"index\":0,\"score\":null}]}", TF_E_UPSTREAM_ERROR, "");
+	fails(RER, asked, "{\"results\":[{\"score\":1}]}", TF_E_UPSTREAM_ERROR, "");
+	fails(RER, asked, "{\"results\":[]}", TF_E_UPSTREAM_ERROR, "");
+	fails(RER, asked, "[]", TF_E_UPSTREAM_ERROR, "");
+	fails(RER, asked, "{\"error\":\"query too long\",\"code\":400}", TF_E_BAD_REQUEST, "");
+}
+
+/* Text Embeddings Inference: other names, another place. */
+static void
+test_rerank_texts(void **state)
+{
+	struct dl_xlate_conf conf = { .surface = RER, .runtime = DL_OPENAI_CHAT, .asked = TF_SPAN("m"), .model = TF_SPAN("r"),
+		.quirks = DL_Q_RERANK_TEXTS };
+	struct tf_buf out = { 0 };
+	struct dl_xlate *x;
+
+	(void)state;
+	assert_true(accepts(RER, ASK("")));
+	x = dl_xlate_new(&conf, &scan.head);
+	assert_non_null(x);
+	assert_int_equal(dl_xlate_request(x, TF_SPAN(ASK("")), &out), 0);
+	assert_string_equal(tf_buf_cstr(&out), "{\"query\":\"quay\",\"texts\":[\"a\",\"b\",\"c\\\"d\"]}");
+	assert_string_equal(dl_xlate_path(x), "/../rerank");
+	dl_xlate_free(&x);
+	tf_buf_free(&out);
+}
+
 /* A runtime of another API cannot serve these. */
 static void
 test_other_family(void **state)
@@ -547,6 +636,9 @@ main(void)
 		cmocka_unit_test(test_embeddings_scan),
 		cmocka_unit_test(test_embeddings),
 		cmocka_unit_test(test_embeddings_facts),
+		cmocka_unit_test(test_rerank_scan),
+		cmocka_unit_test(test_rerank),
+		cmocka_unit_test(test_rerank_texts),
 		cmocka_unit_test(test_other_family),
 	};
 

@@ -298,6 +298,8 @@ class Factory:
                 self.conf.pop(section, None)
             else:
                 self.conf.setdefault(section, {}).update(values)
+            if self.fake and section.startswith("worker ") and "runtime" not in self.conf.get(section, {"runtime": ""}):
+                self.conf[section].setdefault("url", self.fake.url)
         self.plan = plan
         self.write_conf()
         self.daemons = {name: Daemon(self, name, name) for name in ("billingd", "stored", "routerd")}

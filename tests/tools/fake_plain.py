@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fake runtime says to calls without turns: POST */embeddings.
+"""What the fake runtime says to calls without turns: POST */embeddings and */rerank.
 
-A script (fake_script.py) may stand at the beginning of the first input. Honoured besides:
+A script (fake_script.py) may stand at the beginning of the first input or of the query. Honoured besides:
   dims=N          length of the vectors (8); without it as the request's dimensions say
   form=float|base64   whatever was asked for
   order=reverse   the entries the other way round; noindex=1: without their index; lose=1: without the last
   count=N         tokens to report (7); usage=never: no usage
+  shape=NAME      of ranks: jina (default), tei (a list with score), voyage (data); in the order of the documents
 Called by fake_runtime.py only; vector() also by tests, which must know what was said.
 """
 import base64
@@ -57,4 +58,27 @@ class EmbeddingsAnswer(PlainAnswer):
         answer = {"object": "list", "data": data, "model": "fake-model"}
         if p.str("usage") != "never":
             answer["usage"] = {"prompt_tokens": p.num("count", 7), "total_tokens": p.num("count", 7)}
+        return answer
+
+
+def score(query, document):
+    """Words that both have, of all that the document has."""
+    words = document.split()
+    return sum(word in query.split() for word in words) / (len(words) or 1)
+
+
+class RerankAnswer(PlainAnswer):
+    def object(self):
+        p = self.p
+        texts = self.request.get("documents") or self.request["texts"]
+        shape = p.str("shape", "jina" if "documents" in self.request else "tei")
+        name = "score" if shape == "tei" else "relevance_score"
+        ranks = [{"index": i, name: score(self.request["query"], text)} for i, text in enumerate(texts)]
+        if shape == "tei":
+            return ranks
+        for rank, text in zip(ranks, texts):
+            rank["document"] = {"text": text}
+        answer = {"id": "rank-1", "model": "fake-model", "data" if shape == "voyage" else "results": ranks}
+        if p.str("usage") != "never":
+            answer["usage"] = {"total_tokens": p.num("count", 7)}
         return answer

@@ -27,7 +27,7 @@ import struct
 import sys
 import time
 
-from fake_plain import EmbeddingsAnswer
+from fake_plain import EmbeddingsAnswer, RerankAnswer
 from fake_script import Answer, Params, Scripted, params_of
 from fake_text import TextAnswer
 
@@ -35,7 +35,8 @@ HEAD_MAX = 65536
 BODY_MAX = 256 << 20
 
 
-KINDS = [("/chat/completions", Answer), ("/completions", TextAnswer), ("/embeddings", EmbeddingsAnswer)]
+KINDS = [("/chat/completions", Answer), ("/completions", TextAnswer), ("/embeddings", EmbeddingsAnswer),
+         ("/rerank", RerankAnswer)]
 
 
 class ClientLeft(Exception):
