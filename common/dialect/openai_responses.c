@@ -2,11 +2,13 @@
 /*
  * The openai_responses dialect, POST /responses. Its parts: fields_openai_responses.def and
  * responses_scan.c (what a request may hold), responses_request.c, responses_tools.c and responses_items.c
- * (request -> canonical), responses_enc.c and responses_join.c (events -> answer).
+ * (request -> canonical), responses_ask.c and responses_ask_items.c (canonical -> request), responses_dec.c and
+ * responses_dec_items.c (answer -> events), responses_enc.c and responses_join.c (events -> answer).
  */
 #include "config.h"
 
-#include "common/dialect/responses.h"
+#include "common/dialect/responses_ask.h"
+#include "common/dialect/responses_dec.h"
 
 const struct dl_ops dl_openai_responses = {
 	.request_decode = responses_request_decode,
@@ -21,6 +23,14 @@ const struct dl_ops dl_openai_responses = {
 	.enc_object = responses_object,
 	.error_event = responses_error_event,
 	.sequence = responses_sequence,
+	.request_encode = responses_request_encode,
+	.dec_new = responses_dec_new,
+	.dec_free = responses_dec_free,
+	.dec_event = responses_dec_event,
+	.dec_response = responses_dec_response,
+	.dec_end = responses_dec_end,
+	.dec_cut = responses_dec_cut,
+	.dec_state = responses_dec_state,
 	.ping = { ": keep-alive\n\n", 14 },
 	.fields = &responses_fields,
 	.param_messages = "input",

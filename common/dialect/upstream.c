@@ -126,7 +126,7 @@ dl_scrub(struct tf_span text, char *out, size_t cap)
 /* ---- what the body says ------------------------------------------------------------------ */
 
 struct said {
-	struct tf_span message, type, param; /* raw strings; empty: none */
+	struct tf_span message, type, param, word; /* raw strings; empty: none. word: a code that is no number */
 	int code;                            /* a status inside the body; 0 none */
 	uint64_t prompt, context;            /* tokens, when they are given apart */
 };
@@ -172,6 +172,7 @@ read_body(struct tf_span body, struct said *s)
 		s->message = v;
 	s->type = string_member(e, "type");
 	s->param = string_member(e, "param");
+	s->word = string_member(e, "code");
 	s->code = (int)(number_member(e, "code") % 1000);
 	s->prompt = number_member(e, "n_prompt_tokens");
 	s->context = number_member(e, "n_ctx");
@@ -195,12 +196,16 @@ status_of(const struct said *s)
 		{ "permission_error", 403 },
 		{ "not_found_error", 404 },
 		{ "timeout_error", 504 },
+		/* codes of the Responses API */
+		{ "invalid_prompt", 400 },
+		{ "context_length_exceeded", 400 },
+		{ "rate_limit_exceeded", 429 },
 	};
 
 	if (s->code >= 400 && s->code < 600)
 		return s->code;
 	for (size_t i = 0; i < TF_LEN(types); i++)
-		if (js_str_eq(s->type, types[i].type))
+		if (js_str_eq(s->type, types[i].type) || js_str_eq(s->word, types[i].type))
 			return types[i].status;
 	return 0;
 }

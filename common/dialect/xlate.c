@@ -217,8 +217,8 @@ translate_request(
 	if (r == 0)
 		r = x->runtime->request_encode(&rq, to, out, &x->dropped, &x->facts.fault);
 	dl_request_fini(&rq);
-	/* members of another API have their places in the body still */
-	if (r == 0 && x->conf.surface != x->conf.runtime)
+	/* members of another API have their places in the body still; one encoder knows itself what it left out */
+	if (r == 0 && x->conf.surface != x->conf.runtime && x->conf.runtime != DL_OPENAI_RESPONSES)
 		r = dl_raw_dropped(&x->head, whole, &x->dropped);
 	return r;
 }

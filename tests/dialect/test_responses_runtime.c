@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runtimes that speak the Responses API. tests/golden/responses_runtime holds
+ *   CASE.chat, CASE.messages  a client's body of either surface; CASE.sent: what the runtime gets, or the refusal.
+ *                             With "hosted" in its name it goes to the provider itself
+ *   CASE.upstream             what the runtime answers; CASE.answer: what a client of the chat surface makes of
+ *                             it, streamed and whole, one of the messages surface, and what is known of the attempt
+ * Each answer is read at every cut by strict clients. With GOLDEN_UPDATE=1 in the environment results are written.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/dialect/client.h"
+#include "tests/dialect/reader.h"
+
+static char root[1024];
+
+static bool
+read_file(const char *name, const char *suffix, struct tf_buf *out)
+{
+	char path[2048], block[4096];
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/%s%s", root, name, suffix);
+	f = fopen(path, "rb");
+	if (f == NULL)
+		return false;
+	while ((n = fread(block, 1, sizeof block, f)) > 0)
+		assert_int_equal(tf_buf_append(out, block, n), 0);
+	fclose(f);
+	return true;
+}
+
+/* Compares with the file, or writes it. */
+static void
+golden(const char *name, const char *suffix, struct tf_span got)
+{
+	struct tf_buf want = { 0 };
+	char path[2048];
+	FILE *f;
+
+	if (getenv("GOLDEN_UPDATE") != NULL) {
+		snprintf(path, sizeof path, "%s/%s%s", root, name, suffix);
+		f = fopen(path, "wb");
+		assert_non_null(f);
+		assert_int_equal(fwrite(got.p, 1, got.n, f), got.n);
+		fclose(f);
+		return;
+	}
+	assert_true(read_file(name, suffix, &want));
+	if (!tf_span_eq(tf_buf_span(&want), got))
+		fail_msg("%s%s differs\n--- want\n%.*s\n--- got\n%.*s", name, suffix, (int)want.n, want.p, (int)got.n, got.p);
+	tf_buf_free(&want);
+}
+
+static struct dl_xlate *
+attempt(const struct dl_scan *s, uint32_t quirks)
+{
+	struct dl_xlate_conf conf = { .surface = s->head.surface, .runtime = DL_OPENAI_RESPONSES, .check = true, .quirks = quirks,
+		.asked = tf_span(s->head.model, s->head.model_len), .model = TF_SPAN("runtime-model") };
+	struct dl_xlate *x;
+
+	memset(conf.rid.b, 7, sizeof conf.rid.b);
+	x = dl_xlate_new(&conf, &s->head);
+	assert_non_null(x);
+	return x;
+}
+
+/* ---- requests ---------------------------------------------------------------------------- */
+
+static void
+one_request(const char *name, const char *suffix, enum dl_dialect surface)
+{
+	uint32_t quirks = strstr(name, "hosted") != NULL ? DL_Q_HOSTED : DL_Q_NO_DEVELOPER;
+	struct tf_buf body = { 0 }, sent = { 0 }, said = { 0 };
+	const struct dl_fault *f;
+	struct dl_xlate *x;
+	struct dl_scan s;
+
+	if (strstr(name, "word") != NULL)
+		quirks |= DL_Q_CHOICE_WORD;
+	assert_true(read_file(name, suffix, &body));
+	dl_scan_init(&s, surface, 0, 0);
+	if (dl_scan_end(&s, body.p, body.n) < 0)
+		fail_msg("%s: %s", name, s.fault.message);
+	x = attempt(&s, quirks);
+	assert_string_equal(dl_xlate_path(x), "/responses");
+	f = &dl_xlate_facts(x)->fault;
+	if (dl_xlate_request(x, tf_buf_span(&body), &sent) == 0) {
+		assert_int_equal(js_valid(tf_buf_span(&sent)), 0);
+		tf_buf_printf(&said, TF_SPAN_FMT "\ndropped=" TF_SPAN_FMT "\n", TF_SPAN_ARG(tf_buf_span(&sent)),
+		    TF_SPAN_ARG(dl_xlate_dropped(x)));
+	} else {
+		assert_int_equal(sent.n, 0);
+		tf_buf_printf(&said, "%s param=%s message=%s\n", tf_err_row(f->err)->code, f->param, f->message);
+	}
+	golden(name, ".sent", tf_buf_span(&said));
+	dl_xlate_free(&x);
+	tf_buf_free(&body);
+	tf_buf_free(&sent);
+	tf_buf_free(&said);
+}
+
+/* ---- answers ----------------------------------------------------------------------------- */
+
+enum { CHAT_STREAM, CHAT_WHOLE, MESSAGES_STREAM, MESSAGES_WHOLE, ASKS };
+
+#define USER "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
+static const struct {
+	enum dl_dialect surface;
+	const char *body;
+} asks[ASKS] = {
+	{ DL_OPENAI_CHAT, "{\"model\":\"m\"," USER ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}" },
+	{ DL_OPENAI_CHAT, "{\"model\":\"m\"," USER "}" },
+	{ DL_ANTHROPIC_MESSAGES,
+	    "{\"model\":\"m\",\"max_tokens\":9," USER ",\"stream\":true,\"thinking\":{\"type\":\"adaptive\"}}" },
+	{ DL_ANTHROPIC_MESSAGES, "{\"model\":\"m\",\"max_tokens\":9," USER ",\"thinking\":{\"type\":\"adaptive\"}}" },
+};
+
+static void
+print_facts(const struct dl_xlate *x, struct tf_buf *out)
+{
+	const struct dl_facts *f = dl_xlate_facts(x);
+	const struct dl_usage *u = &f->usage;
+
+	tf_buf_printf(out, "content=%d finished=%d complete=%d finish=%s skipped=%u\n", f->content, f->finished, f->complete,
+	    f->finish != NULL ? f->finish : "-", f->skipped);
+	tf_buf_printf(out, "prompt=%llu cache_read=%llu completion=%llu reasoning=%llu estimated=%d\n",
+	    (unsigned long long)u->prompt, (unsigned long long)u->cache_read, (unsigned long long)u->completion,
+	    (unsigned long long)u->reasoning, f->estimated);
+	tf_buf_printf(out, "error=%s retryable=%d param=%s message=%s\n", f->fault.err != 0 ? tf_err_row(f->fault.err)->code : "-",
+	    f->fault.retryable, f->fault.param, f->fault.message);
+}
+
+/* Where the runtime does not say when, it is now. */
+static void
+steady(struct tf_buf *out)
+{
+	static const char mark[] = "\"created\":", fixed[] = "1000000000", given[] = "1790000000";
+	char *p = out->p, *end = out->p + out->n;
+
+	while (p != NULL && (p = memmem(p, (size_t)(end - p), mark, sizeof mark - 1)) != NULL) {
+		p += sizeof mark - 1;
+		if (end - p > 10 && memcmp(p, given, 10) != 0)
+			memcpy(p, fixed, 10);
+	}
+}
+
+static int
+answer(int ask, const struct tf_buf *up, size_t cut, struct tf_buf *out, struct tf_buf *facts)
+{
+	struct tf_buf sent = { 0 };
+	struct dl_xlate *x;
+	struct dl_scan s;
+	char *piece;
+	int err;
+
+	dl_scan_init(&s, asks[ask].surface, 0, 0);
+	assert_int_equal(dl_scan_end(&s, asks[ask].body, strlen(asks[ask].body)), 0);
+	x = attempt(&s, 0);
+	assert_int_equal(dl_xlate_request(x, tf_cspan(asks[ask].body), &sent), 0);
+	tf_buf_free(&sent);
+	dl_xlate_head(x, 200, TF_SPAN(""), 0);
+	/* its own memory, so that a sanitizer sees one byte too many */
+	piece = malloc(cut + 1);
+	assert_non_null(piece);
+	memcpy(piece, up->p, cut);
+	assert_int_equal(dl_xlate_feed(x, piece, cut, out), 0);
+	free(piece);
+	assert_int_equal(dl_xlate_feed(x, up->p + cut, up->n - cut, out), 0);
+	assert_int_equal(dl_xlate_end(x, out), 0);
+	err = dl_xlate_facts(x)->fault.err;
+	assert_true((err == 0) == dl_xlate_facts(x)->complete);
+	steady(out);
+	print_facts(x, facts);
+	dl_xlate_free(&x);
+	return err;
+}
+
+static void
+judge(const char *name, int ask, int err, const struct tf_buf *out, struct tf_buf *made)
+{
+	static struct client c;
+	const char *bad = NULL;
+
+	if (ask == CHAT_STREAM)
+		bad = client_reads(&c, tf_buf_span(out), TF_SPAN("m"), true, err == 0);
+	else if (ask == MESSAGES_STREAM)
+		bad = reader_stream(tf_buf_span(out), TF_SPAN("m"), err == 0, made);
+	else if (err != 0)
+		bad = out->n > 0 ? "bytes of a failed answer" : NULL;
+	else if (ask == CHAT_WHOLE)
+		bad = client_reads_json(tf_buf_span(out), TF_SPAN("m"));
+	else
+		bad = reader_json(tf_buf_span(out), TF_SPAN("m"), made);
+	if (bad != NULL)
+		fail_msg("%s: client %d says: %s\n%.*s", name, ask, bad, (int)out->n, out->p);
+}
+
+static void
+one_upstream(const char *name)
+{
+	struct tf_buf up = { 0 }, all = { 0 }, made[2] = { { 0 }, { 0 } }, facts[ASKS];
+	int err = 0;
+
+	memset(facts, 0, sizeof facts);
+	assert_true(read_file(name, ".upstream", &up));
+	for (int ask = 0; ask < ASKS; ask++) {
+		struct tf_buf out = { 0 }, cut = { 0 }, f = { 0 };
+		int e = answer(ask, &up, up.n, &out, &facts[ask]);
+
+		if (ask > 0)
+			assert_int_equal(e, err);
+		err = e;
+		judge(name, ask, e, &out, &made[ask & 1]);
+		tf_buf_printf(&all, "---- %d\n" TF_SPAN_FMT "\n" TF_SPAN_FMT, ask, TF_SPAN_ARG(tf_buf_span(&out)),
+		    TF_SPAN_ARG(tf_buf_span(&facts[ask])));
+		for (size_t i = 0; i < up.n; i++) {
+			tf_buf_reset(&cut);
+			tf_buf_reset(&f);
+			assert_int_equal(answer(ask, &up, i, &cut, &f), e);
+			if (!tf_span_eq(tf_buf_span(&out), tf_buf_span(&cut)) ||
+			    !tf_span_eq(tf_buf_span(&f), tf_buf_span(&facts[ask])))
+				fail_msg("%s: a cut at %zu gives something else", name, i);
+		}
+		tf_buf_free(&out);
+		tf_buf_free(&cut);
+		tf_buf_free(&f);
+	}
+	/* arguments that are no JSON reach a stream as they are */
+	if (err == 0 && memmem(made[0].p, made[0].n, "broken", 6) == NULL &&
+	    !tf_span_eq(tf_buf_span(&made[0]), tf_buf_span(&made[1])))
+		fail_msg("%s: stream and whole differ\n%.*s\n---\n%.*s", name, (int)made[0].n, made[0].p, (int)made[1].n,
+		    made[1].p);
+	golden(name, ".answer", tf_buf_span(&all));
+	for (int ask = 0; ask < ASKS; ask++)
+		tf_buf_free(&facts[ask]);
+	tf_buf_free(&made[0]);
+	tf_buf_free(&made[1]);
+	tf_buf_free(&all);
+	tf_buf_free(&up);
+}
+
+static void
+test_golden(void **state)
+{
+	struct dirent **e;
+	int n, seen = 0;
+
+	(void)state;
+	n = scandir(root, &e, NULL, alphasort);
+	assert_true(n > 0);
+	for (int i = 0; i < n; i++) {
+		char *dot = strrchr(e[i]->d_name, '.'), suffix[16];
+
+		snprintf(suffix, sizeof suffix, "%s", dot != NULL ? dot : "");
+		if (strcmp(suffix, ".chat") == 0 || strcmp(suffix, ".messages") == 0 || strcmp(suffix, ".upstream") == 0) {
+			*dot = '\0';
+			if (strcmp(suffix, ".upstream") == 0)
+				one_upstream(e[i]->d_name);
+			else
+				one_request(e[i]->d_name, suffix, suffix[1] == 'c' ? DL_OPENAI_CHAT : DL_ANTHROPIC_MESSAGES);
+			seen++;
+		}
+		free(e[i]);
+	}
+	free(e);
+	assert_true(seen >= 50);
+}
+
+/* A limit of ours ends it: what there is, is an answer of its own length. */
+static void
+test_cut(void **state)
+{
+	static const char begun[] =
+	    "data: {\"type\":\"response.output_text.delta\",\"item_id\":\"m\","
+	    "\"output_index\":0,\"content_index\":0,\"delta\":\"so far\"}\n\n";
+	struct tf_buf out = { 0 };
+	struct dl_xlate *x;
+	struct dl_scan s;
+
+	(void)state;
+	dl_scan_init(&s, DL_OPENAI_CHAT, 0, 0);
+	assert_int_equal(dl_scan_end(&s, asks[CHAT_STREAM].body, strlen(asks[CHAT_STREAM].body)), 0);
+	for (int some = 0; some < 2; some++) {
+		x = attempt(&s, 0);
+		dl_xlate_head(x, 200, TF_SPAN("text/event-stream"), 0);
+		if (some)
+			assert_int_equal(dl_xlate_feed(x, begun, strlen(begun), &out), 0);
+		assert_int_equal(dl_xlate_cut(x, &out), 0);
+		assert_true(dl_xlate_facts(x)->complete == (some == 1));
+		if (some)
+			assert_string_equal(dl_xlate_facts(x)->finish, "length");
+		dl_xlate_free(&x);
+	}
+	tf_buf_free(&out);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_cut) };
+	const char *top = getenv("top_srcdir");
+	int r;
+
+	snprintf(root, sizeof root, "%s/tests/golden/responses_runtime", top != NULL ? top : ".");
+	if (dl_init() < 0)
+		return 1;
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	dl_fini();
+	return r;
+}
