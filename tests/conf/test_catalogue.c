@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "tests/conf/parse.h"
 
@@ -123,6 +124,58 @@ test_find_side(void **state)
 	    "t.conf:4: [model b] aliases: \"x*\" names another model already");
 }
 
+/* The example catalogue has every model that the product's pages name, under the names they use. */
+static void
+test_example(void **state)
+{
+	static const struct {
+		const char *name, *openai, *anthropic; /* "": the name is the id */
+	} names[] = {
+		{ "deepseek-ai/DeepSeek-R1-0528", "", "" }, { "meta-llama/Llama-3.3-70B-Instruct", "", "" },
+		{ "openai/gpt-oss-120b", "", "" }, { "openai/gpt-oss-20b", "", "" }, { "Qwen/Qwen3-235B-A22B", "", "" },
+		{ "mistralai/Mistral-Nemo-Instruct-2407", "", "" }, { "meta-llama/Llama-3.1-8B-Instruct", "", "" },
+		{ "Omniva/Kimi-K2.6", "", "" }, { "MiniMaxAI/MiniMax-M2.5", "", "" }, { "anthropic/claude-3-5-haiku", "", "" },
+		{ "BAAI/bge-en-icl", "", "" }, { "canopylabs/orpheus-v1-english", "", "" },
+		{ "black-forest-labs/flux-schnell", "", "" },
+		{ "whisper-large-v3", "openai/whisper-large-v3", "openai/whisper-large-v3" },
+		{ "whisper-large-v3-turbo", "openai/whisper-large-v3-turbo", "openai/whisper-large-v3-turbo" },
+		{ "claude-3-5-sonnet-20241022", "anthropic/claude-3-5-sonnet", "anthropic/claude-3-5-sonnet" },
+		{ "claude-3-5-haiku-20241022", "anthropic/claude-3-5-haiku", "anthropic/claude-3-5-haiku" },
+		{ "claude-opus-4-5-20251101", "-", "Omniva/Kimi-K2.6" }, { "claude-sonnet-4-6", "-", "Omniva/Kimi-K2.6" },
+		{ "claude-haiku-4-5-20251001", "-", "openai/gpt-oss-120b" },
+	};
+	const char *top = getenv("top_srcdir");
+	struct conf_errors e = { 0 };
+	struct conf_text t = { "catalogue.conf", { 0 } };
+	char path[1024], what[1200];
+	struct tf_buf text = { 0 };
+	struct conf *c;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/packaging/conf/catalogue.conf", top != NULL ? top : ".");
+	if (conf_read_file(path, 1 << 20, &text, what, sizeof what) != 0)
+		fail_msg("%s", what);
+	t.text = tf_buf_span(&text);
+	assert_int_equal(conf_parse(&t, 1, &c, &e), 0);
+	for (size_t i = 0; i < TF_LEN(names); i++) {
+		const char *name = names[i].name, *openai = names[i].openai, *anthropic = names[i].anthropic;
+
+		assert_string_equal(found_by(c, CONF_SIDE_OPENAI, name), *openai ? openai : name);
+		assert_string_equal(found_by(c, CONF_SIDE_ANTHROPIC, name), *anthropic ? anthropic : name);
+	}
+	for (size_t i = 0; i < c->model_n; i++) {
+		const struct conf_model *m = &c->model[i];
+
+		/* each is priced by what it is used for */
+		assert_true(m->price_input > 0 || m->price_audio_hour > 0 || m->price_characters > 0 || m->price_image > 0);
+		if (strcmp(m->modality, "text") == 0)
+			assert_true(m->price_output > 0 && m->context > 0 && m->max_output > 0);
+		assert_true(!m->ultrafast || m->speed > 0);
+	}
+	conf_free(&c);
+	tf_buf_free(&text);
+}
+
 /* ---- prices ------------------------------------------------------------------------------- */
 
 static void
@@ -186,7 +239,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_find_model), cmocka_unit_test(test_find_many),
-		cmocka_unit_test(test_find_side), cmocka_unit_test(test_prices),
+		cmocka_unit_test(test_find_side), cmocka_unit_test(test_example), cmocka_unit_test(test_prices),
 		cmocka_unit_test(test_money),
 	};
 

@@ -71,6 +71,20 @@ def test_example_configuration_is_valid(installed):
         assert done.returncode == 0, done.stderr
 
 
+def test_example_catalogue_is_valid(installed, tmp_path):
+    """Beside the example configuration, as an operator would put it there."""
+    examples = os.path.join(installed, "share/doc/tokenfactory/examples")
+    (tmp_path / "conf.d").mkdir()
+    shutil.copy(os.path.join(examples, "tokenfactory.conf"), tmp_path)
+    shutil.copy(os.path.join(examples, "catalogue.conf"), tmp_path / "conf.d")
+    for program in ("gatewayd", "routerd", "billingd", "stored"):
+        done = subprocess.run(
+            [os.path.join(installed, "sbin", program), "-c", str(tmp_path / "tokenfactory.conf"), "--check-config"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("page", ["gatewayd.8", "routerd.8", "workerd.8", "billingd.8", "stored.8", "keyctl.1", "tokenfactory.conf.5", "tokenfactory.7"])
 def test_man_pages(page):
     if not shutil.which("mandoc"):
