@@ -223,6 +223,7 @@ struct dl_event {
 				  * empty; FINISH: the stop string that matched, when it is known */
 	struct tf_span logprobs; /* TEXT: raw array of the tokens in it, may be empty */
 	struct dl_usage usage;   /* USAGE */
+	bool passed;             /* its bytes go out as they came: it is to be noted, not encoded */
 	bool prompt_only;        /* USAGE: of the prompt alone, the output is not counted yet */
 	const struct dl_fault *fault; /* ERROR */
 };
@@ -247,6 +248,12 @@ void dl_grammar_fini(struct dl_grammar *g);
 struct dl_plain;
 struct dl_dec; /* a dialect's decoder of one answer */
 struct dl_enc; /* a dialect's encoder of one answer */
+struct dl_raw; /* a dialect's way of passing on one answer */
+
+struct dl_raw_answer { /* what a whole answer that was passed on says */
+	enum dl_finish finish;
+	struct dl_usage usage;
+};
 
 struct dl_dec_conf {
 	uint32_t quirks;
@@ -315,6 +322,33 @@ struct dl_ops {
 	int (*join_end)(struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out);
 	/* Where in `out` that call of an end function wrote the answer as one object. NULL: nobody keeps answers. */
 	void (*enc_object)(const struct dl_enc *e, size_t *from, size_t *to);
+
+	/*
+	 * The way without translation, for clients and runtimes that both speak this dialect; raw_request NULL: there
+	 * is none. May the body go by splicing alone?
+	 */
+	bool (*raw_request_ok)(const struct dl_head *h, uint32_t quirks);
+	/* Appends the spliced body. 0, TF_E_NOMEM, TF_E_INVAL: head and body do not fit together. */
+	int (*raw_request)(const struct dl_head *h, const struct dl_target *to, struct tf_span body, struct tf_buf *out,
+	    struct tf_buf *dropped);
+	/* May answers be passed on? */
+	bool (*raw_answer_ok)(const struct dl_head *h, uint32_t quirks);
+	struct dl_raw *(*raw_new)(const struct dl_enc_conf *conf);
+	void (*raw_free)(struct dl_raw **r);
+	/*
+	 * One event of a stream. It is passed on to out, or goes through the decoder to the encoder, whichever fits.
+	 * *text: bytes of the answer's text in it that no event has told. As dec_event.
+	 */
+	int (*raw_event)(struct dl_raw *r, struct dl_dec *d, struct tf_span event, struct tf_span data, struct tf_buf *out,
+	    size_t *text);
+	/* A whole answer: 1, passed on, with what it says; 0: it has to be decoded. Or TF_E_NOMEM. */
+	int (*raw_response)(struct dl_raw *r, struct dl_dec *d, struct tf_span body, struct tf_buf *out,
+	    struct dl_raw_answer *answer);
+	/*
+	 * Appends what is missing at the end of a stream that was passed on: 1; 0: it was not, the encoder ends it. NULL:
+	 * always the encoder. Or TF_E_NOMEM.
+	 */
+	int (*raw_end)(struct dl_raw *r, enum dl_finish finish, const struct dl_usage *usage, struct tf_buf *out);
 
 	int (*error_event)(const struct dl_error *e, struct tf_buf *out);
 	/* dl_sequence(); NULL: events have no numbers. */

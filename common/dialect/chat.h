@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of the openai_chat dialect share. Private to this folder; raw.c looks at the parsed
+ * What the files of the openai_chat dialect share. Private to this folder; chat_raw.c looks at the parsed
  * chunk and at the decoder's state, so that both ways through an answer are one.
  */
 #ifndef TF_DIALECT_CHAT_H
@@ -140,5 +140,16 @@ int chat_enc_end(struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *
 int chat_join_event(struct dl_enc *e, const struct dl_event *ev);
 int chat_join_end(struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out);
 int chat_error_event(const struct dl_error *e, struct tf_buf *out);
+
+/* ---- as it is (chat_raw.c) --------------------------------------------------------------- */
+
+bool chat_raw_request_ok(const struct dl_head *h, uint32_t quirks);
+bool chat_raw_answer_ok(const struct dl_head *h, uint32_t quirks);
+struct dl_raw *chat_raw_new(const struct dl_enc_conf *conf);
+void chat_raw_free(struct dl_raw **r);
+int chat_raw_event(struct dl_raw *r, struct dl_dec *d, struct tf_span event, struct tf_span data, struct tf_buf *out,
+    size_t *text);
+int chat_raw_response(struct dl_raw *r, struct dl_dec *d, struct tf_span body, struct tf_buf *out,
+    struct dl_raw_answer *answer);
 
 #endif

@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include "common/dialect/chat.h"
+#include "common/dialect/raw.h"
 
 /* The metadata, for whole answers. */
 static int
@@ -41,6 +42,13 @@ const struct dl_ops dl_openai_chat = {
 	.enc_end = chat_enc_end,
 	.join_event = chat_join_event,
 	.join_end = chat_join_end,
+	.raw_request_ok = chat_raw_request_ok,
+	.raw_request = dl_raw_request,
+	.raw_answer_ok = chat_raw_answer_ok,
+	.raw_new = chat_raw_new,
+	.raw_free = chat_raw_free,
+	.raw_event = chat_raw_event,
+	.raw_response = chat_raw_response,
 	.error_event = chat_error_event,
 	.ping = { ": keep-alive\n\n", 14 },
 	.stops = UINT32_MAX,

@@ -2,7 +2,7 @@
 /*
  * One attempt: the client's request on its way to the runtime, the runtime's answer on its way
  * back, and the facts that money and retries need. Chooses between RAW and decode/encode, event by
- * event. Called by workerd; knows no dialect but by its table, save for the RAW way of openai_chat.
+ * event. Called by workerd; knows no dialect but by its table.
  */
 #include "config.h"
 
@@ -43,7 +43,9 @@ struct dl_xlate {
 	struct dl_stop *stop; /* strings that the runtime was not told of; NULL: none */
 	struct dl_dec *dec;
 	struct dl_enc *enc;
-	struct dl_raw raw;
+	struct dl_raw *raw; /* NULL: answers are decoded and encoded */
+	bool said;          /* what was passed on last says something */
+	enum dl_finish finish; /* of the first answer */
 	struct dl_grammar grammar;
 	struct tf_buf *out;        /* of the call in progress */
 	uint64_t counted, thought; /* tokens as counted here: text and calls, reasoning */
@@ -52,16 +54,15 @@ struct dl_xlate {
 static bool
 same_dialect(const struct dl_xlate *x)
 {
-	return x->conf.surface == DL_OPENAI_CHAT && x->conf.runtime == DL_OPENAI_CHAT &&
-	    !x->conf.canonical;
+	return x->surface == x->runtime && !x->conf.canonical && x->surface->raw_request != NULL;
 }
 
 /* May answers be passed on as they are? */
 static bool
 raw_answers(const struct dl_xlate *x)
 {
-	return same_dialect(x) && !(x->head.flags & DL_HEAD_LEGACY) &&
-	    !(x->conf.quirks & DL_Q_INLINE_THINK) && x->stop == NULL;
+	return same_dialect(x) && x->answer == x->surface && x->stop == NULL &&
+	    x->surface->raw_answer_ok(&x->head, x->conf.quirks);
 }
 
 bool
@@ -123,11 +124,11 @@ drop_answer(struct dl_xlate *x)
 		x->runtime->dec_free(&x->dec);
 	if (x->enc != NULL)
 		x->answer->enc_free(&x->enc);
-	dl_raw_fini(&x->raw);
+	if (x->raw != NULL)
+		x->surface->raw_free(&x->raw);
 	dl_sse_fini(&x->sse);
 	dl_grammar_fini(&x->grammar);
 	tf_buf_free(&x->body);
-	memset(&x->raw, 0, sizeof x->raw);
 }
 
 void
@@ -249,8 +250,8 @@ dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out)
 		/* without the white space around it */
 		object = tf_span(body.p + root.start, root.end - root.start);
 		r = keep(x, object);
-		if (r == 0 && same_dialect(x) && dl_raw_request_ok(&x->head, x->conf.quirks))
-			r = dl_raw_request(&x->head, &to, body, out, &x->dropped);
+		if (r == 0 && same_dialect(x) && x->surface->raw_request_ok(&x->head, x->conf.quirks))
+			r = x->surface->raw_request(&x->head, &to, body, out, &x->dropped);
 		else if (r == 0)
 			r = translate_request(x, &to, body, out);
 	}
@@ -344,8 +345,10 @@ note_event(struct dl_xlate *x, const struct dl_event *e)
 		x->counted += n;
 		break;
 	case DL_EV_FINISH:
-		if (x->facts.finish == NULL)
+		if (x->facts.finish == NULL) {
+			x->finish = e->finish;
 			x->facts.finish = dl_finish_name(e->finish);
+		}
 		break;
 	case DL_EV_USAGE:
 		if (!e->prompt_only) {
@@ -379,6 +382,12 @@ on_event(void *arg, const struct dl_event *e)
 		return 0;
 	}
 	note_event(x, e);
+	if (e->passed) {
+		x->said = x->said || e->text.n > 0 || e->name.n > 0;
+		if (e->kind == DL_EV_FINISH && x->facts.tail == SIZE_MAX)
+			x->facts.tail = from;
+		return 0;
+	}
 	if (!x->head.stream)
 		return x->answer->join_event(x->enc, e);
 	r = x->answer->enc_event(x->enc, e, x->out);
@@ -408,12 +417,16 @@ static int
 complete(struct dl_xlate *x)
 {
 	size_t from = x->out->n;
-	int r;
+	int r = 0;
 
 	if (x->facts.complete || x->facts.fault.err != 0)
 		return 0;
 	set_usage(x);
-	if (x->head.stream)
+	if (x->raw != NULL && x->head.stream && x->surface->raw_end != NULL)
+		r = x->surface->raw_end(x->raw, x->finish, &x->facts.usage, x->out);
+	if (r != 0)
+		r = r < 0 ? r : 0;
+	else if (x->head.stream)
 		r = x->answer->enc_end(x->enc, &x->facts.usage, x->out);
 	else
 		r = x->answer->join_end(x->enc, &x->facts.usage, x->out);
@@ -431,61 +444,22 @@ complete(struct dl_xlate *x)
 	return 0;
 }
 
-/* The chunk that began the answer says what all chunks say. */
-static int
-keep_common(struct dl_xlate *x)
-{
-	const struct chat_msg *m = &x->dec->msg;
-	struct dl_raw *raw = &x->raw;
-	struct tf_span id;
-	int64_t created;
-	int r;
-
-	if (raw->id.n > 0 || m->id.n <= 2 || m->id.n > 256 || js_get_i64(m->created, &created) < 0 || created <= 0)
-		return 0;
-	tf_buf_reset(&raw->scratch);
-	r = js_str(m->id, &raw->scratch, &id);
-	/* written as the encoder writes them */
-	if (r == 0)
-		r = tf_buf_printf(&raw->created, "%lld", (long long)created);
-	if (r == 0)
-		r = js_quote(&raw->model, x->conf.asked);
-	return r < 0 ? r : js_quote(&raw->id, id);
-}
-
-/* Tries the short way. 1: done; 0: the long way, d->msg is parsed. */
-static int
-raw_event(struct dl_xlate *x, struct tf_span data)
-{
-	size_t n;
-	int r = chat_dec_parse(x->dec, data);
-
-	if (r == 0)
-		r = dl_raw_chunk(&x->raw, x->dec, x->out, &n);
-	if (r == 1) {
-		x->counted += tokens_of(n);
-		x->facts.content = x->facts.content || n > 0;
-		x->given = true;
-	}
-	return r;
-}
-
 static int
 decode_event(struct dl_xlate *x, struct tf_span event, struct tf_span data)
 {
-	bool first;
+	size_t from = x->out->n, text = 0;
 	int r;
 
-	if (!raw_answers(x) || !x->head.stream || event.n > 0 || data.n == 0 || data.p[0] != '{')
+	if (x->raw == NULL || !x->head.stream)
 		return x->runtime->dec_event(x->dec, event, data);
-	r = raw_event(x, data);
-	if (r == 1)
-		return 0;
-	if (r < 0)
-		return r == TF_E_NOMEM ? r : TF_E_INVAL;
-	first = !x->dec->started;
-	r = chat_dec_msg(x->dec);
-	return r == 0 && first && x->dec->started ? keep_common(x) : r;
+	r = x->surface->raw_event(x->raw, x->dec, event, data, x->out, &text);
+	if (x->out->n == from)
+		return r;
+	x->given = true;
+	x->counted += tokens_of(text);
+	x->facts.content = x->facts.content || text > 0 || x->said;
+	x->said = false;
+	return r;
 }
 
 static int
@@ -590,6 +564,11 @@ begin_answer(struct dl_xlate *x)
 		x->dec = x->runtime->dec_new(&dc);
 	if (x->enc == NULL)
 		x->enc = x->answer->enc_new(&ec);
+	if (x->raw == NULL && raw_answers(x)) {
+		x->raw = x->surface->raw_new(&ec);
+		if (x->raw == NULL)
+			return TF_E_NOMEM;
+	}
 	return x->dec != NULL && x->enc != NULL ? 0 : TF_E_NOMEM;
 }
 
@@ -651,20 +630,14 @@ static int
 whole_raw(struct dl_xlate *x)
 {
 	struct dl_raw_answer a;
-	int r;
+	int r = x->surface->raw_response(x->raw, x->dec, tf_buf_span(&x->body), x->out, &a);
 
-	r = chat_dec_parse(x->dec, tf_buf_span(&x->body));
-	if (r == 0)
-		r = js_quote(&x->raw.model, x->conf.asked);
-	if (r == 0)
-		r = dl_raw_response(&x->raw, x->dec, tf_buf_span(&x->kept), x->out, &a);
 	if (r != 1)
-		return r == TF_E_NOMEM ? r : 0;
+		return r;
 	x->facts.finish = dl_finish_name(a.finish);
 	x->known = true;
 	x->facts.usage = a.usage;
 	x->given = x->facts.content = x->facts.finished = x->facts.complete = true;
-	x->facts.tail = 0;
 	return 1;
 }
 
@@ -680,7 +653,7 @@ whole(struct dl_xlate *x)
 	tf_buf_shift(&x->body, lead);
 	while (x->body.n > 0 && blank(x->body.p[x->body.n - 1]))
 		x->body.n--;
-	if (r == 0 && raw_answers(x) && !x->head.stream) {
+	if (r == 0 && x->raw != NULL && !x->head.stream) {
 		size_t from = x->out->n;
 
 		r = whole_raw(x);
