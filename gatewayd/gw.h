@@ -176,6 +176,7 @@ struct gw_req {
 	bool begun;               /* status line given */
 	bool content;             /* a content byte was given: no other attempt */
 	bool boundary;            /* the bytes given end between two events */
+	uint64_t sequence;        /* number of the event that comes next, where they have one */
 	uint64_t out_tokens;
 	char *dropped;            /* request fields without effect */
 };

@@ -114,6 +114,8 @@ gw_infer_count(struct gw_req *req)
 
 	js_w_init(&w, &out);
 	js_w_object(&w);
+	if (h->surface == DL_OPENAI_RESPONSES)
+		js_w_kcstr(&w, "object", "response.input_tokens");
 	js_w_ku64(&w, "input_tokens",
 	    dl_prompt_estimate(h) + GW_COUNT_MESSAGE * (uint64_t)h->messages + GW_COUNT_TOOL * (uint64_t)h->tools +
 		GW_COUNT_MEDIA * ((uint64_t)h->images + h->files));
@@ -175,7 +177,7 @@ gw_infer_go(struct gw_req *req)
 		gw_infer_refuse(req, &f);
 		return;
 	}
-	if (req->route->id == GW_R_COUNT_TOKENS) {
+	if (req->route->op == gw_op_count_tokens) {
 		gw_infer_count(req);
 		return;
 	}
@@ -189,12 +191,29 @@ gw_infer_go(struct gw_req *req)
 		gw_infer_admitted(req, rc, NULL, 0);
 }
 
+/* What a request refers to must be there to be answered. */
+static int
+gw_infer_refers(const struct dl_scan *s, struct dl_fault *f)
+{
+	if (s->responses.previous.end > 0) {
+		dl_fault_set(f, TF_E_PREVIOUS_RESPONSE_NOT_FOUND, "previous_response_id", NULL);
+		return TF_E_NOENT;
+	}
+	if (s->responses.nref > 0) {
+		dl_fault_set(f, TF_E_BAD_REQUEST, "input", "input refers to items that are not kept here: send them in full.");
+		return TF_E_INVAL;
+	}
+	return 0;
+}
+
 void
 gw_infer_body(struct gw_req *req, bool whole)
 {
 	struct tf_span body = http_req_body(req->http);
 	int rc = whole ? dl_scan_end(req->scan, body.p, body.n) : dl_scan_feed(req->scan, body.p, body.n);
 
+	if (rc == 0 && whole)
+		rc = gw_infer_refers(req->scan, &req->scan->fault);
 	if (rc != 0) {
 		gw_infer_refuse(req, &req->scan->fault);
 		return;

@@ -80,6 +80,16 @@ gw_relay_void(struct gw_req *req, const char *why)
 	gw_attempt_failed(req, TF_E_UPSTREAM_ERROR, GW_BLAME_UPSTREAM, NULL);
 }
 
+/* A last event that came in two pieces has no number here: the one before must do. */
+static void
+gw_relay_number(struct gw_req *req, struct tf_span bytes)
+{
+	uint64_t n = dl_sequence(dl_answer_dialect(req->head), bytes);
+
+	if (n > 0)
+		req->sequence = n;
+}
+
 static int
 gw_relay_bytes(struct gw_req *req, const struct wire_event *m, struct tf_span bytes, uint64_t now)
 {
@@ -94,6 +104,8 @@ gw_relay_bytes(struct gw_req *req, const struct wire_event *m, struct tf_span by
 		gw_relay_first(req, now);
 	req->boundary = (m->flags & WIRE_EV_BOUNDARY) != 0;
 	req->wrote_at = now;
+	if (req->head->stream && req->boundary)
+		gw_relay_number(req, bytes);
 	tf_metric_add(TF_M_GW_BYTES_OUT, bytes.n);
 	return http_respond_write(req->http, bytes.p, bytes.n);
 }
@@ -192,7 +204,7 @@ gw_relay_drained(struct gw_req *req, size_t pending)
 static void
 gw_relay_ping(struct gw_req *req, uint64_t now)
 {
-	struct tf_span ping = dl_ping(req->head->surface);
+	struct tf_span ping = dl_ping(dl_answer_dialect(req->head));
 
 	if (!req->begun && gw_relay_begin(req, (struct tf_span){ 0 }, HTTP_STREAM) != 0)
 		return;

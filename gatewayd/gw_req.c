@@ -270,12 +270,15 @@ gw_error_note(struct gw_req *req, const struct tf_err_row *row, const char *mess
 
 /* The status line is out: say it inside the stream, or break the answer off. */
 static void
-gw_error_inside(struct gw_req *req, const struct dl_error *e)
+gw_error_inside(struct gw_req *req, struct dl_error *e)
 {
 	struct tf_buf out = { 0 };
 
+	e->sequence = req->sequence;
+	if (req->head != NULL)
+		e->model = tf_span(req->head->model, req->head->model_len);
 	if (req->head == NULL || !req->head->stream || !req->boundary ||
-	    dl_error_event(req->head->surface, e, &out) != 0 || http_respond_write(req->http, out.p, out.n) != 0)
+	    dl_error_event(dl_answer_dialect(req->head), e, &out) != 0 || http_respond_write(req->http, out.p, out.n) != 0)
 		http_respond_abort(req->http);
 	else
 		(void)http_respond_end(req->http);

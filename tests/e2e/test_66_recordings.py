@@ -24,6 +24,8 @@ SCRIPTS = {"talks": "prompt=40", "calls": "prompt=40&reasoning=both&tools=2&inte
 EXPECTED = [
     ("codex_doctor", 2, "models", 401),  # asks without a key
     ("codex_builtin", 1, "responses", 426),  # tries a WebSocket
+    ("openai_agents", 10, "responses", 404),  # goes on behind an answer that is not kept
+    ("vercel_item_reference", 2, "responses", 400),  # the same with an item of one
     ("anthropic_sdk_1_11", 20, "messages", 400),  # threads, which are refused with the code that SDKs know
     ("anthropic_sdk_1_11", 21, "messages", 400),
     ("anthropic_toolrunner_threads", 1, "messages", 400),
@@ -101,6 +103,8 @@ def send(factory, request):
 
 WHOLE = {
     "chat/completions": (valid.chat, valid.chat_stream),
+    "responses": (valid.response, valid.response_stream),
+    "responses/input_tokens": (valid.input_tokens, None),
     "messages": (valid.message, valid.message_stream),
     "messages/count_tokens": (valid.token_count, None),
     "embeddings": (valid.embeddings, None),

@@ -299,6 +299,105 @@ def token_count(answer, request):
     assert has(answer, input_tokens=int)["input_tokens"] > 0
 
 
+# ---- responses
+
+
+def response_item(item, declared):
+    """declared: the request's tools."""
+    has(item, id=str, type=str, status=str)
+    if item["type"] == "message":
+        has(item, role=str, content=list)
+        assert item["id"].startswith("msg_") and item["role"] == "assistant" and item["content"]
+        for part in item["content"]:
+            if part["type"] == "refusal":
+                has(part, refusal=str)
+            else:
+                assert part["type"] == "output_text"
+                has(part, text=str, annotations=list, logprobs=list)
+    elif item["type"] == "reasoning":
+        has(item, summary=list)
+        assert item["id"].startswith("rs_") and (item["summary"] or item.get("content"))
+        for part in item["summary"]:
+            assert part["type"] == "summary_text" and isinstance(part["text"], str)
+        for part in item.get("content") or []:
+            assert part["type"] == "reasoning_text" and isinstance(part["text"], str)
+    else:
+        assert item["type"] in ("function_call", "custom_tool_call"), item
+        has(item, call_id=str, name=str)
+        if item["type"] == "function_call":
+            assert item["id"].startswith("fc_") and isinstance(json.loads(item["arguments"]), dict)
+        else:
+            assert item["id"].startswith("ctc_") and isinstance(item["input"], str)
+        spaces = [t for t in declared if t.get("type") == "namespace" and t["name"] == item.get("namespace")]
+        assert spaces or "namespace" not in item, "a namespace that nobody declared: %r" % item
+
+
+def response_head(answer, request, status):
+    has(answer, id=str, object=str, created_at=int, status=str, model=str, output=list, background=bool, error=(dict, NULL),
+        incomplete_details=(dict, NULL), instructions=TEXT, metadata=dict, parallel_tool_calls=bool, reasoning=dict, store=bool,
+        text=dict, tools=list, truncation=str, usage=(dict, NULL), previous_response_id=TEXT)
+    assert answer["object"] == "response" and answer["id"].startswith("resp_") and answer["model"] == request["model"]
+    assert answer["status"] in status, answer["status"]
+    assert answer["tools"] == (request.get("tools") or []) and answer["metadata"] == (request.get("metadata") or {})
+    assert answer["instructions"] == request.get("instructions")
+    assert answer["text"]["format"] == (request.get("text") or {}).get("format", {"type": "text"})
+
+
+def response(answer, request):
+    response_head(answer, request, ("completed", "incomplete"))
+    assert (answer["status"] == "incomplete") == (answer["incomplete_details"] is not None)
+    assert isinstance(answer["completed_at"], int) or answer["status"] == "incomplete"
+    usage = has(answer["usage"], input_tokens=int, input_tokens_details=dict, output_tokens=int, output_tokens_details=dict,
+                total_tokens=int)
+    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
+    assert 0 <= usage["input_tokens_details"]["cached_tokens"] <= usage["input_tokens"]
+    assert 0 <= usage["output_tokens_details"]["reasoning_tokens"] <= usage["output_tokens"]
+    assert answer["output"] and len({i["id"] for i in answer["output"]}) == len(answer["output"])
+    for item in answer["output"]:
+        response_item(item, request.get("tools") or [])
+
+
+def response_stream(events, request):
+    """Items one after the other, each with its beginning and its end; the last event holds all of it."""
+    done, open_item, text, last = [], None, "", None
+    for n, (name, data) in enumerate(events):
+        event = json.loads(data)
+        assert event["type"] == name and event["sequence_number"] == n and last is None, (n, name)
+        kind = name.removeprefix("response.")
+        if n < 2:
+            assert kind == ("created", "in_progress")[n]
+            response_head(event["response"], request, ("in_progress",))
+            assert event["response"]["output"] == [] and event["response"]["usage"] is None
+        elif kind == "output_item.added":
+            assert open_item is None and event["output_index"] == len(done) and event["item"]["status"] == "in_progress"
+            open_item, text = event["item"]["id"], ""
+        elif kind == "output_item.done":
+            assert event["item"]["id"] == open_item
+            done.append(event["item"])
+            open_item = None
+        elif kind in ("completed", "incomplete"):
+            last = event["response"]
+            assert last["status"] == kind and open_item is None
+        else:
+            assert event["item_id"] == open_item and event["output_index"] == len(done), name
+            if kind.endswith(".delta"):
+                text += event["delta"]
+            elif kind.endswith("part.done"):
+                assert event["part"].get("text", event["part"].get("refusal")) == text
+            elif kind.endswith(".done"):
+                (said,) = [event[m] for m in ("text", "refusal", "arguments", "input") if m in event]
+                assert said == text
+            else:
+                assert kind.endswith("part.added"), name
+    assert last is not None and last["output"] == done and last["id"] == json.loads(events[0][1])["response"]["id"]
+    response(last, request)
+
+
+def input_tokens(answer, request):
+    has(answer, object=str, input_tokens=int)
+    assert answer["object"] == "response.input_tokens" and answer["input_tokens"] > 0
+
+
 # ---- embeddings, models
 
 
