@@ -131,7 +131,9 @@ struct gw_req {
 	struct http_req *http; /* NULL once the client has left or was served */
 	struct tf_id id;
 	const struct gw_route *route; /* NULL: the head was refused */
-	char *rest;                   /* what {rest} of the route matched; NULL none */
+	int unrouted;                 /* without a route: what is answered once the key is known, or not */
+	const struct gw_route *elsewhere; /* then: a row of the other API that has this path; NULL none */
+	char *rest;                   /* what {rest} of the route matched; with 405 the methods; NULL none */
 	bool anthropic;               /* shape of errors */
 	struct gw_key *key;
 	struct gw_conf *conf;         /* the configuration it began under */

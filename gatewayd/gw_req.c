@@ -320,6 +320,19 @@ gw_req_fail(struct gw_req *req, int err, const char *param, const char *message,
 
 /* ---- the steps up to the operation --------------------------------------------------------- */
 
+/* No row took the request: the error that the head earned, and what to say beyond its sentence. */
+static void
+gw_req_unrouted(struct gw_req *req)
+{
+	const struct gw_route *row = req->unrouted == TF_E_NOT_FOUND ? req->elsewhere : NULL;
+	char text[160];
+
+	if (row != NULL)
+		snprintf(text, sizeof text, "This API has no %s. It is served at /%s/v1/%s.", row->pattern,
+		    row->families & GW_OPENAI ? "openai" : "anthropic", row->pattern);
+	gw_req_fail(req, req->unrouted, NULL, row != NULL ? text : NULL, 0);
+}
+
 void
 gw_req_authed(struct gw_req *req, int err)
 {
@@ -327,6 +340,10 @@ gw_req_authed(struct gw_req *req, int err)
 
 	if (req->http == NULL) {
 		gw_req_to(req, GW_S_DONE);
+		return;
+	}
+	if (req->route == NULL) {
+		gw_req_unrouted(req);
 		return;
 	}
 	if (err == 0 && req->state == GW_S_AUTH) {
@@ -359,24 +376,25 @@ gw_wants_websocket(const struct http_req *http)
 	return false;
 }
 
-/* No row took the request: which error, and what to say beyond its sentence. */
+/*
+ * Nothing is served here. Who sends a key learns what is left of his limits all the same, so the answer waits
+ * for the key; a bad one changes nothing about it.
+ */
 static void
-gw_req_unrouted(struct gw_req *req, const struct gw_match *m)
+gw_req_unroute(struct gw_req *req, const struct gw_match *m)
 {
-	const struct gw_route *row = m->elsewhere;
-	char text[160];
-	int err = m->err;
+	char allow[128];
 
-	if (err == TF_E_METHOD_NOT_ALLOWED && m->allow != 0) {
-		gw_route_allow(m->allow, text, sizeof text);
-		req->rest = tf_span_dup(tf_cspan(text));
+	req->unrouted = m->err;
+	req->elsewhere = m->elsewhere;
+	if (m->err == TF_E_METHOD_NOT_ALLOWED && m->allow != 0) {
+		gw_route_allow(m->allow, allow, sizeof allow);
+		req->rest = tf_span_dup(tf_cspan(allow));
 		if (gw_wants_websocket(req->http))
-			err = TF_E_UPGRADE_REQUIRED;
+			req->unrouted = TF_E_UPGRADE_REQUIRED;
 	}
-	if (err == TF_E_NOT_FOUND && row != NULL)
-		snprintf(text, sizeof text, "This API has no %s. It is served at /%s/v1/%s.", row->pattern,
-		    row->families & GW_OPENAI ? "openai" : "anthropic", row->pattern);
-	gw_req_fail(req, err, NULL, err == TF_E_NOT_FOUND && row != NULL ? text : NULL, 0);
+	if (gw_key_auth(req) != TF_E_AGAIN)
+		gw_req_unrouted(req);
 }
 
 static void
@@ -395,7 +413,7 @@ gw_on_head(struct http_req *http, void *arg)
 	req->route = m.route;
 	req->anthropic = m.anthropic;
 	if (m.err != 0) {
-		gw_req_unrouted(req, &m);
+		gw_req_unroute(req, &m);
 		return;
 	}
 	if (m.rest_n > 0)

@@ -4,8 +4,19 @@ import time
 
 import pytest
 
+from factory import Factory
+
 PREFIXES = ["", "/v1", "/openai", "/openai/v1", "/anthropic", "/anthropic/v1"]
 PROBES = [p or "/" for p in PREFIXES] + [p + "/api/hello" for p in PREFIXES]
+
+
+@pytest.fixture(scope="module")
+def limited():
+    made = Factory(plan="test")
+    yield made
+    wrong, logs = made.close(), made.logs()[-8000:]
+    made.remove()
+    assert not wrong, "\n".join(wrong) + logs
 
 
 @pytest.mark.parametrize("path", PROBES + ["/v1/responses", "/openai/responses", "/openai/v1/responses"])
@@ -59,3 +70,34 @@ def test_shape_of_what_is_nowhere(factory, fields):
         body = answer.json()
         anthropic = path.startswith("/anthropic") or (bool(fields) and not path.startswith("/openai"))
         assert answer.status == 404 and (body.get("type") == "error") == anthropic, path
+
+
+@pytest.mark.parametrize("method,path,status", [
+    ("GET", "/v1/nothing", 404), ("DELETE", "/v1/models", 405), ("GET", "/v1/chat/completions", 405),
+    ("GET", "/v1/models", 200), ("GET", "/v1/models/no/such", 404), ("GET", "/anthropic/v1/models", 200),
+    ("GET", "/anthropic/v1/nothing", 404), ("GET", "/v1/usage", 200), ("GET", "/v1/usage?period=x", 400),
+    ("POST", "/v1/messages/count_tokens", 400), ("POST", "/v1/chat/completions", 400),
+])
+def test_limits_on_every_answer(limited, method, path, status):
+    """Whoever is known sees his limits, also where nothing is served."""
+    body = b"{" if method == "POST" else None
+    answer = limited.call(method, path, body)
+    assert answer.status == status
+    assert (answer.get("x-ratelimit-limit"), answer.get("x-ratelimit-remaining")) == ("30", "30")
+    assert int(answer.get("x-ratelimit-reset")) > time.time()
+    assert (answer.get("anthropic-ratelimit-requests-limit") is not None) == ("anthropic" in path or "messages" in path)
+    for key in (False, "tf-prod-wrong"):
+        answer = limited.call(method, path, body, key=key)
+        assert answer.status == (status if status in (404, 405) and "such" not in path else 401)
+        assert answer.get("x-ratelimit-limit") is None
+
+
+def test_unknown_path_without_billingd(limited):
+    """The answer does not depend on whether the key can be looked up."""
+    limited.daemons["billingd"].kill()
+    answer = limited.call("GET", "/v1/nothing", key="tf-prod-wrong")
+    assert answer.status == 404
+    answer = limited.call("GET", "/v1/nothing", key=limited.key)
+    assert answer.status == 404
+    limited.restart("billingd")
+    limited.wait_billing()
