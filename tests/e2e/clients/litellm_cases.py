@@ -8,7 +8,7 @@ import sys
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it looks for a newer one in the network
 import litellm  # noqa: E402
 
-from cases import KEY, MODEL, URL, ask, main, words  # noqa: E402
+from cases import KEY, MODEL, URL, ask, main, setting, words  # noqa: E402
 
 litellm.telemetry = False
 OPENAI = {"model": "openai/" + MODEL, "api_base": URL + "/openai/v1", "api_key": KEY, "num_retries": 0, "timeout": 15}
@@ -85,6 +85,11 @@ def case_openai_async():
         assert [a.choices[0].message.content for a in answers] == [words(i) for i in range(1, 5)]
 
     asyncio.run(run())
+
+
+def case_openai_embeddings():
+    answer = litellm.embedding(input=["one", "two"], **{**OPENAI, "model": "openai/" + setting("EMBED")})
+    assert [len(e["embedding"]) for e in answer.data] == [8, 8] and answer.usage.total_tokens > 0
 
 
 def case_anthropic_text():

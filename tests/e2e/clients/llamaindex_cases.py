@@ -4,6 +4,7 @@ import sys
 
 from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
+from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 from llama_index.llms.anthropic import Anthropic
 from llama_index.llms.openai_like import OpenAILike
 
@@ -51,6 +52,12 @@ def case_openai_text():
 
 def case_openai_tool_turn():
     check_tool_turn(openai)
+
+
+def case_openai_embeddings():
+    embed = OpenAILikeEmbedding(model_name=setting("EMBED"), api_base=URL + "/openai/v1", api_key=KEY, max_retries=0)
+    many = embed.get_text_embedding_batch(["one", "two"])
+    assert len(many) == 2 and len(many[0]) == 8 and embed.get_text_embedding("one") == many[0]
 
 
 def case_anthropic_text():

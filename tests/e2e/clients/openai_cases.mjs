@@ -148,6 +148,24 @@ await main({
     assert.equal((await client.models.retrieve(model)).id, model);
     await refused(OpenAI.NotFoundError, 404, () => client.models.retrieve("no/such"));
   },
+  async embeddings() {
+    const embed = setting("EMBED");
+    const packed = await client.embeddings.create({ model: embed, input: ["one", "two"] }); // asks for base64 by itself
+    const plain = await client.embeddings.create({ model: embed, input: ["one", "two"], encoding_format: "float" });
+    const rounded = plain.data.map((e) => e.embedding.map((x) => Math.fround(x)));
+    assert.deepEqual(packed.data.map((e) => [...e.embedding]), rounded);
+    assert.equal(packed.model, embed);
+    const three = await client.embeddings.create({ model: embed, input: "one", dimensions: 3 });
+    assert.equal(three.data[0].embedding.length, 3);
+    assert.equal((await refused(OpenAI.BadRequestError, 400, () => client.embeddings.create({ model: embed, input: "" }))).param, "input");
+  },
+  async completions() {
+    const answer = await client.completions.create({ model, prompt: "fake?tokens=4&prompt=3" });
+    assert.equal(answer.choices[0].text, words(4));
+    assert.equal(answer.usage.total_tokens, 7);
+    const chunks = await collect(await client.completions.create({ model, prompt: "fake?tokens=4", stream: true }));
+    assert.equal(chunks.map((c) => c.choices[0]?.text ?? "").join(""), words(4));
+  },
   async abort() {
     const stream = await chat.create({ model, messages: ask("tokens=500&delay_ms=20"), stream: true });
     let n = 0;

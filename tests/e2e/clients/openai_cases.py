@@ -172,6 +172,31 @@ def case_models():
         client.models.retrieve("no/such")
 
 
+def case_embeddings():
+    embed = client.embeddings
+    model = setting("EMBED")
+    packed = embed.create(model=model, input=["one", "two"])  # the package asks for base64 by itself
+    assert [e.index for e in packed.data] == [0, 1] and packed.model == model and packed.usage.total_tokens > 0
+    plain = embed.create(model=model, input=["one", "two"], encoding_format="float")
+    assert [list(e.embedding) for e in plain.data] == [list(e.embedding) for e in packed.data]
+    assert len(embed.create(model=model, input="one", dimensions=3).data[0].embedding) == 3
+    assert len(embed.create(model=model, input=[1, 2, 3]).data) == 1
+    assert len(embed.create(model=model, input=[[1, 2], [3]]).data) == 2
+    for wrong in ("", []):
+        with Refused(openai.BadRequestError, 400) as e:
+            embed.create(model=model, input=wrong)
+        assert e.error.param == "input"
+
+
+def case_completions():
+    answer = client.completions.create(model=MODEL, prompt="fake?tokens=4&prompt=3", max_tokens=9)
+    assert answer.object == "text_completion" and answer.choices[0].text == words(4) and answer.usage.total_tokens == 7
+    chunks = list(client.completions.create(model=MODEL, prompt="fake?tokens=4", stream=True))
+    assert "".join(c.choices[0].text for c in chunks) == words(4) and chunks[-1].choices[0].finish_reason == "stop"
+    many = client.completions.create(model=MODEL, prompt=["fake?tokens=1", "fake?tokens=1"], n=2)
+    assert [c.index for c in many.choices] == [0, 1, 2, 3]
+
+
 def case_leaving_a_stream():
     stream = chat.create(model=MODEL, messages=ask("tokens=500&delay_ms=20"), stream=True)
     for i, _ in enumerate(stream):

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { key, load, main, model, setting, url, words } from "./cases.mjs";
 
-const { generateText, streamText, tool, Output, stepCountIs, isStepCount, APICallError } = await load("ai");
+const { embedMany, generateText, streamText, tool, Output, stepCountIs, isStepCount, APICallError } = await load("ai");
 const { createOpenAI } = await load("@ai-sdk/openai");
 const { createAnthropic } = await load("@ai-sdk/anthropic");
 const { createOpenAICompatible } = await load("@ai-sdk/openai-compatible");
@@ -100,6 +100,13 @@ await main({
   },
   async compatible_reasoning() {
     await reasons(compatible(model));
+  },
+  async embeddings() {
+    for (const of of [openai.embeddingModel(setting("EMBED")), compatible.embeddingModel(setting("EMBED"))]) {
+      const answer = await embedMany({ model: of, values: ["one", "two"], maxRetries: 0 });
+      assert.deepEqual(answer.embeddings.map((e) => e.length), [8, 8]);
+      assert.ok(answer.usage.tokens > 0);
+    }
   },
   async anthropic_text() {
     await text(anthropic(model));
