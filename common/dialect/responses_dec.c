@@ -206,6 +206,24 @@ finish(struct dl_dec *d, enum dl_finish why)
 	return d->conf.emit(d->conf.arg, &e);
 }
 
+/* Servers that number nothing cannot be held to the item: one of its kind that was said is all that was. */
+static bool
+was_said(const struct dl_dec *d, enum rdec_kind kind, struct tf_span item)
+{
+	struct tf_span id;
+
+	if (kind == RDEC_MESSAGE)
+		return d->said[RDEC_TEXT] || d->said[RDEC_REFUSAL];
+	if (kind == RDEC_REASONING)
+		return d->said[RDEC_THOUGHT] || d->said[RDEC_SUMMARY];
+	if (!js_member(item, "call_id", &id) || js_type(id) != JS_STRING || id.n <= 2)
+		return d->ncall > 0;
+	for (uint32_t i = 0; i < d->count; i++)
+		if (d->item[i].ended && js_str_eqn(id, tf_buf_span(&d->item[i].call_id)))
+			return true;
+	return false;
+}
+
 /* The items of a complete answer: in a stream, what it forgot to say before. */
 static int
 output(struct dl_dec *d, struct tf_span response, bool streamed)
@@ -224,9 +242,7 @@ output(struct dl_dec *d, struct tf_span response, bool streamed)
 
 		if (kind == RDEC_OTHER)
 			continue;
-		if (streamed &&
-		    ((kind == RDEC_MESSAGE && (d->said[RDEC_TEXT] || d->said[RDEC_REFUSAL])) ||
-			(kind == RDEC_REASONING && (d->said[RDEC_THOUGHT] || d->said[RDEC_SUMMARY]))))
+		if (streamed && was_said(d, kind, el))
 			continue;
 		if (!js_member(el, "id", &e.item_id) || js_type(e.item_id) != JS_STRING)
 			e.item_id = tf_span(NULL, 0);

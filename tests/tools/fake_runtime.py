@@ -6,7 +6,8 @@
 
 Port 0 picks a free one. The first line on stdout says where it listens: {"port":..,"tls_port":..}.
 Standard library only, one loop. What it answers to POST */chat/completions and */completions is scripted
-by the caller, see fake_script.py; so are calls without turns, see fake_plain.py. GET */models and /health
+by the caller, see fake_script.py; so are POST */responses, see fake_responses.py, and calls without turns,
+see fake_plain.py. GET */models and /health
 answer 200 unless scripted otherwise.
 
 Control, on the same listeners:
@@ -28,6 +29,7 @@ import sys
 import time
 
 from fake_plain import EmbeddingsAnswer, RerankAnswer
+from fake_responses import ResponsesAnswer
 from fake_script import Answer, Params, Scripted, params_of
 from fake_text import TextAnswer
 
@@ -36,7 +38,7 @@ BODY_MAX = 256 << 20
 
 
 KINDS = [("/chat/completions", Answer), ("/completions", TextAnswer), ("/embeddings", EmbeddingsAnswer),
-         ("/rerank", RerankAnswer)]
+         ("/rerank", RerankAnswer), ("/responses", ResponsesAnswer)]
 
 
 class ClientLeft(Exception):
@@ -92,6 +94,8 @@ class Out:
         await self.raw("\r\n".join(lines + ["", ""]).encode())
 
     async def body(self, data):
+        if not data:  # an empty chunk would be the last one
+            return
         if not self.chunked:
             await self.raw(data)
             return

@@ -103,7 +103,8 @@ def params_of(request, default=""):
     model = request.get("model")
     in_name = model.partition("?")[2] if isinstance(model, str) else ""
     in_text = ""
-    for message in request.get("messages") or []:
+    turns = request.get("input")
+    for message in request.get("messages") or (turns if isinstance(turns, list) else []):
         if isinstance(message, dict) and message.get("role") == "user":
             said = content_text(message.get("content"))
             in_text = said[5:].split("\n")[0] if said.startswith("fake?") else ""
@@ -275,17 +276,18 @@ class Answer:
         for _ in self.pieces():
             await out.sleep(p.num("delay_ms", 0))
             self.sent += 1
+        await self.send(json.dumps(self.error("backend died") if p.flag("error_first") else self.object()).encode())
+
+    def object(self):
         choices = self.choices()
-        if p.flag("nofinish"):
+        if self.p.flag("nofinish"):
             for choice in choices:
                 del choice["finish_reason"]
         answer = self.chunk(choices, usage=self.usage())
         answer["object"] = answer["object"].replace(".chunk", "")
-        if p.str("usage") == "never":
+        if self.p.str("usage") == "never":
             del answer["usage"]
-        if p.flag("error_first"):
-            answer = self.error("backend died")
-        await self.send(json.dumps(answer).encode())
+        return answer
 
     async def send(self, raw):
         """A whole answer, with the faults that it may have."""
@@ -305,6 +307,10 @@ class Answer:
 
     def error(self, message):
         return {"error": {"message": message, "type": self.p.str("kind", "server_error"), "param": None, "code": 500}}
+
+    def failure(self):
+        """The event of an answer that fails on its way."""
+        return self.error("backend died")
 
     def sse(self, data):
         """One event as bytes; data: an object, or bytes as they are."""
@@ -354,7 +360,7 @@ class Answer:
         if k == p.num("bad_field"):
             await out.body(b"nonsense without a colon\nfoo: bar\n\n")
         if k == p.num("error_at"):
-            await out.body(self.sse(self.error("backend died")))
+            await out.body(self.sse(self.failure()))
         return k == p.num("cut") or k == p.num("error_at")
 
     async def stream(self):
@@ -362,7 +368,7 @@ class Answer:
         await out.head(200, p.str("ctype", "text/event-stream"))
         await out.sleep(p.num("first_ms", 0))
         if p.flag("error_first"):
-            await out.body(self.sse(self.error("backend died")))
+            await out.body(self.sse(self.failure()))
             await out.end()
             return
         for event in self.opening():

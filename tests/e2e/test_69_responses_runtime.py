@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A runtime that speaks the Responses API, behind the clients of the other APIs: the vendors' SDKs, streamed and
+not, with tools, reasoning, structured output, and what goes wrong before and in the middle of an answer."""
+import json
+
+import anthropic
+import openai
+import pytest
+
+from factory import MODEL
+
+FACTORY = {"conf": {"worker fake": {"dialect": "openai_responses"}}}
+TOOL = {"type": "function", "function": {
+    "name": "get_weather", "description": "w", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}
+ARGS = [{"city": "Paris", "days": i} for i in range(3)]
+STREAM = pytest.mark.parametrize("stream", [False, True])
+# how servers differ in what they say when
+MANNERS = pytest.mark.parametrize("manner", ["", "&late=1", "&last=1", "&noevent=1&noseq=1", "&noid=1", "&split=7"])
+
+
+@pytest.fixture(scope="module")
+def oai(factory):
+    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=20)
+
+
+@pytest.fixture(scope="module")
+def claude(factory):
+    return anthropic.Anthropic(base_url=factory.url + "/anthropic", api_key=factory.key, max_retries=0, timeout=20)
+
+
+def ask(script, **more):
+    return {"model": MODEL, "messages": [{"role": "user", "content": "fake?" + script}], **more}
+
+
+def chat(client, stream, script, **more):
+    """The whole completion either way."""
+    if not stream:
+        return client.chat.completions.create(**ask(script, **more))
+    with client.chat.completions.stream(**ask(script, **more), stream_options={"include_usage": True}) as s:
+        for _ in s:
+            pass
+        return s.get_final_completion()
+
+
+def message(client, stream, script, **more):
+    more = {"max_tokens": 2000, **more}
+    if not stream:
+        return client.messages.create(**ask(script, **more))
+    with client.messages.stream(**ask(script, **more)) as s:
+        return s.get_final_message()
+
+
+@MANNERS
+@STREAM
+def test_chat(oai, factory, stream, manner):
+    answer = chat(oai, stream, "tokens=4&prompt=9&cached=3&completion=6&thought=2&tag=chat" + manner)
+    assert answer.choices[0].message.content == factory.text(4) and answer.choices[0].finish_reason == "stop"
+    assert answer.model == MODEL and answer.object == "chat.completion"
+    u = answer.usage
+    assert (u.prompt_tokens, u.completion_tokens, u.prompt_tokens_details.cached_tokens) == (9, 6, 3)
+    assert u.completion_tokens_details.reasoning_tokens == 2
+    sent = factory.fake.last("chat")
+    assert sent["target"] == "/v1/responses" and sent["body"]["store"] is False and sent["body"]["stream"] is stream
+    assert sent["body"]["model"] == "upstream-name" and "stream_options" not in sent["body"]
+
+
+@MANNERS
+@STREAM
+def test_tools(oai, stream, manner):
+    # without ids and indexes calls cannot come in turn
+    answer = chat(oai, stream, "tools=3" + ("" if "noid" in manner else "&interleave=1") + manner, tools=[TOOL])
+    calls = answer.choices[0].message.tool_calls
+    assert answer.choices[0].finish_reason == "tool_calls" and not answer.choices[0].message.content
+    assert [json.loads(c.function.arguments) for c in calls] == ARGS
+    assert {c.function.name for c in calls} == {"get_weather"} and len({c.id for c in calls}) == 3
+
+
+def test_tool_turn(oai, factory):
+    first = oai.chat.completions.create(**ask("tools=2"), tools=[TOOL])
+    calls = first.choices[0].message.tool_calls
+    turns = [{"role": "system", "content": "be brief"}, *ask("tools=2")["messages"],
+             first.choices[0].message.model_dump(exclude_none=True)]
+    turns += [{"role": "tool", "tool_call_id": c.id, "content": "5 degrees"} for c in reversed(calls)]
+    turns.append({"role": "user", "content": "fake?tokens=1&tag=turn"})
+    oai.chat.completions.create(model=MODEL, messages=turns, tools=[TOOL], tool_choice="auto", parallel_tool_calls=False,
+                                max_completion_tokens=50, reasoning_effort="low", verbosity="low")
+    sent = factory.fake.last("turn")["body"]
+    assert sent["instructions"] == "be brief" and sent["max_output_tokens"] == 50
+    assert [i["type"] for i in sent["input"]] == ["message"] + 2 * ["function_call"] + 2 * ["function_call_output"] + ["message"]
+    assert [i["call_id"] for i in sent["input"][1:3]] == [c.id for c in calls]
+    assert sent["tools"][0]["name"] == "get_weather" and sent["tools"][0]["strict"] is False
+    assert sent["parallel_tool_calls"] is False and sent["reasoning"] == {"effort": "low"}
+    assert sent["text"] == {"verbosity": "low"} and sent["tool_choice"] == "auto"
+
+
+@MANNERS
+@STREAM
+@pytest.mark.parametrize("form", ["", "&summary=1"])
+def test_reasoning(oai, claude, factory, stream, form, manner):
+    script = "reasoning=1&tokens=2" + form + manner
+    answer = chat(oai, stream, script).choices[0].message
+    assert answer.content == factory.text(2) and answer.model_extra["reasoning_content"] == "thinking"
+    shown = message(claude, stream, script, thinking={"type": "enabled", "budget_tokens": 1024})
+    assert [b.type for b in shown.content] == ["thinking", "text"] and shown.content[0].thinking == "thinking"
+    assert [b.type for b in message(claude, stream, script).content] == ["text"]
+
+
+@STREAM
+def test_schema(oai, factory, stream):
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+    chat(oai, stream, "tokens=1&tag=schema",
+         response_format={"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": schema}})
+    assert factory.fake.last("schema")["body"]["text"] == {
+        "format": {"type": "json_schema", "name": "n", "schema": schema, "strict": True}}
+
+
+@STREAM
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+def test_incomplete(oai, stream, finish):
+    with oai.chat.completions.with_streaming_response.create(**ask("tokens=2&finish=" + finish), stream=stream) as answer:
+        assert '"finish_reason":"%s"' % finish in answer.text()
+
+
+@STREAM
+def test_refusal(oai, stream):
+    assert chat(oai, stream, "refusal=1").choices[0].message.refusal == "no"
+
+
+@STREAM
+def test_stop(oai, factory, stream):
+    """The API has no stop strings: they are looked for on the way."""
+    answer = chat(oai, stream, "tokens=9&delay_ms=5&tag=stop", stop=["tok3"])
+    assert answer.choices[0].message.content == factory.text(3) and answer.choices[0].finish_reason == "stop"
+    assert "stop" not in factory.fake.last("stop")["body"]
+
+
+@MANNERS
+@STREAM
+def test_messages(claude, factory, stream, manner):
+    answer = message(claude, stream, "tokens=3&prompt=8&cached=5&completion=3" + manner)
+    assert [b.text for b in answer.content] == [factory.text(3)] and answer.stop_reason == "end_turn"
+    u = answer.usage
+    assert (u.input_tokens, u.cache_read_input_tokens, u.output_tokens) == (3, 5, 3)
+    tools = [{"name": "get_weather", "input_schema": {"type": "object", "properties": {}}}]
+    answer = message(claude, stream, "tools=3" + manner, tools=tools)
+    assert answer.stop_reason == "tool_use" and [b.input for b in answer.content] == ARGS
+    assert message(claude, stream, "tokens=2&finish=length" + manner).stop_reason == "max_tokens"
+
+
+@STREAM
+def test_completions(oai, factory, stream):
+    answer = oai.completions.create(model=MODEL, prompt="fake?tokens=3", stream=stream)
+    said = "".join(c.choices[0].text for c in answer) if stream else answer.choices[0].text
+    assert said == factory.text(3)
+
+
+@pytest.mark.parametrize("more, param", [
+    ({"n": 2}, "n"), ({"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}, "modalities"),
+])
+def test_what_it_cannot(factory, oai, more, param):
+    before = len(factory.fake.requests())
+    with pytest.raises(openai.BadRequestError) as failed:
+        oai.chat.completions.create(**ask("tokens=1"), **more)
+    assert failed.value.param == param and len(factory.fake.requests()) == before
+
+
+@STREAM
+def test_errors_before(oai, claude, stream):
+    for client, error in ((oai.chat.completions, openai.BadRequestError), (claude.messages, anthropic.BadRequestError)):
+        with pytest.raises(error) as failed:
+            client.create(**ask("status=400&message=too+much&kind=invalid_request_error"), max_tokens=9, stream=stream)
+        assert "too much" in str(failed.value)
+    for script in ("status=500", "die=head", "error_first=1", "failed=0", "nolast=1&tokens=0"):
+        if script != "error_first=1" and not stream and "=0" in script:
+            continue
+        with pytest.raises(openai.APIError):
+            list(oai.chat.completions.create(**ask(script), stream=True)) if stream else \
+                oai.chat.completions.create(**ask(script))
+
+
+@pytest.mark.parametrize("fault", ["error_at=2", "failed=2", "abort=2", "fin=2", "cut=2", "nolast=1"])
+def test_errors_inside(oai, claude, factory, fault):
+    said = ""
+    with pytest.raises(openai.APIError):
+        for chunk in oai.chat.completions.create(**ask("tokens=4&delay_ms=5&" + fault), stream=True):
+            said += chunk.choices[0].delta.content or ""
+            assert chunk.choices[0].finish_reason is None
+    assert said and factory.text(4).startswith(said)
+    with pytest.raises((anthropic.APIError, anthropic.APIStatusError)):
+        with claude.messages.stream(**ask("tokens=4&delay_ms=5&" + fault), max_tokens=9) as s:
+            for event in s:
+                assert event.type != "message_stop"
+    # whoever waits for the whole gets none of it
+    if fault not in ("error_at=2", "failed=2", "nolast=1"):
+        with pytest.raises(openai.InternalServerError):
+            oai.chat.completions.create(**ask("tokens=4&" + fault))
+
+
+def test_one_call(oai):
+    for stream in (False, True):
+        answer = chat(oai, stream, "tools=3&interleave=1", tools=[TOOL], parallel_tool_calls=False)
+        assert [json.loads(c.function.arguments) for c in answer.choices[0].message.tool_calls] == ARGS[:1]
+
+
+def test_usage_is_billed(fresh):
+    factory = fresh(**FACTORY)
+    client = openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=20)
+    for stream in (False, True):
+        chat(client, stream, "tokens=2&prompt=10&cached=4&completion=5&thought=1")
+    row = factory.settled(2)
+    assert (int(row["input_tokens"]), int(row["output_tokens"])) == (20, 10), row
