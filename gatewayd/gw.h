@@ -145,6 +145,7 @@ struct gw_req {
 	/* inference only */
 	struct dl_scan *scan; /* until dispatch */
 	struct dl_head *head;
+	char *content_type; /* of the body; NULL: JSON */
 	const struct conf_model *model;
 	char *body;       /* kept until the first content byte, for another attempt */
 	size_t body_len;

@@ -106,6 +106,7 @@ gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 	if (dl_head_encode(req->head, head) != 0 || gw_dispatch_api(req, &m) != 0)
 		return TF_E_NOMEM;
 	m.head = tf_buf_span(head);
+	m.content_type = tf_cspan(req->content_type);
 	if (req->scan != NULL && req->scan->nprefix > 0)
 		m.prefix = tf_span(req->scan->prefix, req->scan->nprefix * sizeof req->scan->prefix[0]);
 	if (req->body_len <= WIRE_INLINE_BODY)

@@ -16,14 +16,47 @@
 #define GW_TOKENS_MEDIA 4096
 #define GW_SMALL_PART 16 /* of the minute's tokens: one request may reserve that without having asked */
 
-static int
-gw_infer_media_type(const struct http_req *http)
+static void
+gw_infer_refuse(struct gw_req *req, const struct dl_fault *f)
 {
-	struct tf_span type = http_req_get(http, HTTP_H_CONTENT_TYPE);
+	gw_req_fail(req, f->err > 0 ? f->err : TF_E_BAD_REQUEST, f->param[0] ? f->param : NULL,
+	    f->message[0] ? f->message : NULL, f->retry_after_s);
+}
+
+/* What kind of body it is, and whether the surface takes that kind. */
+static int
+gw_infer_media_type(const struct gw_req *req, enum dl_dialect surface, bool *form)
+{
+	struct tf_span type = http_req_get(req->http, HTTP_H_CONTENT_TYPE);
 
 	/* curl -d says x-www-form-urlencoded of whatever it sends: only what cannot be JSON is refused */
-	if (type.p != NULL && type.n >= 10 && tf_span_caseeq((struct tf_span){ type.p, 10 }, "multipart/"))
-		return TF_E_UNSUPPORTED_MEDIA_TYPE;
+	*form = type.p != NULL && type.n >= 10 && tf_span_caseeq((struct tf_span){ type.p, 10 }, "multipart/");
+	return (*form ? dl_dialect_form(surface) : dl_dialect_json(surface)) ? 0 : TF_E_UNSUPPORTED_MEDIA_TYPE;
+}
+
+static size_t
+gw_infer_body_max(const struct conf_gatewayd *c, enum dl_dialect surface)
+{
+	if (surface != DL_OPENAI_TRANSCRIPTIONS && surface != DL_OPENAI_TRANSLATIONS)
+		return c->body_max;
+	return c->audio_body_max < c->body_memory ? c->audio_body_max : c->body_memory;
+}
+
+/* 0: the scan can begin; else the request was answered. */
+static int
+gw_infer_scan_form(struct gw_req *req)
+{
+	struct tf_span type = http_req_get(req->http, HTTP_H_CONTENT_TYPE);
+
+	if (dl_scan_form(req->scan, type) < 0) {
+		gw_infer_refuse(req, &req->scan->fault);
+		return TF_E_INVAL;
+	}
+	req->content_type = tf_span_dup(type);
+	if (req->content_type == NULL) {
+		gw_req_fail(req, TF_E_SERVER_ERROR, NULL, NULL, 0);
+		return TF_E_NOMEM;
+	}
 	return 0;
 }
 
@@ -31,8 +64,14 @@ int
 gw_op_inference(struct gw_req *req)
 {
 	const struct conf_gatewayd *c = &req->conf->c->gatewayd;
-	int err = gw_infer_media_type(req->http);
+	enum dl_dialect surface = dl_dialect_by_name(tf_cspan(req->route->surface));
+	bool form;
+	int err = gw_infer_media_type(req, surface, &form);
 
+	if (err != 0 && !form && !dl_dialect_json(surface)) {
+		gw_req_fail(req, err, NULL, "This call takes multipart/form-data.", 0);
+		return 0;
+	}
 	if (err != 0)
 		return err;
 	if (req->t->draining)
@@ -40,10 +79,11 @@ gw_op_inference(struct gw_req *req)
 	req->scan = malloc(sizeof *req->scan);
 	if (req->scan == NULL)
 		return TF_E_SERVER_ERROR;
-	dl_scan_init(req->scan, dl_dialect_by_name(tf_cspan(req->route->surface)), (unsigned)c->json_depth,
-	    (uint32_t)c->json_nodes);
+	dl_scan_init(req->scan, surface, (unsigned)c->json_depth, (uint32_t)c->json_nodes);
+	if (form && gw_infer_scan_form(req) != 0)
+		return 0;
 	gw_req_to(req, GW_S_BODY);
-	http_req_read_body(req->http, c->body_max);
+	http_req_read_body(req->http, gw_infer_body_max(c, surface));
 	return 0;
 }
 
@@ -56,13 +96,6 @@ gw_op_count_tokens(struct gw_req *req)
 	if (err == 0)
 		req->scan->count = true;
 	return err;
-}
-
-static void
-gw_infer_refuse(struct gw_req *req, const struct dl_fault *f)
-{
-	gw_req_fail(req, f->err > 0 ? f->err : TF_E_BAD_REQUEST, f->param[0] ? f->param : NULL,
-	    f->message[0] ? f->message : NULL, f->retry_after_s);
 }
 
 static uint32_t

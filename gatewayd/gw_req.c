@@ -91,6 +91,7 @@ gw_req_free(struct gw_req *req)
 	free(req->rest);
 	free(req->scan);
 	free(req->head);
+	free(req->content_type);
 	free(req->worker_name);
 	free(req->dropped);
 	tf_list_remove(&t->state[GW_S_DONE], &req->node);

@@ -319,6 +319,7 @@ wk_attempt_xlate(struct wk_attempt *a, const struct wire_dispatch *m, const stru
 	struct dl_xlate_conf xc = {
 		.runtime = wk->dialect, .can = (uint32_t)model->needs, .quirks = wk->quirks,
 		.asked = m->asked, .model = tf_cspan(model->runtime),
+		.content_type = m->content_type,
 		.max_output = m->max_output, .model_output = model->max_output, .model_context = model->context, .rid = a->id,
 	};
 	int rc;

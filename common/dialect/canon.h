@@ -355,7 +355,8 @@ struct dl_ops {
 	uint64_t (*sequence)(struct tf_span given);
 	struct tf_span ping;
 	uint32_t stops; /* stop strings that a request can carry to a runtime */
-	const struct dl_fields *fields;
+	const struct dl_fields *fields;    /* of requests in JSON; NULL: it takes none */
+	const struct dl_form_rows *form;   /* of requests that are forms; NULL: it takes none */
 	/* What need.def calls "messages" and "response_format"; NULL: just that. */
 	const char *param_messages, *param_format;
 	/* Set: a surface of one exchange, without turns (plain.h). All functions above but error_event are NULL. */

@@ -69,7 +69,8 @@ dl_init(void)
 	for (int d = 1; r == 0 && d < DL_DIALECT_END; d++) {
 		if (row((enum dl_dialect)d) == NULL || interests[d] != NULL)
 			continue;
-		r = compile((enum dl_dialect)d, dialects[d].ops->fields);
+		if (dialects[d].ops->fields != NULL)
+			r = compile((enum dl_dialect)d, dialects[d].ops->fields);
 		if (r == 0 && dialects[d].ops->init != NULL)
 			r = dialects[d].ops->init();
 	}

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "common/base/base.h"
+#include "common/dialect/form.h"
 #include "common/json/json.h"
 
 /* ---- tables ------------------------------------------------------------------------------ */
@@ -42,6 +43,8 @@ const char *dl_dialect_path(enum dl_dialect d); /* "/chat/completions": append t
 enum dl_family dl_dialect_family(enum dl_dialect d);
 /* A surface of one exchange: nothing is generated token by token, so no output is to be reserved. */
 bool dl_dialect_plain(enum dl_dialect d);
+bool dl_dialect_form(enum dl_dialect d); /* requests of this surface may be forms (multipart/form-data) ... */
+bool dl_dialect_json(enum dl_dialect d); /* ... or JSON */
 
 /* Needs of a request, capabilities of a model: DL_NEED_* bits (need.def). */
 enum {
@@ -141,6 +144,7 @@ enum {
 	DL_HEAD_CHAT_ANSWER = 4096, /* the answer has the form of chat completions, whatever the request's */
 	DL_HEAD_KEEP = 8192,    /* set by the gateway: the answer is kept, and says so */
 	DL_HEAD_STOPS = 32768,  /* more stop strings than hosted providers take */
+	DL_HEAD_GUESSED = 65536, /* audio_ms is judged by size: the container does not say it */
 	DL_HEAD_BLIND = 1024,   /* set by the gateway: the model takes no images, those in results become words */
 };
 
@@ -159,6 +163,8 @@ struct dl_head {
 	uint64_t prompt_bytes;        /* upper bound of the prompt's tokens, without template overhead and media */
 	uint32_t messages, tools;     /* how many */
 	uint32_t images, audios, files;
+	uint64_t audio_ms;            /* of recordings to be heard, at most DL_MEDIA_MS_MAX; 0: none */
+	uint64_t characters;          /* to be spoken: Unicode code points */
 	uint64_t affinity;            /* hash of the client's cache key; 0: none given */
 
 	struct dl_range root;           /* the object itself */
@@ -232,6 +238,14 @@ struct dl_scan_plain { /* the same of a surface without turns */
 	uint64_t query;  /* bytes of the text that goes with each entry */
 };
 
+#define DL_FORM_FIELDS_MAX 32 /* fields that a surface knows of its forms */
+
+struct dl_scan_audio { /* the same of a form with a recording */
+	struct dl_range file;
+	char extension[8]; /* of its filename, lower case; "": none */
+	uint8_t format;    /* enum dl_transcript_format */
+};
+
 /*
  * One pass over a body as it arrives. On any refusal `fault` says which. After dl_scan_end() gave 0
  * `head` and `prefix` are complete. No allocation; about 5 KB.
@@ -251,9 +265,19 @@ struct dl_scan {
 	struct dl_scan_responses responses;
 	struct dl_scan_completions completions;
 	struct dl_scan_plain plain;
+	struct dl_scan_audio audio;
+	bool is_form;                   /* the body is a form, not JSON */
+	struct dl_form_reader form;
+	const struct dl_form_rows *rows;
+	uint16_t form_seen[DL_FORM_FIELDS_MAX]; /* parts of each row */
 };
 /* depth and nodes: limits of the JSON text; 0 keeps the defaults of common/json. */
 void dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_t nodes);
+/*
+ * Behind init, when the body is a form: content_type is its header's value. Only for surfaces that take forms. 0, or
+ * TF_E_INVAL: refused, as by dl_scan_feed().
+ */
+int dl_scan_form(struct dl_scan *s, struct tf_span content_type) TF_MUSTCHECK;
 /*
  * text[0..len): the body so far, from its first byte (it may have moved). 0, or TF_E_INVAL when
  * the request is refused (fault is set; sticky).
@@ -331,6 +355,7 @@ struct dl_xlate_conf {
 	bool check;              /* hold every event against the grammar; a breach aborts (tests, debugging) */
 	struct tf_span asked;    /* model as the client wrote it: echoed. Copied */
 	struct tf_span model;    /* the runtime's name for it. Copied */
+	struct tf_span content_type; /* of the body, when it is a form. Copied */
 	uint64_t max_output;     /* DISPATCH.max_output: tokens per answer to enforce; 0: none */
 	uint64_t model_output;   /* longest answer of the model, tokens; 0: not known */
 	uint64_t model_context;  /* its context length, tokens; 0: not known */

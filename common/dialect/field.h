@@ -42,6 +42,49 @@ struct dl_fields {
 	int (*end)(struct dl_scan *s, struct tf_span body);
 };
 
+/* ---- forms ------------------------------------------------------------------------------- */
+
+enum { /* flags of a row */
+	DL_F_REQUIRED = 1,
+	DL_F_LIST = 2, /* may be repeated; its name may end in "[]" */
+	DL_F_FILE = 4, /* bytes with a filename; types is 0 */
+};
+
+/* A part of a form. low, high: bytes of a string, values of a number. What has no row is passed on. */
+struct dl_form_row {
+	const char *name;
+	unsigned types; /* one of DL_T_STRING, DL_T_INT, DL_T_NUMBER, DL_T_BOOL */
+	double low, high;
+	char class; /* as of dl_field: D is not passed on */
+	unsigned flags;
+	const char *help;
+};
+
+struct dl_form_value {
+	unsigned id;    /* row of the table */
+	uint32_t index; /* how many of that row came before */
+	const struct dl_form_part *part;
+	struct dl_range at; /* the value in the body */
+};
+
+struct dl_form_rows {
+	const struct dl_form_row *v;
+	size_t n; /* at most DL_FORM_FIELDS_MAX */
+	/* Its type and length are right. 0, or TF_E_INVAL by way of dl_scan_refuse_at. */
+	int (*value)(struct dl_scan *s, const struct dl_form_value *v);
+	/* All parts were seen, those that are required too. */
+	int (*end)(struct dl_scan *s, struct tf_span body);
+};
+/* NULL when none has that name. */
+const struct dl_form_row *dl_form_row(const struct dl_form_rows *rows, struct tf_span name);
+/* As clients write it: true, True, 1. TF_E_INVAL. */
+int dl_form_bool(struct tf_span s, bool *out) TF_MUSTCHECK;
+/* The value is the model's name. */
+int dl_scan_form_model(struct dl_scan *s, const struct dl_form_value *v);
+/* For scan.c. 0 or TF_E_INVAL with the fault set. */
+int dl_scan_form_feed(struct dl_scan *s, const char *text, size_t len, bool end);
+int dl_scan_form_end(struct dl_scan *s, struct tf_span body);
+
 /* The compiled table of a dialect; shared by all threads. */
 const struct js_interest *dl_interest(enum dl_dialect d);
 

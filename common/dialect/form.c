@@ -13,7 +13,7 @@
 enum { FIRST, LINE, HEAD, VALUE, TAIL };
 
 static int
-refuse(struct dl_form *f, int err, const char *why)
+refuse(struct dl_form_reader *f, int err, const char *why)
 {
 	f->why = why;
 	f->err = err;
@@ -127,7 +127,7 @@ boundary_ok(struct tf_span b)
 }
 
 int
-dl_form_init(struct dl_form *f, struct tf_span content_type, uint32_t max_parts, dl_form_fn *fn, void *arg)
+dl_form_init(struct dl_form_reader *f, struct tf_span content_type, uint32_t max_parts, dl_form_fn *fn, void *arg)
 {
 	struct tf_span rest, name, value, boundary = { NULL, 0 };
 	bool bad;
@@ -188,7 +188,7 @@ filename_ok(struct tf_span s)
 }
 
 static int
-disposition(struct dl_form *f, struct tf_span v, struct dl_form_part *part)
+disposition(struct dl_form_reader *f, struct tf_span v, struct dl_form_part *part)
 {
 	struct tf_span rest, name, value, extended = { NULL, 0 };
 	bool bad, extra = false;
@@ -232,7 +232,7 @@ disposition(struct dl_form *f, struct tf_span v, struct dl_form_part *part)
 }
 
 static int
-header_line(struct dl_form *f, struct tf_span line, struct dl_form_part *part)
+header_line(struct dl_form_reader *f, struct tf_span line, struct dl_form_part *part)
 {
 	size_t n = token_length(line);
 	struct tf_span name = tf_span(line.p, n), value;
@@ -256,7 +256,7 @@ header_line(struct dl_form *f, struct tf_span line, struct dl_form_part *part)
 
 /* head: lines with their ends, without the empty one. */
 static int
-read_head(struct dl_form *f, struct tf_span head, struct dl_form_part *part)
+read_head(struct dl_form_reader *f, struct tf_span head, struct dl_form_part *part)
 {
 	const char *end = head.p + head.n, *eol;
 	int r = 0;
@@ -286,7 +286,7 @@ read_head(struct dl_form *f, struct tf_span head, struct dl_form_part *part)
  * Each step works on text[0..len) from f->off on: 1 it went on, 0 more bytes are needed, else the error.
  */
 static int
-first(struct dl_form *f, const char *text, size_t len)
+first(struct dl_form_reader *f, const char *text, size_t len)
 {
 	/* the line end before the first boundary may be missing, and mostly is */
 	size_t skip = len > 0 && text[0] == '\r' ? 0 : 2, want = f->ndelimiter - skip, have = len < want ? len : want;
@@ -302,7 +302,7 @@ first(struct dl_form *f, const char *text, size_t len)
 
 /* Behind a boundary. */
 static int
-line(struct dl_form *f, const char *text, size_t len)
+line(struct dl_form_reader *f, const char *text, size_t len)
 {
 	size_t n = f->off;
 
@@ -328,7 +328,7 @@ line(struct dl_form *f, const char *text, size_t len)
 }
 
 static int
-head(struct dl_form *f, const char *text, size_t len)
+head(struct dl_form_reader *f, const char *text, size_t len)
 {
 	const char *from = text + f->off, *end = NULL;
 	size_t have = len - f->head;
@@ -355,7 +355,7 @@ head(struct dl_form *f, const char *text, size_t len)
 }
 
 static int
-value(struct dl_form *f, const char *text, size_t len)
+value(struct dl_form_reader *f, const char *text, size_t len)
 {
 	struct dl_form_part part = { 0 };
 	const char *end = NULL;
@@ -383,21 +383,23 @@ value(struct dl_form *f, const char *text, size_t len)
 	return r < 0 ? r : 1;
 }
 
-/* Behind the last boundary: a line end at most. */
-static int
-tail(struct dl_form *f, const char *text, size_t len)
-{
-	size_t n = len - f->off;
+#define TAIL_MAX 16
 
-	if (n > 2 || memcmp(text + f->off, "\r\n", n) != 0)
-		return refuse(f, TF_E_INVAL, "Bytes follow the last boundary of the form.");
-	return 0;
+/* Behind the last boundary: a line end, or two as one client has them, but no bytes of anything. */
+static int
+tail(struct dl_form_reader *f, const char *text, size_t len)
+{
+	bool more = len - f->off > TAIL_MAX;
+
+	for (size_t i = f->off; i < len && !more; i++)
+		more = text[i] != ((i - f->off) % 2 == 0 ? '\r' : '\n');
+	return more ? refuse(f, TF_E_INVAL, "Bytes follow the last boundary of the form.") : 0;
 }
 
 int
-dl_form_feed(struct dl_form *f, const char *text, size_t len)
+dl_form_feed(struct dl_form_reader *f, const char *text, size_t len)
 {
-	static int (*const step[])(struct dl_form *, const char *, size_t) = {
+	static int (*const step[])(struct dl_form_reader *, const char *, size_t) = {
 		[FIRST] = first,
 		[LINE] = line,
 		[HEAD] = head,
@@ -414,7 +416,7 @@ dl_form_feed(struct dl_form *f, const char *text, size_t len)
 }
 
 int
-dl_form_end(struct dl_form *f, const char *text, size_t len)
+dl_form_end(struct dl_form_reader *f, const char *text, size_t len)
 {
 	int r = dl_form_feed(f, text, len);
 
@@ -422,7 +424,7 @@ dl_form_end(struct dl_form *f, const char *text, size_t len)
 		return r;
 	if (f->state != TAIL)
 		return refuse(f, TF_E_INVAL, "The form is cut off: its last boundary is missing.");
-	if (len - f->off == 1)
+	if ((len - f->off) % 2 != 0)
 		return refuse(f, TF_E_INVAL, "Bytes follow the last boundary of the form.");
 	return 0;
 }
@@ -443,7 +445,7 @@ dl_form_extension(struct tf_span filename, char *out, size_t cap)
 /* ---- the writer -------------------------------------------------------------------------- */
 
 void
-dl_form_w_init(struct dl_form_w *w, const struct dl_form *as, struct tf_buf *out)
+dl_form_w_init(struct dl_form_w *w, const struct dl_form_reader *as, struct tf_buf *out)
 {
 	w->out = out;
 	w->as = as;
@@ -485,6 +487,22 @@ dl_form_w_text(struct dl_form_w *w, const char *name, struct tf_span value)
 	put(w, name, strlen(name));
 	put(w, behind, sizeof behind - 1);
 	put(w, value.p, value.n);
+	put(w, "\r\n", 2);
+}
+
+void
+dl_form_w_file(struct dl_form_w *w, const struct dl_form_part *part, const char *extension)
+{
+	static const char before[] = "Content-Disposition: form-data; name=\"", middle[] = "\"; filename=\"file.",
+			  behind[] = "\"\r\n\r\n";
+
+	open_part(w);
+	put(w, before, sizeof before - 1);
+	put(w, part->name.p, part->name.n);
+	put(w, middle, sizeof middle - 1);
+	put(w, extension, strlen(extension));
+	put(w, behind, sizeof behind - 1);
+	put(w, part->value.p, part->value.n);
 	put(w, "\r\n", 2);
 }
 

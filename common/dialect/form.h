@@ -34,7 +34,7 @@ struct dl_form_part {
 typedef int dl_form_fn(void *arg, const struct dl_form_part *part);
 
 /* Its members are the reader's; why, off and nparts may be read at any time. */
-struct dl_form {
+struct dl_form_reader {
 	char delimiter[4 + DL_FORM_BOUNDARY_MAX + 1]; /* "\r\n--boundary" */
 	uint8_t ndelimiter;
 	uint8_t state;
@@ -54,15 +54,15 @@ bool dl_form_is(struct tf_span content_type);
  * content_type: the header's value, parameters included. max_parts 0: DL_FORM_PARTS_MAX. TF_E_INVAL: it is not
  * multipart/form-data or names no boundary, two, or an impossible one; f->why says which.
  */
-int dl_form_init(struct dl_form *f, struct tf_span content_type, uint32_t max_parts, dl_form_fn *fn,
+int dl_form_init(struct dl_form_reader *f, struct tf_span content_type, uint32_t max_parts, dl_form_fn *fn,
     void *arg) TF_MUSTCHECK;
 /*
  * text[0..len): the body so far, from its first byte; it may have moved. 0: good so far. TF_E_INVAL: malformed,
  * TF_E_FULL: a limit (both with f->why), or the callback's code. A part is given once it is complete.
  */
-int dl_form_feed(struct dl_form *f, const char *text, size_t len) TF_MUSTCHECK;
+int dl_form_feed(struct dl_form_reader *f, const char *text, size_t len) TF_MUSTCHECK;
 /* The same, and nothing follows: a form without its last boundary is malformed. */
-int dl_form_end(struct dl_form *f, const char *text, size_t len) TF_MUSTCHECK;
+int dl_form_end(struct dl_form_reader *f, const char *text, size_t len) TF_MUSTCHECK;
 /* The part's extension in lower case, at most cap - 1 bytes: "wav"; "" when there is none or it does not fit. */
 void dl_form_extension(struct tf_span filename, char *out, size_t cap);
 
@@ -72,10 +72,10 @@ void dl_form_extension(struct tf_span filename, char *out, size_t cap);
  */
 struct dl_form_w {
 	struct tf_buf *out; /* borrowed */
-	const struct dl_form *as; /* borrowed: for its boundary */
+	const struct dl_form_reader *as; /* borrowed: for its boundary */
 	int err;
 };
-void dl_form_w_init(struct dl_form_w *w, const struct dl_form *as, struct tf_buf *out);
+void dl_form_w_init(struct dl_form_w *w, const struct dl_form_reader *as, struct tf_buf *out);
 /* A part as it stands. */
 void dl_form_w_copy(struct dl_form_w *w, const struct dl_form_part *part);
 /*
@@ -83,6 +83,8 @@ void dl_form_w_copy(struct dl_form_w *w, const struct dl_form_part *part);
  * is refused with TF_E_INVAL.
  */
 void dl_form_w_text(struct dl_form_w *w, const char *name, struct tf_span value);
+/* A file part with its own name and bytes; its file name becomes "file.EXTENSION", its type is left out. */
+void dl_form_w_file(struct dl_form_w *w, const struct dl_form_part *part, const char *extension);
 /* The last boundary. 0, TF_E_NOMEM or TF_E_INVAL. */
 int dl_form_w_end(struct dl_form_w *w) TF_MUSTCHECK;
 

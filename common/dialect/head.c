@@ -15,7 +15,7 @@
 #define HEAD_NUMBERS(X)                                                                            \
 	X(body_len)                                                                                \
 	X(stream) X(include_usage) X(flags) X(needs) X(n) X(max_output) X(prompt_bytes)            \
-	    X(messages) X(tools) X(images) X(audios) X(files) X(affinity)
+	    X(messages) X(tools) X(images) X(audios) X(files) X(affinity) X(audio_ms) X(characters)
 #define HEAD_RANGES(X) X(root) X(model_at) X(stream_at) X(max_completion) X(max_tokens) X(options)
 
 static int

@@ -174,16 +174,40 @@ dl_media_names(void)
 	return "flac, m4a, mp3, mp4, mpeg, mpga, oga, ogg, wav, webm";
 }
 
-static enum dl_media_kind
-by_extension(struct tf_span filename)
+enum dl_media_kind
+dl_media_named(const char *extension)
 {
-	char extension[8];
-
-	dl_form_extension(filename, extension, sizeof extension);
 	for (size_t i = 0; i < TF_LEN(kinds); i++)
 		if (strcmp(extension, kinds[i].extension) == 0)
 			return kinds[i].kind;
 	return DL_MEDIA_NONE;
+}
+
+const char *
+dl_media_extension(enum dl_media_kind kind)
+{
+	static const char *const best[] = {
+		[DL_MEDIA_NONE] = "",
+		[DL_MEDIA_WAV] = "wav",
+		[DL_MEDIA_MP3] = "mp3",
+		[DL_MEDIA_AAC] = "aac",
+		[DL_MEDIA_MP4] = "mp4",
+		[DL_MEDIA_OGG] = "ogg",
+		[DL_MEDIA_FLAC] = "flac",
+		[DL_MEDIA_WEBM] = "webm",
+		[DL_MEDIA_MPEG] = "mpeg",
+	};
+
+	return best[kind];
+}
+
+static enum dl_media_kind
+by_filename(struct tf_span filename)
+{
+	char extension[8];
+
+	dl_form_extension(filename, extension, sizeof extension);
+	return dl_media_named(extension);
 }
 
 void
@@ -194,7 +218,7 @@ dl_media_probe(struct tf_span bytes, struct tf_span filename, struct dl_media *o
 	memset(out, 0, sizeof *out);
 	out->kind = by_magic(b);
 	if (out->kind == DL_MEDIA_NONE)
-		out->kind = by_extension(filename);
+		out->kind = by_filename(filename);
 	for (size_t i = 0; i < TF_LEN(kinds); i++)
 		if (kinds[i].kind == out->kind && kinds[i].read != NULL) {
 			out->exact = kinds[i].read(b, &out->ms);

@@ -34,6 +34,9 @@ struct dl_media {
 
 /* By the first bytes; when those say nothing by the filename's extension. filename may be empty. */
 void dl_media_probe(struct tf_span bytes, struct tf_span filename, struct dl_media *out);
+/* The kind that an extension (lower case, without the dot) names; NONE. And one for a kind: "wav"; "" for NONE. */
+enum dl_media_kind dl_media_named(const char *extension);
+const char *dl_media_extension(enum dl_media_kind kind);
 /* What the API calls the kinds that it takes: "flac, m4a, mp3, ..." Static. */
 const char *dl_media_names(void);
 

@@ -298,7 +298,7 @@ dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_
 {
 	const struct dl_ops *ops = dl_ops(surface);
 
-	assert(ops != NULL && dl_interest(surface) != NULL);
+	assert(ops != NULL && (dl_interest(surface) != NULL || ops->form != NULL));
 	memset(s, 0, offsetof(struct dl_scan, js));
 	memset(&s->head, 0, sizeof s->head);
 	dl_fault_set(&s->fault, TF_OK, NULL, NULL);
@@ -308,10 +308,12 @@ dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_
 	s->responses.store = true;
 	memset(&s->completions, 0, sizeof s->completions);
 	memset(&s->plain, 0, sizeof s->plain);
+	memset(&s->audio, 0, sizeof s->audio);
 	s->nprefix = 0;
 	s->chain = 0;
 	s->count = false;
 	s->text = NULL;
+	s->is_form = false;
 	s->fields = ops->fields;
 	s->head.surface = surface;
 	s->head.n = 1;
@@ -353,6 +355,8 @@ scan(struct dl_scan *s, const char *text, size_t len, bool end)
 	}
 	text = len > 0 ? text : "";
 	s->text = text;
+	if (s->is_form)
+		return dl_scan_form_feed(s, text, len, end);
 	r = end ? js_scan_end(&s->js, text, len) : js_scan_feed(&s->js, text, len);
 	if (r < 0 && s->fault.err == 0)
 		json_fault(s, tf_span(text, len));
@@ -371,5 +375,7 @@ dl_scan_end(struct dl_scan *s, const char *text, size_t len)
 	if (scan(s, text, len, true) < 0)
 		return TF_E_INVAL;
 	s->head.body_len = (uint32_t)len;
+	if (s->is_form)
+		return dl_scan_form_end(s, tf_span(text, len)) < 0 ? TF_E_INVAL : 0;
 	return s->fields->end(s, tf_span(text, len)) < 0 ? TF_E_INVAL : 0;
 }

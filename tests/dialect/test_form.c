@@ -39,7 +39,7 @@ note(void *arg, const struct dl_form_part *p)
 static int
 read_form(const char *type, struct tf_span body, size_t step, struct tf_buf *out, const char **why)
 {
-	struct dl_form f;
+	struct dl_form_reader f;
 	int r = dl_form_init(&f, tf_cspan(type), 0, note, out);
 
 	for (size_t n = step; r == 0 && n < body.n; n += step) {
@@ -97,7 +97,11 @@ static const struct {
 	{ TYPE, "--XbY\r\n", NULL },
 	{ TYPE, "preamble\r\n" NAME("a") "1\r\n" END, NULL },
 	{ TYPE, "\n" NAME("a") "1\r\n" END, NULL },
+	{ TYPE, NAME("a") "1\r\n" END "\r\n", "a=1;" },
 	{ TYPE, NAME("a") "1\r\n" END "more", NULL },
+	{ TYPE, NAME("a") "1\r\n" END "\r\nmore", NULL },
+	{ TYPE, NAME("a") "1\r\n" END "\r", NULL },
+	{ TYPE, NAME("a") "1\r\n" END "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n", NULL },
 	{ TYPE, NAME("a") "1\r\n--XbX--\r", NULL },
 	{ TYPE, NAME("a") "1\r\n--XbX--\n", NULL },
 	{ TYPE, NAME("a") "1", NULL },
@@ -189,7 +193,7 @@ static void
 test_many_parts(void **state)
 {
 	struct tf_buf body = { 0 };
-	struct dl_form f;
+	struct dl_form_reader f;
 	uint32_t n = 0;
 
 	(void)state;
@@ -213,7 +217,7 @@ static void
 test_long_head(void **state)
 {
 	struct tf_buf body = { 0 };
-	struct dl_form f;
+	struct dl_form_reader f;
 
 	(void)state;
 	assert_int_equal(tf_buf_addstr(&body, "--XbX\r\nX: "), 0);
@@ -240,7 +244,7 @@ static void
 test_callback_stops(void **state)
 {
 	static const char body[] = NAME("a") "1\r\n" NAME("b") "1\r\n" NAME("c") "1\r\n" END;
-	struct dl_form f;
+	struct dl_form_reader f;
 
 	(void)state;
 	assert_int_equal(dl_form_init(&f, TF_SPAN(TYPE), 0, stop, NULL), 0);
@@ -271,7 +275,7 @@ test_write(void **state)
 	    NAME("stream") "true\r\n" END;
 	struct tf_buf out = { 0 };
 	struct dl_form_w w;
-	struct dl_form f;
+	struct dl_form_reader f;
 
 	(void)state;
 	assert_int_equal(dl_form_init(&f, TF_SPAN(TYPE), 0, rename_model, &w), 0);

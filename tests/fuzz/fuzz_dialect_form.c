@@ -45,7 +45,7 @@ on_part(void *arg, const struct dl_form_part *p)
 }
 
 static int
-read_form(struct tf_span type, struct tf_span body, size_t step, struct heard *h, struct dl_form *f)
+read_form(struct tf_span type, struct tf_span body, size_t step, struct heard *h, struct dl_form_reader *f)
 {
 	int r = dl_form_init(f, type, 50, on_part, h);
 
@@ -64,7 +64,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct heard whole = { 0 }, sliced = { 0 }, again = { 0 };
 	struct tf_buf out = { 0 };
 	struct dl_form_w w;
-	struct dl_form f, g;
+	struct dl_form_reader f, g;
 	const char *eol;
 	int r;
 
