@@ -73,6 +73,7 @@ send_refusal(const struct asked *a, int err, const char *message, const struct b
 		m.limit = w->account.limit.requests;
 	if (o != NULL) {
 		m.remaining = o->left.requests;
+		m.tokens_left = o->left.tokens;
 		m.reset_ms = o->reset_ms;
 		m.retry_after_ms = o->reset_ms;
 		m.transient = o->transient;
@@ -90,7 +91,7 @@ send_grant(const struct asked *a, const struct bl_workspace *w, uint64_t grant, 
 {
 	struct wire_grant m = { .key = tf_id_span(&a->key), .grant = grant, .requests = o->amount.requests,
 		.tokens = o->amount.tokens, .ttl_ms = o->ttl_ms, .limit = w->account.limit.requests,
-		.remaining = o->left.requests, .reset_ms = o->reset_ms, .window = o->window };
+		.remaining = o->left.requests, .reset_ms = o->reset_ms, .window = o->window, .tokens_left = o->left.tokens };
 
 	tf_metric_add(TF_M_BL_GRANTS, 1);
 	(void)wire_send_grant(a->gateway->peer, &a->frame, 0, &m, (struct tf_span){ 0 });

@@ -63,6 +63,7 @@ struct gw_space {
 	uint64_t limit;     /* requests per minute; 0 unlimited */
 	uint64_t remaining; /* requests nobody holds, as billingd said; what we returned since is added */
 	uint64_t held;      /* requests in our own grants of that window */
+	uint64_t tokens_left, tokens_held; /* the same of tokens */
 	int64_t reset;      /* wall clock second in which the window ends; 0 unknown */
 	uint64_t budget;    /* tokens left in the plan's token window; UINT64_MAX: none */
 };
@@ -352,6 +353,9 @@ void gw_admit_key_free(struct gw_key *k);
 /* The record of a workspace, made when needed; NULL without memory. */
 struct gw_space *gw_space_get(struct gw_thread *t, const uint8_t id[static 16]);
 void gw_space_put(struct gw_thread *t, struct gw_space **space);
+
+/* gw_limits.c: req->key is known, with its workspace */
+void gw_limits_fields(const struct gw_req *req, struct http_fields *f);
 
 /* gw_infer.c: body, scan, validation, admission of an inference call */
 /* Tokens of the longest answer that a model gives; 0: unknown. */

@@ -51,12 +51,26 @@ gw_space_put(struct gw_thread *t, struct gw_space **sp)
 	free(s);
 }
 
+/* What is left in the window, as billingd says it. */
+struct gw_left_says {
+	uint64_t limit, requests, tokens, reset_ms;
+};
+
 static void
-gw_space_learn(struct gw_space *s, uint64_t limit, uint64_t remaining, uint64_t reset_ms)
+gw_space_learn(struct gw_space *s, const struct gw_left_says *m)
 {
-	s->limit = limit;
-	s->remaining = remaining;
-	s->reset = (tf_wall_ns() / 1000000 + (int64_t)reset_ms + 999) / 1000;
+	s->limit = m->limit;
+	s->remaining = m->requests;
+	s->tokens_left = m->tokens;
+	s->reset = (tf_wall_ns() / 1000000 + (int64_t)m->reset_ms + 999) / 1000;
+}
+
+/* Requests and tokens that we no longer hold. */
+static void
+gw_space_let_go(struct gw_space *s, uint64_t requests, uint64_t tokens)
+{
+	s->held -= requests < s->held ? requests : s->held;
+	s->tokens_held -= tokens < s->tokens_held ? tokens : s->tokens_held;
 }
 
 /* ---- grants ---------------------------------------------------------------------------------- */
@@ -66,7 +80,7 @@ static void
 gw_grant_drop(struct gw_key *k, struct gw_grant *g)
 {
 	if (k->space != NULL && g->window == k->space->window)
-		k->space->held -= g->requests < k->space->held ? g->requests : k->space->held;
+		gw_space_let_go(k->space, g->requests, g->tokens);
 	tf_list_remove(&k->grants, &g->node);
 	free(g);
 }
@@ -85,8 +99,10 @@ static void
 gw_grant_return(struct gw_thread *t, struct gw_key *k, struct gw_grant *g)
 {
 	gw_grant_give_back(t, tf_span(k->id, sizeof k->id), g->number, g->requests, g->tokens);
-	if (k->space != NULL && g->window == k->space->window)
+	if (k->space != NULL && g->window == k->space->window) {
 		k->space->remaining += g->requests;
+		k->space->tokens_left += g->tokens;
+	}
 	gw_grant_drop(k, g);
 }
 
@@ -126,7 +142,7 @@ gw_grants_take(struct gw_key *k, uint64_t now, uint64_t requests, uint64_t token
 		requests -= r;
 		tokens -= n;
 		if (g->window == k->space->window)
-			k->space->held -= r < k->space->held ? r : k->space->held;
+			gw_space_let_go(k->space, r, n);
 	}
 }
 
@@ -344,12 +360,13 @@ gw_grant_add(struct gw_thread *t, struct gw_key *k, struct gw_grant *g, const st
 		k->window = m->window;
 	if (m->window > s->window) {
 		s->window = m->window;
-		s->held = 0;
+		s->held = s->tokens_held = 0;
 	}
 	if (m->window < s->window)
 		return; /* overtaken by a grant of the next window */
 	s->held += m->requests;
-	gw_space_learn(s, m->limit, m->remaining, m->reset_ms);
+	s->tokens_held += m->tokens;
+	gw_space_learn(s, &(struct gw_left_says){ m->limit, m->remaining, m->tokens_left, m->reset_ms });
 	s->budget = wire_has(m, GRANT, budget) ? m->budget : UINT64_MAX;
 }
 
@@ -398,7 +415,7 @@ gw_admit_refuse(struct gw_thread *t, const struct wire_frame *f, const struct wi
 		return;
 	/* a refusal that knows no account says nothing of it */
 	if (k->space != NULL && m->limit != 0 && m->reset_ms != 0)
-		gw_space_learn(k->space, m->limit, m->remaining, m->reset_ms);
+		gw_space_learn(k->space, &(struct gw_left_says){ m->limit, m->remaining, m->tokens_left, m->reset_ms });
 	if (k->space != NULL && wire_has(m, GRANT_REFUSE, budget))
 		k->space->budget = m->budget;
 	if (m->transient) {

@@ -8,7 +8,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "gatewayd/gw.h"
 #include "gatewayd/gw_op.h"
@@ -144,43 +143,6 @@ gw_body_may_read(const struct gw_req *req)
 
 /* ---- answers ------------------------------------------------------------------------------ */
 
-/* The same limit under the names that clients of the Anthropic API read; the reset is RFC 3339 there. */
-static void
-gw_anthropic_limits(struct http_fields *f, uint64_t limit, uint64_t remaining, int64_t reset)
-{
-	time_t t = (time_t)reset;
-	char text[32];
-	struct tm tm;
-
-	http_fields_addf(f, "anthropic-ratelimit-requests-limit", "%llu", (unsigned long long)limit);
-	http_fields_addf(f, "anthropic-ratelimit-requests-remaining", "%llu", (unsigned long long)remaining);
-	if (gmtime_r(&t, &tm) != NULL && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) > 0)
-		http_fields_add(f, "anthropic-ratelimit-requests-reset", text);
-}
-
-/* A window that has ended, or none yet: the next request opens a full one. */
-static void
-gw_req_limits(const struct gw_req *req, struct http_fields *f)
-{
-	const struct gw_space *s = req->key->space;
-	uint64_t limit = s->limit ? s->limit : req->key->rpm, left = limit;
-	int64_t now = tf_wall_s(), reset = now + 60;
-
-	if (s->reset > now) {
-		left = s->remaining + s->held < limit ? s->remaining + s->held : limit;
-		reset = s->reset;
-	}
-	if (limit != 0) {
-		http_fields_addf(f, "x-ratelimit-limit", "%llu", (unsigned long long)limit);
-		http_fields_addf(f, "x-ratelimit-remaining", "%llu", (unsigned long long)left);
-		http_fields_addf(f, "x-ratelimit-reset", "%lld", (long long)reset);
-		if (req->anthropic)
-			gw_anthropic_limits(f, limit, left, reset);
-	}
-	if (s->budget != UINT64_MAX)
-		http_fields_addf(f, "x-token-budget-remaining", "%llu", (unsigned long long)s->budget);
-}
-
 void
 gw_req_fields(struct gw_req *req, struct http_fields *f)
 {
@@ -193,7 +155,7 @@ gw_req_fields(struct gw_req *req, struct http_fields *f)
 	http_fields_add(f, "request-id", id);
 	if (k == NULL || k->state == GW_KEY_REFUSED || k->space == NULL || k->plan == NULL)
 		return;
-	gw_req_limits(req, f);
+	gw_limits_fields(req, f);
 }
 
 void

@@ -119,3 +119,28 @@ def test_plan_change_is_felt(factory):
     factory.keyctl("workspace", "set-plan", "change", "local")
     time.sleep(1)
     assert factory.chat("tokens=1", key=key).status == 200
+
+
+def test_tokens_in_headers(fresh):
+    """What is left of the minute's tokens, under the names of each API: never above the truth."""
+    factory = fresh(conf={"plan small": {"rpm": "20", "tpm": "4000"}}, plan="small")
+    first = factory.call("GET", "/v1/models")
+    assert (first.get("x-ratelimit-limit-tokens"), first.get("x-ratelimit-remaining-tokens")) == ("4000", "4000")
+    assert (first.get("x-ratelimit-limit-requests"), first.get("x-ratelimit-remaining-requests")) == ("20", "20")
+    used = 0
+    for i in range(5):
+        answer = factory.chat("tokens=30&prompt=20", max_tokens=50)
+        left = int(answer.response.get("x-ratelimit-remaining-tokens"))
+        assert 0 < left <= 4000 - used - 50
+        used += answer.usage["total_tokens"]
+    reset = answer.response.get("x-ratelimit-reset-tokens")
+    assert reset.endswith("s") and 0 < int(reset[:-1]) <= 61
+    assert used == 250
+    message = factory.call("POST", "/anthropic/v1/messages", {"model": "fake/model", "max_tokens": 9, "messages": [
+        {"role": "user", "content": "fake?tokens=1"}]})
+    assert message.status == 200 and message.get("x-ratelimit-limit-tokens") is None
+    for kind in ("tokens", "input-tokens", "output-tokens"):
+        assert message.get("anthropic-ratelimit-%s-limit" % kind) == "4000"
+        assert 0 < int(message.get("anthropic-ratelimit-%s-remaining" % kind)) <= 4000 - used - 9
+        assert message.get("anthropic-ratelimit-%s-reset" % kind).endswith("Z")
+    assert message.get("anthropic-ratelimit-requests-remaining") == message.get("x-ratelimit-remaining") == "14"
