@@ -357,40 +357,112 @@ def response(answer, request):
         response_item(item, request.get("tools") or [])
 
 
-def response_stream(events, request):
-    """Items one after the other, each with its beginning and its end; the last event holds all of it."""
-    done, open_item, text, last = [], None, "", None
-    for n, (name, data) in enumerate(events):
-        event = json.loads(data)
-        assert event["type"] == name and event["sequence_number"] == n and last is None, (n, name)
-        kind = name.removeprefix("response.")
-        if n < 2:
-            assert kind == ("created", "in_progress")[n]
-            response_head(event["response"], request, ("in_progress",))
-            assert event["response"]["output"] == [] and event["response"]["usage"] is None
-        elif kind == "output_item.added":
-            assert open_item is None and event["output_index"] == len(done) and event["item"]["status"] == "in_progress"
-            open_item, text = event["item"]["id"], ""
-        elif kind == "output_item.done":
-            assert event["item"]["id"] == open_item
-            done.append(event["item"])
-            open_item = None
-        elif kind in ("completed", "incomplete"):
-            last = event["response"]
-            assert last["status"] == kind and open_item is None
+class Outputs:
+    """The output of a stream of the Responses API, item after item."""
+
+    DELTAS = {
+        "response.output_text": ("output_text", "text"),
+        "response.refusal": ("refusal", "refusal"),
+        "response.reasoning_text": ("reasoning_text", "text"),
+    }
+    INPUTS = {"response.function_call_arguments": "arguments", "response.custom_tool_call_input": "input"}
+
+    def __init__(self, declared):
+        self.declared = declared
+        self.done = []
+        self.item = None
+        self.parts = None  # of a message's or a reasoning's content
+        self.summary = None
+        self.open = None  # the part that grows
+        self.text = ""
+        self.input = ""
+
+    def where(self, event):
+        assert self.item is not None, "%s outside of any item" % event["type"]
+        assert event["item_id"] == self.item["id"] and event["output_index"] == len(self.done), event
+
+    def feed(self, event):
+        kind = event["type"]
+        if kind == "response.output_item.added":
+            self.start(event)
+        elif kind == "response.output_item.done":
+            self.stop(event)
         else:
-            assert event["item_id"] == open_item and event["output_index"] == len(done), name
-            if kind.endswith(".delta"):
-                text += event["delta"]
-            elif kind.endswith("part.done"):
-                assert event["part"].get("text", event["part"].get("refusal")) == text
-            elif kind.endswith(".done"):
-                (said,) = [event[m] for m in ("text", "refusal", "arguments", "input") if m in event]
-                assert said == text
+            self.where(event)
+            self.inside(event, kind)
+
+    def start(self, event):
+        assert self.item is None and event["output_index"] == len(self.done), event
+        self.item, self.parts, self.summary, self.input = event["item"], [], [], ""
+        assert not self.item.get("content") and not self.item.get("arguments") and not self.item.get("input"), self.item
+
+    def inside(self, event, kind):
+        name, _, step = kind.rpartition(".")
+        if name in ("response.content_part", "response.reasoning_summary_part"):
+            self.part(event, step, self.parts if name == "response.content_part" else self.summary)
+        elif name in self.INPUTS:
+            if step == "delta":
+                self.input += event["delta"]
             else:
-                assert kind.endswith("part.added"), name
-    assert last is not None and last["output"] == done and last["id"] == json.loads(events[0][1])["response"]["id"]
-    response(last, request)
+                assert event[self.INPUTS[name]] == self.input, event
+        elif name == "response.reasoning_summary_text":
+            self.piece(event, step, "summary_text", "text", event["summary_index"], self.summary)
+        else:
+            part, field = self.DELTAS[name]
+            self.piece(event, step, part, field, event["content_index"], self.parts)
+
+    def part(self, event, step, parts):
+        index = event["content_index"] if parts is self.parts else event["summary_index"]
+        assert index == len(parts), event
+        if step == "added":
+            assert self.open is None, "two open parts"
+            self.open, self.text = event["part"], ""
+            return
+        assert step == "done" and self.open is not None and event["part"]["type"] == self.open["type"], event
+        assert event["part"].get("text", event["part"].get("refusal")) == self.text, event
+        parts.append(event["part"])
+        self.open = None
+
+    def piece(self, event, step, part, field, index, parts):
+        assert self.open is not None and self.open["type"] == part and index == len(parts), event
+        if step == "delta":
+            self.text += event["delta"]
+        else:
+            assert step == "done" and event[field] == self.text, event
+
+    def stop(self, event):
+        assert self.item is not None and self.open is None and event["output_index"] == len(self.done), event
+        item = event["item"]
+        assert (item["id"], item["type"]) == (self.item["id"], self.item["type"]), event
+        response_item(item, self.declared)
+        if item["type"] in ("message", "reasoning"):
+            assert (item.get("content") or []) == self.parts, (item, self.parts)
+            assert (item.get("summary") or []) == self.summary, (item, self.summary)
+        else:
+            assert item["arguments" if item["type"] == "function_call" else "input"] == self.input, (item, self.input)
+        self.done.append(item)
+        self.item = None
+
+
+def response_stream(events, request):
+    got = []
+    for name, data in events:
+        event = json.loads(data)
+        assert name == event["type"], (name, data)
+        got.append(event)
+    assert [e["sequence_number"] for e in got] == list(range(len(got)))
+    assert [e["type"] for e in got[:2]] == ["response.created", "response.in_progress"], got[:2]
+    for event in got[:2]:
+        response_head(event["response"], request, ("in_progress",))
+        assert event["response"]["output"] == [] and event["response"]["usage"] is None
+    outputs = Outputs(request.get("tools") or [])
+    for event in got[2:-1]:
+        outputs.feed(event)
+    end = got[-1]
+    assert outputs.item is None and end["type"] in ("response.completed", "response.incomplete"), end["type"]
+    assert end["type"] == "response." + end["response"]["status"] and end["response"]["id"] == got[0]["response"]["id"]
+    assert end["response"]["output"] == outputs.done, (end["response"]["output"], outputs.done)
+    response(end["response"], request)
 
 
 def input_tokens(answer, request):
