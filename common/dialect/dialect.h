@@ -360,6 +360,7 @@ struct dl_xlate_conf {
 	uint64_t model_output;   /* longest answer of the model, tokens; 0: not known */
 	uint64_t model_context;  /* its context length, tokens; 0: not known */
 	struct tf_id rid;        /* ids that have to be made derive from it */
+	struct tf_span base_url; /* what addresses of ours begin with; empty: there can be none. Copied */
 };
 
 struct dl_xlate;
@@ -408,6 +409,14 @@ int dl_xlate_broken(struct dl_xlate *x, int err, struct tf_buf *out) TF_MUSTCHEC
  * reason length. An answer of which nothing is there yet becomes a fault. 0 or TF_E_NOMEM.
  */
 int dl_xlate_cut(struct dl_xlate *x, struct tf_buf *out) TF_MUSTCHECK;
+struct dl_kept { /* a value that the answer names */
+	struct tf_span name, content_type, bytes;
+};
+/*
+ * Value i of what has to be kept before the answer may go out, complete once the answer is. False beyond the last.
+ * Borrowed until the attempt is freed or begins again.
+ */
+bool dl_xlate_kept(const struct dl_xlate *x, size_t i, struct dl_kept *out);
 /* Borrowed, current after each call. */
 const struct dl_facts *dl_xlate_facts(const struct dl_xlate *x);
 

@@ -18,6 +18,14 @@
 
 #define ERROR_BODY_MAX (64u << 10)
 
+#define KEPT_MAX 16 /* values of one answer */
+
+struct kept {
+	char name[64];
+	const char *type;
+	struct tf_buf bytes;
+};
+
 struct dl_run {
 	struct dl_job job;
 	const struct dl_plain *plain;
@@ -29,6 +37,8 @@ struct dl_run {
 	struct dl_sse sse;
 	struct tf_buf body;
 	struct tf_buf *out; /* of the call in progress */
+	struct kept kept[KEPT_MAX];
+	size_t nkept;
 };
 
 /* ---- for surfaces ------------------------------------------------------------------------ */
@@ -111,6 +121,26 @@ dl_job_put_usage(struct dl_job *j, struct tf_span usage, struct tf_buf *out)
 	return tf_buf_printf(out, "{\"prompt_tokens\":%llu,\"total_tokens\":%llu}", n, n);
 }
 
+const char *
+dl_job_keep(struct dl_job *j, const char *type, const char *ext, struct tf_buf *bytes)
+{
+	struct dl_run *run = TF_CONTAINER(j, struct dl_run, job);
+	struct kept *k = &run->kept[run->nkept];
+	uint8_t secret[20];
+	char hex[2 * sizeof secret + 1];
+
+	if (run->nkept == KEPT_MAX)
+		return NULL;
+	run->nkept++;
+	tf_random(secret, sizeof secret);
+	tf_hex(secret, sizeof secret, hex);
+	snprintf(k->name, sizeof k->name, "%s.%.8s", hex, ext);
+	k->type = type;
+	k->bytes = *bytes;
+	*bytes = (struct tf_buf){ 0 };
+	return k->name;
+}
+
 int
 dl_job_splice(struct dl_job *j, struct tf_span body, struct tf_buf *out)
 {
@@ -167,6 +197,23 @@ dl_run_new(const struct dl_plain *plain, const struct dl_xlate_conf *conf, const
 	return run;
 }
 
+static void
+drop_kept(struct dl_run *run)
+{
+	while (run->nkept > 0)
+		tf_buf_free(&run->kept[--run->nkept].bytes);
+}
+
+bool
+dl_run_kept(const struct dl_run *run, size_t i, struct dl_kept *out)
+{
+	if (i >= run->nkept)
+		return false;
+	*out = (struct dl_kept){ tf_cspan(run->kept[i].name), tf_cspan(run->kept[i].type),
+		tf_buf_span(&run->kept[i].bytes) };
+	return true;
+}
+
 void
 dl_run_free(struct dl_run **rp)
 {
@@ -178,6 +225,7 @@ dl_run_free(struct dl_run **rp)
 	if (run->plain->fini != NULL)
 		run->plain->fini(&run->job);
 	free(run->job.state);
+	drop_kept(run);
 	dl_sse_fini(&run->sse);
 	tf_buf_free(&run->body);
 	free(run);
@@ -273,7 +321,8 @@ dl_run_head(struct dl_run *run, int status, struct tf_span content_type, uint32_
 	run->job.content_type = NULL;
 	run->job.live = false;
 	dl_sse_fini(&run->sse);
-	memset(&run->sse, 0, sizeof run->sse);
+	run->sse = (struct dl_sse){ .max = run->plain->event_max };
+	drop_kept(run);
 	tf_buf_free(&run->body);
 	run->status = status;
 	run->retry_after_s = retry_after_s;

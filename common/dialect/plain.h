@@ -34,6 +34,7 @@ struct dl_job {
 struct dl_plain {
 	size_t size;       /* of the state */
 	size_t answer_max; /* largest answer that is kept for whole(), bytes */
+	size_t event_max;  /* largest event, bytes; 0: as of conversations */
 	/* Appends the runtime's body. Borrows body for the call. Again for a resend. */
 	int (*request)(struct dl_job *j, struct tf_span body, struct tf_buf *out);
 	/* NULL: the dialect's own path, application/json. Static, good once request() has returned. */
@@ -67,6 +68,11 @@ bool dl_job_error(struct dl_job *j, struct tf_span answer);
 bool dl_job_usage(struct dl_job *j, struct tf_span usage);
 /* That, and an object of prompt_tokens and total_tokens to out: the runtime's own when it has both. */
 int dl_job_put_usage(struct dl_job *j, struct tf_span usage, struct tf_buf *out);
+/*
+ * Bytes that are to be kept and fetched from the gateway: takes them. Returns the name that nobody can guess,
+ * good as long as the answer is; NULL without memory. type: static; ext: of the name, without a dot.
+ */
+const char *dl_job_keep(struct dl_job *j, const char *type, const char *ext, struct tf_buf *bytes);
 /* A JSON body with the model's name put in and what must not pass taken out. */
 int dl_job_splice(struct dl_job *j, struct tf_span body, struct tf_buf *out);
 /*
@@ -92,6 +98,7 @@ bool dl_run_live(const struct dl_run *run);
 void dl_run_head(struct dl_run *run, int status, struct tf_span content_type, uint32_t retry_after_s);
 int dl_run_feed(struct dl_run *run, struct tf_span piece, struct tf_buf *out) TF_MUSTCHECK;
 int dl_run_end(struct dl_run *run, struct tf_buf *out) TF_MUSTCHECK;
+bool dl_run_kept(const struct dl_run *run, size_t i, struct dl_kept *out);
 int dl_run_broken(struct dl_run *run, int err, struct tf_buf *out) TF_MUSTCHECK;
 
 #endif

@@ -161,7 +161,7 @@ rebase(struct dl_sse *s, size_t by)
 int
 dl_sse_feed(struct dl_sse *s, const char *p, size_t n, dl_sse_fn *fn, void *arg)
 {
-	size_t kept = 0;
+	size_t kept = 0, max = s->max > 0 ? s->max : DL_SSE_MAX;
 	int r;
 
 	if (n == 0)
@@ -184,7 +184,7 @@ dl_sse_feed(struct dl_sse *s, const char *p, size_t n, dl_sse_fn *fn, void *arg)
 	}
 	if (r < 0)
 		return r;
-	return s->buf.n > DL_SSE_MAX || s->joined.n > DL_SSE_MAX ? TF_E_FULL : 0;
+	return s->buf.n > max || s->joined.n > max ? TF_E_FULL : 0;
 }
 
 int

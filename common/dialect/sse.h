@@ -7,13 +7,14 @@
 
 #include "common/dialect/dialect.h"
 
-#define DL_SSE_MAX (8u << 20) /* largest event, bytes */
+#define DL_SSE_MAX (8u << 20) /* largest event where nothing else is said, bytes */
 
 /* 0 goes on; a negative code stops. Spans are good during the call. */
 typedef int dl_sse_fn(void *arg, struct tf_span event, struct tf_span data);
 
 /* All zero to begin with. */
 struct dl_sse {
+	size_t max;           /* largest event, bytes; 0: DL_SSE_MAX */
 	struct tf_buf buf;    /* an unfinished event, from its first line */
 	struct tf_buf joined; /* data of several lines */
 	size_t line;          /* offset of the unfinished line */

@@ -23,7 +23,7 @@ enum mode { MODE_NONE, MODE_SNIFF, MODE_EVENTS, MODE_JSON, MODE_ERROR };
 struct dl_xlate {
 	struct dl_xlate_conf conf;
 	struct dl_head head;
-	struct tf_buf asked, model, content_type, kept, dropped;
+	struct tf_buf asked, model, content_type, base_url, kept, dropped;
 	const struct dl_ops *surface, *runtime;
 	const struct dl_ops *answer; /* the surface, as answers have it */
 	struct dl_facts facts;
@@ -107,6 +107,12 @@ dl_xlate_dropped(const struct dl_xlate *x)
 	return tf_buf_span(&x->dropped);
 }
 
+bool
+dl_xlate_kept(const struct dl_xlate *x, size_t i, struct dl_kept *out)
+{
+	return x->run != NULL && dl_run_kept(x->run, i, out);
+}
+
 const struct dl_facts *
 dl_xlate_facts(const struct dl_xlate *x)
 {
@@ -143,6 +149,7 @@ dl_xlate_free(struct dl_xlate **xp)
 	dl_run_free(&x->run);
 	tf_buf_free(&x->asked);
 	tf_buf_free(&x->model);
+	tf_buf_free(&x->base_url);
 	tf_buf_free(&x->kept);
 	tf_buf_free(&x->content_type);
 	tf_buf_free(&x->dropped);
@@ -170,13 +177,14 @@ dl_xlate_new(const struct dl_xlate_conf *conf, const struct dl_head *head)
 	assert(x->surface != NULL && x->runtime != NULL);
 	if (tf_buf_addspan(&x->asked, conf->asked) < 0 ||
 	    tf_buf_addspan(&x->model, conf->model) < 0 || tf_buf_addspan(&x->content_type, conf->content_type) < 0 ||
-	    tf_buf_cstr(&x->content_type) == NULL) {
+	    tf_buf_cstr(&x->content_type) == NULL || tf_buf_addspan(&x->base_url, conf->base_url) < 0) {
 		dl_xlate_free(&x);
 		return NULL;
 	}
 	x->conf.asked = tf_buf_span(&x->asked);
 	x->conf.model = tf_buf_span(&x->model);
 	x->conf.content_type = tf_buf_span(&x->content_type); /* terminated */
+	x->conf.base_url = tf_buf_span(&x->base_url);
 	if (x->surface->plain == NULL)
 		return x;
 	x->run = dl_run_new(x->surface->plain, &x->conf, &x->head, &x->facts, &x->dropped);

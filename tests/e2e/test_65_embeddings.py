@@ -2,13 +2,11 @@
 """Embeddings with the official SDKs: the form that was asked for from runtimes that have the other, in order,
 every bit kept; refusals; what is billed. The fake runtime, and the real one with the project's model."""
 import base64
-import json
 import struct
 
 import openai
 import pytest
 
-import clients
 from factory import MODEL, TINY
 from fake_plain import vector
 
@@ -78,12 +76,6 @@ def test_real(factory, client):
     assert refused.value.param == "dimensions"
     chat = client.chat.completions.create(model=TINY, messages=[{"role": "user", "content": many[0]}], max_tokens=5)
     assert chat.choices[0].message.content
-
-
-@pytest.mark.parametrize("environment", ["node", "node-old"])
-def test_node(factory, environment):
-    results = clients.run(factory, "plain_cases.mjs", environment, vectors=VEC, vector=json.dumps(vector("one text")))
-    assert results == {name: None for name in clients.names("plain_cases.mjs")}
 
 
 def test_large(factory):

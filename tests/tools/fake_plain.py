@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fake runtime says to calls without turns: POST */embeddings and */rerank.
+"""What the fake runtime says to calls without turns: POST */embeddings, */rerank and */images/*.
 
-A script (fake_script.py) may stand at the beginning of the first input or of the query. Honoured besides:
+A script (fake_script.py) may stand at the beginning of the first input, the query or the prompt. Honoured besides:
   dims=N          length of the vectors (8); without it as the request's dimensions say
   form=float|base64   whatever was asked for
   order=reverse   the entries the other way round; noindex=1: without their index; lose=1: without the last
   count=N         tokens to report (7); usage=never: no usage
   shape=NAME      of ranks: jina (default), tei (a list with score), voyage (data); in the order of the documents
-Called by fake_runtime.py only; vector() also by tests, which must know what was said.
+  form=b64_json|url   of images, whatever was asked for; host=URL: what their addresses begin with
+  big=BYTES       so many more bytes in each image; nostream=1: no events, also to who asks for them; extra=1: one more
+Called by fake_runtime.py only; vector() and image() also by tests, which must know what was said.
 """
 import base64
 import json
@@ -82,3 +84,51 @@ class RerankAnswer(PlainAnswer):
         if p.str("usage") != "never":
             answer["usage"] = {"total_tokens": p.num("count", 7)}
         return answer
+
+
+def image(prompt, i, more=0):
+    """A PNG, or bytes that begin as one."""
+    return b"\x89PNG\r\n\x1a\n" + ("%s %d" % (prompt, i)).encode() + b"." * more
+
+
+class ImagesAnswer(PlainAnswer):
+    name = "image_generation"
+
+    def one(self, i):
+        p, prompt = self.p, self.request["prompt"]
+        form = p.str("form", self.request.get("response_format") or "b64_json")
+        if form == "url":
+            return {"url": "%s/%d.png" % (p.str("host", "http://127.0.0.1:1"), i)}
+        return {"b64_json": base64.b64encode(image(prompt, i, p.num("big", 0))).decode(), "revised_prompt": prompt[:20]}
+
+    def facts(self):
+        usage = {"input_tokens": self.p.num("count", 7), "output_tokens": 100, "total_tokens": self.p.num("count", 7) + 100}
+        return {"size": "1024x1024", "quality": "low", "background": "opaque", "output_format": "png", "usage": usage}
+
+    def object(self):
+        n = self.n + self.p.flag("extra")
+        return {"created": self.created, "data": [self.one(i) for i in range(n)], **self.facts()}
+
+    def event_of(self, name, i, **more):
+        kind = "%s.%s" % (self.name, name)
+        data = {"type": kind, **self.one(i), "created_at": self.created, **self.facts(), **more}
+        return b"event: " + kind.encode() + b"\n" + self.sse(data)
+
+    async def stream(self):
+        p, out = self.p, self.out
+        if p.flag("nostream"):
+            await self.whole()
+            return
+        await out.head(200, p.str("ctype", "text/event-stream"))
+        if p.flag("error_first"):
+            await out.body(self.sse(self.error("backend died")))
+        else:
+            for i in range(self.request.get("partial_images") or 0):
+                await out.sleep(p.num("delay_ms", 0))
+                await out.body(self.event_of("partial_image", i, partial_image_index=i))
+                self.sent += 1
+                if await self.faults_at(self.sent):
+                    await out.end()
+                    return
+            await out.body(self.event_of("completed", 0))
+        await out.end()

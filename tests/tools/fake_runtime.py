@@ -28,7 +28,7 @@ import struct
 import sys
 import time
 
-from fake_plain import EmbeddingsAnswer, RerankAnswer
+from fake_plain import EmbeddingsAnswer, ImagesAnswer, RerankAnswer
 from fake_responses import ResponsesAnswer
 from fake_script import Answer, Params, Scripted, params_of
 from fake_text import TextAnswer
@@ -38,7 +38,7 @@ BODY_MAX = 256 << 20
 
 
 KINDS = [("/chat/completions", Answer), ("/completions", TextAnswer), ("/embeddings", EmbeddingsAnswer),
-         ("/rerank", RerankAnswer), ("/responses", ResponsesAnswer)]
+         ("/rerank", RerankAnswer), ("/images/generations", ImagesAnswer), ("/responses", ResponsesAnswer)]
 
 
 class ClientLeft(Exception):

@@ -6,6 +6,7 @@ import { key, load, main, refused, setting, url } from "./cases.mjs";
 const OpenAI = (await load("openai")).default;
 const client = new OpenAI({ baseURL: url + "/openai/v1/", apiKey: key, maxRetries: 0, timeout: 15000 });
 const vectors = setting("VECTORS");
+const images = setting("IMAGES");
 
 await main({
   async embeddings() {
@@ -25,5 +26,10 @@ await main({
   async embeddings_refused() {
     const e = await refused(OpenAI.BadRequestError, 400, () => client.embeddings.create({ model: vectors, input: "" }));
     assert.equal(e.param, "input");
+  },
+  async images() {
+    const answer = await client.images.generate({ model: images, prompt: "a quay", n: 2, response_format: "b64_json" });
+    assert.equal(answer.data.length, 2);
+    assert.equal(Buffer.from(answer.data[1].b64_json, "base64").toString("latin1").slice(8), "a quay 1");
   },
 });

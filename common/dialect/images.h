@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the surfaces that answer images share: the answer, whole or as events. Private to this folder.
+ */
+#ifndef TF_DIALECT_IMAGES_H
+#define TF_DIALECT_IMAGES_H
+
+#include "common/dialect/field.h"
+#include "common/dialect/plain.h"
+#include "common/dialect/split.h"
+
+#define IMAGES_MAX 10         /* of one answer */
+#define IMAGES_PROMPT_MAX 32000 /* characters */
+
+struct images { /* the state of an attempt */
+	const char *event; /* prefix of the events: "image_generation" */
+	bool url;          /* the client wants addresses */
+	struct dl_split split;
+	struct tf_buf image[IMAGES_MAX]; /* entries for the client */
+	uint32_t n;
+	size_t held;
+};
+
+enum dl_way images_begin(struct dl_job *j, struct tf_span content_type);
+int images_bytes(struct dl_job *j, struct tf_span piece, struct tf_buf *out);
+int images_event(struct dl_job *j, struct tf_span event, struct tf_span data, struct tf_buf *out);
+int images_end(struct dl_job *j, struct tf_buf *out);
+void images_fini(struct dl_job *j);
+
+/* "WIDTHxHEIGHT" or "auto"? s: a JSON string's characters. */
+bool images_size_ok(struct tf_span s);
+/* Is what the runtime makes to be asked for as bytes, though the client wants an address? */
+bool images_ask_bytes(const struct dl_job *j, bool url);
+
+#endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The images surface: requests, answers with bytes and addresses, hosting, streams.
+ */
+#include "config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/dialect/attempt.h"
+
+#define IMG DL_OPENAI_IMAGES
+#define DRAW(more) "{\"model\":\"m\",\"prompt\":\"a quay\"" more "}"
+#define PNG64 "iVBORw0KGgoAAAA="
+#define MADE "{\"created\":17,\"data\":["
+
+static void
+test_images_scan(void **state)
+{
+	static const char *const characters[] = { "\\ud83d\\ude00", "\xe2\x82\xac", "\\n" };
+	struct tf_buf long_one = { 0 };
+
+	(void)state;
+	assert_true(accepts(IMG, DRAW("")));
+	assert_int_equal(scan.head.needs, DL_NEED_IMAGES);
+	assert_int_equal(scan.head.n, 1);
+	assert_int_equal(scan.head.prompt_bytes, 6);
+	assert_true(accepts(IMG, DRAW(",\"n\":10,\"size\":\"1024x768\",\"response_format\":\"b64_json\",\"stream\":true,"
+		"\"quality\":\"hd\",\"output_compression\":100,\"partial_images\":3,\"seed\":7,\"negative_prompt\":\"x\"")));
+	assert_int_equal(scan.head.n, 10);
+	assert_true(scan.head.stream);
+	assert_true(accepts(IMG, DRAW(",\"n\":null,\"size\":null,\"response_format\":null,\"stream\":null")));
+	refuses(IMG, "{\"prompt\":\"x\"}", "model", "required");
+	refuses(IMG, "{\"model\":\"m\"}", "prompt", "required");
+	refuses(IMG, "{\"model\":\"m\",\"prompt\":\"\"}", "prompt", "empty");
+	refuses(IMG, DRAW(",\"n\":0"), "n", "between 1 and 10");
+	refuses(IMG, DRAW(",\"n\":11"), "n", "between 1 and 10");
+	refuses(IMG, DRAW(",\"size\":\"big\""), "size", "WIDTHxHEIGHT");
+	refuses(IMG, DRAW(",\"size\":\"1024x\""), "size", "WIDTHxHEIGHT");
+	refuses(IMG, DRAW(",\"size\":\"1x1x1\""), "size", "WIDTHxHEIGHT");
+	refuses(IMG, DRAW(",\"response_format\":\"png\""), "response_format", "url or b64_json");
+	refuses(IMG, DRAW(",\"output_compression\":101"), "output_compression", "between 0 and 100");
+	refuses(IMG, DRAW(",\"partial_images\":4"), "partial_images", "between 0 and 3");
+	refuses(IMG, DRAW(",\"stream\":1"), "stream", "true or false");
+	for (int n = 32000; n <= 32001; n++) {
+		tf_buf_reset(&long_one);
+		assert_int_equal(tf_buf_addstr(&long_one, "{\"model\":\"m\",\"prompt\":\""), 0);
+		for (int i = 0; i < n; i++)
+			assert_int_equal(tf_buf_addstr(&long_one, characters[i % 3]), 0);
+		assert_int_equal(tf_buf_addstr(&long_one, "\"}"), 0);
+		dl_scan_init(&scan, IMG, 0, 0);
+		assert_int_equal(dl_scan_end(&scan, long_one.p, long_one.n), n == 32000 ? 0 : TF_E_INVAL);
+	}
+	assert_string_equal(scan.fault.param, "prompt");
+	tf_buf_free(&long_one);
+}
+
+static void
+begin_hosting(struct attempt *a, const char *body, const char *base, uint32_t quirks)
+{
+	struct dl_xlate_conf conf = { .surface = IMG, .runtime = DL_OPENAI_CHAT, .asked = TF_SPAN("m"), .model = TF_SPAN("r"),
+		.base_url = tf_cspan(base), .quirks = quirks };
+
+	memset(a, 0, sizeof *a);
+	assert_true(accepts(IMG, body));
+	a->x = dl_xlate_new(&conf, &scan.head);
+	assert_non_null(a->x);
+	a->f = dl_xlate_facts(a->x);
+	assert_int_equal(dl_xlate_request(a->x, tf_cspan(body), &a->sent), 0);
+}
+
+static void
+test_images(void **state)
+{
+	static const char asked64[] = DRAW(",\"n\":2,\"response_format\":\"b64_json\"");
+	struct attempt a;
+
+	(void)state;
+	becomes(IMG, asked64, "{\"created\":17,\"model\":\"r\",\"data\":[{\"b64_json\":\"" PNG64 "\",\"revised_prompt\":\"p\"},"
+			      "{\"url\":\"data:image\\/png;base64," PNG64 "\"}],\"size\":\"1x1\"}",
+	    MADE "{\"b64_json\":\"" PNG64 "\",\"revised_prompt\":\"p\"},{\"b64_json\":\"" PNG64 "\"}],\"size\":\"1x1\"}");
+	becomes(IMG, DRAW(""), MADE "{\"url\":\"https:\\/\\/x.test\\/1.png\"}]}",
+	    MADE "{\"url\":\"https:\\/\\/x.test\\/1.png\"}]}");
+	/* more than was asked for is left out */
+	becomes(IMG, DRAW(",\"response_format\":\"b64_json\""), MADE "{\"b64_json\":\"AAAA\"},{\"b64_json\":\"BBBB\"}]}",
+	    MADE "{\"b64_json\":\"AAAA\"}]}");
+	fails(IMG, asked64, MADE "]}", TF_E_UPSTREAM_ERROR, "");
+	fails(IMG, asked64, MADE "{}]}", TF_E_UPSTREAM_ERROR, "");
+	fails(IMG, asked64, MADE "{\"b64_json\":\"A\"}]}", TF_E_UPSTREAM_ERROR, "");
+	fails(IMG, asked64, MADE "{\"b64_json\":\"\"}]}", TF_E_UPSTREAM_ERROR, "");
+	fails(IMG, asked64, MADE "{\"url\":\"http://x.test/1.png\"}]}", TF_E_UPSTREAM_ERROR, "");
+	fails(IMG, asked64, "{\"error\":{\"message\":\"no\",\"type\":\"invalid_request_error\"}}", TF_E_BAD_REQUEST, "");
+
+	begin(&a, IMG, asked64);
+	answer(&a, json, MADE "{\"b64_json\":\"AAAA\"},{\"b64_json\":\"BBBB\"}],"
+			      "\"usage\":{\"input_tokens\":11,\"output_tokens\":900,\"total_tokens\":911}}", 5);
+	assert_int_equal(a.f->units.images, 2);
+	assert_int_equal(a.f->usage.prompt, 11);
+	assert_int_equal(dl_usage_out(&a.f->usage), 0);
+	assert_string_equal(dl_xlate_path(a.x), "/images/generations");
+	end(&a);
+}
+
+/* A client that wants an address of a runtime that gives bytes. */
+static void
+test_images_hosted(void **state)
+{
+	static const char base[] = "https://api.test";
+	static const char made[] = MADE "{\"b64_json\":\"" PNG64 "\"},{\"b64_json\":\"/9j/AA==\"}]}";
+	struct dl_kept kept[2];
+	struct attempt a;
+	char want[512];
+
+	(void)state;
+	begin_hosting(&a, DRAW(",\"n\":2"), base, 0);
+	assert_string_equal(tf_buf_cstr(&a.sent),
+	    "{\"model\":\"r\",\"prompt\":\"a quay\",\"n\":2,\"response_format\":\"b64_json\"}");
+	for (int times = 0; times < 2; times++) { /* another try forgets what the first one kept */
+		dl_xlate_head(a.x, 200, tf_cspan(json), 0);
+		if (times == 0) {
+			assert_int_equal(dl_xlate_feed(a.x, made, strlen(made) - 1, &a.out), 0);
+			continue;
+		}
+		assert_int_equal(dl_xlate_feed(a.x, made, strlen(made), &a.out), 0);
+		assert_int_equal(dl_xlate_end(a.x, &a.out), 0);
+	}
+	assert_int_equal(a.f->fault.err, 0);
+	for (size_t i = 0; i < 2; i++)
+		assert_true(dl_xlate_kept(a.x, i, &kept[i]));
+	assert_false(dl_xlate_kept(a.x, 2, &kept[0]));
+	assert_true(dl_xlate_kept(a.x, 0, &kept[0]));
+	assert_true(tf_span_is(kept[0].content_type, "image/png") && tf_span_is(kept[1].content_type, "image/jpeg"));
+	assert_memory_equal(kept[0].bytes.p, "\x89PNG\r\n\x1a\n", 8);
+	assert_int_equal(kept[0].name.n, 44);
+	assert_false(tf_span_eq(kept[0].name, kept[1].name));
+	snprintf(want, sizeof want, MADE "{\"url\":\"%s/v1/images/hosted/%.*s\"},{\"url\":\"%s/v1/images/hosted/%.*s\"}]}",
+	    base, TF_SPAN_ARG(kept[0].name), base, TF_SPAN_ARG(kept[1].name));
+	assert_string_equal(tf_buf_cstr(&a.out), want);
+	end(&a);
+
+	/* what the client says is replaced; a hosted provider's addresses are good for anybody */
+	begin_hosting(&a, DRAW(",\"response_format\":\"url\""), base, 0);
+	assert_string_equal(tf_buf_cstr(&a.sent), "{\"model\":\"r\",\"prompt\":\"a quay\",\"response_format\":\"b64_json\"}");
+	end(&a);
+	begin_hosting(&a, DRAW(",\"response_format\":\"url\""), base, DL_Q_HOSTED);
+	assert_string_equal(tf_buf_cstr(&a.sent), "{\"model\":\"r\",\"prompt\":\"a quay\",\"response_format\":\"url\"}");
+	answer(&a, json, MADE "{\"b64_json\":\"" PNG64 "\"}]}", 9);
+	assert_true(dl_xlate_kept(a.x, 0, &kept[0]));
+	end(&a);
+
+	/* nobody can host: said, not given in another form */
+	begin_hosting(&a, DRAW(""), "", 0);
+	assert_string_equal(tf_buf_cstr(&a.sent), "{\"model\":\"r\",\"prompt\":\"a quay\"}");
+	answer(&a, json, MADE "{\"b64_json\":\"" PNG64 "\"}]}", 9);
+	assert_int_equal(a.f->fault.err, TF_E_OVERLOADED);
+	assert_string_equal(a.f->fault.param, "response_format");
+	assert_false(a.f->fault.retryable);
+	end(&a);
+}
+
+#define EV(name, more) "event: image_generation." name "\ndata: {\"type\":\"image_generation." name "\"," more "}\n\n"
+
+static void
+test_images_stream(void **state)
+{
+	static const char partial[] = EV("partial_image", "\"b64_json\":\"AAAA\",\"partial_image_index\":0"),
+			  last[] = EV("completed", "\"b64_json\":\"BBBB\",\"usage\":{\"input_tokens\":5,\"output_tokens\":9}");
+	char text[1024];
+	struct attempt a;
+
+	(void)state;
+	for (size_t step = 1; step < 100; step += 9) {
+		begin(&a, IMG, DRAW(",\"stream\":true,\"partial_images\":1"));
+		assert_true(dl_xlate_streams(a.x));
+		snprintf(text, sizeof text, "%sdata: nonsense\n\n%s%sdata: [DONE]\n\n", partial, last, last);
+		answer(&a, "text/event-stream", text, step);
+		snprintf(text, sizeof text, "%s%s", partial, last);
+		assert_string_equal(tf_buf_cstr(&a.out), text);
+		assert_int_equal(a.f->units.images, 1);
+		assert_int_equal(a.f->skipped, 1);
+		assert_int_equal(a.f->usage.prompt, 5);
+		assert_string_equal(dl_xlate_content_type(a.x), "text/event-stream; charset=utf-8");
+		end(&a);
+	}
+	/* a runtime that does not stream */
+	begin(&a, IMG, DRAW(",\"stream\":true"));
+	answer(&a, json, "{\"created\":17,\n \"data\":[{\"b64_json\": \"" PNG64 "\",\"x\":[1,\n2]}],\n \"size\":\"1x1\","
+			 "\"usage\":{\"input_tokens\":5}}", 3);
+	assert_string_equal(tf_buf_cstr(&a.out),
+	    EV("completed", "\"created_at\":17,\"b64_json\":\"" PNG64 "\",\"x\":[1,2],\"size\":\"1x1\","
+			    "\"usage\":{\"input_tokens\":5}"));
+	assert_int_equal(a.f->units.images, 1);
+	end(&a);
+	/* errors: before anything it is a status, afterwards the stream ends with it */
+	begin(&a, IMG, DRAW(",\"stream\":true"));
+	answer(&a, "text/event-stream",
+	    "data: {\"type\":\"error\",\"error\":{\"message\":\"x\",\"type\":\"server_error\"}}\n\n", 7);
+	assert_int_equal(a.f->fault.err, TF_E_UPSTREAM_ERROR);
+	assert_true(a.f->fault.retryable);
+	end(&a);
+	begin(&a, IMG, DRAW(",\"stream\":true"));
+	dl_xlate_head(a.x, 200, TF_SPAN("text/event-stream"), 0);
+	assert_int_equal(dl_xlate_feed(a.x, partial, strlen(partial), &a.out), 0);
+	assert_true(a.f->content && a.f->boundary && dl_xlate_live(a.x) && !a.f->finished);
+	assert_int_equal(dl_xlate_broken(a.x, TF_E_UPSTREAM_ERROR, &a.out), 0);
+	assert_int_equal(a.f->fault.err, TF_E_UPSTREAM_ERROR);
+	assert_false(a.f->fault.retryable);
+	end(&a);
+	/* the connection breaks behind the last event: nothing is missing */
+	begin(&a, IMG, DRAW(",\"stream\":true"));
+	dl_xlate_head(a.x, 200, TF_SPAN("text/event-stream"), 0);
+	assert_int_equal(dl_xlate_feed(a.x, last, strlen(last), &a.out), 0);
+	assert_int_equal(dl_xlate_broken(a.x, TF_E_UPSTREAM_ERROR, &a.out), 0);
+	assert_true(a.f->complete && a.f->fault.err == 0);
+	end(&a);
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	return dl_init();
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	dl_fini();
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_images_scan),
+		cmocka_unit_test(test_images),
+		cmocka_unit_test(test_images_hosted),
+		cmocka_unit_test(test_images_stream),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

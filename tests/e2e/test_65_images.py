@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images with the official SDKs and the scripted runtime: bytes, addresses, events, refusals, what is billed.
+The Node SDK's cases of all calls without turns are run here too."""
+import base64
+import json
+
+import openai
+import pytest
+
+import clients
+from factory import MODEL
+from fake_plain import image, vector
+
+DRAW, VEC = "fake/draw", "fake/vectors"
+FACTORY = {
+    "conf": {
+        "model " + DRAW: {"capabilities": "images"},
+        "model " + VEC: {"capabilities": "embeddings"},
+        "worker fake": {"models": "%s = upstream-name, %s = upstream-draw, %s = upstream-vectors" % (MODEL, DRAW, VEC)},
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def client(factory):
+    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=20)
+
+
+def test_bytes(factory, client):
+    prompt = "fake?tag=bytes&extra=1"
+    answer = client.images.generate(
+        model=DRAW, prompt=prompt, n=2, size="1024x1024", response_format="b64_json", extra_body={"seed": 7, "priority": 1},
+    )
+    assert [base64.b64decode(i.b64_json) for i in answer.data] == [image(prompt, 0), image(prompt, 1)]
+    assert answer.data[0].revised_prompt == prompt[:20] and answer.data[0].url is None and answer.created > 0
+    assert answer.usage.input_tokens == 7 and answer.size == "1024x1024"
+    sent = factory.fake.last("bytes")
+    assert sent["target"] == "/v1/images/generations"
+    assert sent["body"] == {"model": "upstream-draw", "prompt": prompt, "n": 2, "size": "1024x1024",
+                            "response_format": "b64_json", "seed": 7}
+
+
+def test_stream(client):
+    events = list(client.images.generate(model=DRAW, prompt="a quay", stream=True, partial_images=2))
+    assert [e.type.partition(".")[2] for e in events] == ["partial_image", "partial_image", "completed"]
+    assert base64.b64decode(events[0].b64_json) == image("a quay", 0) and events[1].partial_image_index == 1
+    assert events[2].usage.input_tokens == 7
+    # a runtime that does not stream: the last event alone
+    events = list(client.images.generate(model=DRAW, prompt="fake?nostream=1", stream=True, partial_images=2))
+    assert [e.type for e in events] == ["image_generation.completed"]
+    assert base64.b64decode(events[0].b64_json) == image("fake?nostream=1", 0) and events[0].output_format == "png"
+
+
+def test_large(factory):
+    prompt = "fake?big=9000000"
+    answer = factory.call("POST", "/v1/images/generations", {"model": DRAW, "prompt": prompt, "response_format": "b64_json"})
+    assert answer.status == 200 and base64.b64decode(answer.json()["data"][0]["b64_json"]) == image(prompt, 0, 9000000)
+    body = {"model": DRAW, "prompt": prompt, "stream": True}
+    answer = factory.call("POST", "/v1/images/generations", body)
+    assert answer.get("content-type").startswith("text/event-stream") and len(answer.body) > 12000000
+
+
+@pytest.mark.parametrize("body,param,says", [
+    ({"model": DRAW}, "prompt", "required"),
+    ({"model": DRAW, "prompt": ""}, "prompt", "empty"),
+    ({"model": DRAW, "prompt": "x" * 32001}, "prompt", "32000"),
+    ({"model": DRAW, "prompt": "x", "n": 11}, "n", "between"),
+    ({"model": DRAW, "prompt": "x", "size": "large"}, "size", "1024x1024"),
+    ({"model": DRAW, "prompt": "x", "response_format": "png"}, "response_format", "b64_json"),
+    ({"model": MODEL, "prompt": "x"}, "model", "does not make images"),
+])
+def test_refused(factory, body, param, says):
+    answer = factory.call("POST", "/v1/images/generations", body)
+    error = answer.json()["error"]
+    assert answer.status == 400 and error["param"] == param and says in error["message"]
+
+
+def test_other_paths(factory):
+    assert factory.call("POST", "/v1/images/variations", {"model": DRAW}).status == 404
+    answer = factory.call("POST", "/anthropic/v1/images/generations", {"model": DRAW, "prompt": "x"})
+    assert answer.status == 404 and "/openai/v1/images/generations" in answer.json()["error"]["message"]
+
+
+def test_runtime_fails(client):
+    for script, kind in (("form=url", openai.InternalServerError), ("bad=1", openai.InternalServerError),
+                         ("status=400&message=unsafe", openai.BadRequestError)):
+        with pytest.raises(kind):
+            client.images.generate(model=DRAW, prompt="fake?" + script, response_format="b64_json")
+    with pytest.raises(openai.InternalServerError):
+        client.images.generate(model=DRAW, prompt="fake?error_first=1", stream=True)
+    with pytest.raises(openai.APIError):
+        list(client.images.generate(model=DRAW, prompt="fake?abort=1", stream=True, partial_images=1))
+
+
+@pytest.mark.parametrize("environment", ["node", "node-old"])
+def test_node(factory, environment):
+    facts = {"vectors": VEC, "vector": json.dumps(vector("one text")), "images": DRAW}
+    results = clients.run(factory, "plain_cases.mjs", environment, **facts)
+    assert results == {name: None for name in clients.names("plain_cases.mjs")}
+
+
+def test_usage(factory):
+    factory.keyctl("workspace", "create", "draws", "--plan", "local")
+    client = openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.mint(workspace="draws"), max_retries=0)
+    client.images.generate(model=DRAW, prompt="fake?count=5", n=3, response_format="b64_json")
+    assert len(list(client.images.generate(model=DRAW, prompt="fake?count=4", stream=True, partial_images=1))) == 2
+    row = factory.settled(2, workspace="draws")
+    assert int(row["images"]) == 4 and int(row["input_tokens"]) == 9 and int(row["output_tokens"]) == 0
