@@ -209,3 +209,63 @@ def test_usage_is_billed(fresh):
         chat(client, stream, "tokens=2&prompt=10&cached=4&completion=5&thought=1")
     row = factory.settled(2)
     assert (int(row["input_tokens"]), int(row["output_tokens"])) == (20, 10), row
+
+
+# ---- the same API at both ends --------------------------------------------------------------------
+
+def respond(client, stream, script, **more):
+    more = {"model": MODEL, "input": [{"role": "user", "content": "fake?" + script}], "store": False, **more}
+    if not stream:
+        return client.responses.create(**more)
+    with client.responses.stream(**more) as s:
+        for _ in s:
+            pass
+        return s.get_final_response()
+
+
+@MANNERS
+@STREAM
+def test_responses(oai, factory, stream, manner):
+    answer = respond(oai, stream, "tokens=3&prompt=9&cached=3&completion=6&thought=2&tag=same" + manner)
+    assert answer.output_text == factory.text(3) and answer.status == "completed" and answer.model == MODEL
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (9, 6)
+    assert answer.usage.input_tokens_details.cached_tokens == 3 and answer.usage.output_tokens_details.reasoning_tokens == 2
+    sent = factory.fake.last("same")["body"]
+    assert sent["store"] is False and sent["model"] == "upstream-name"
+    tool = {"type": "function", **TOOL["function"], "strict": None}
+    answer = respond(oai, stream, "tools=3" + manner, tools=[tool])
+    assert [json.loads(i.arguments) for i in answer.output if i.type == "function_call"] == ARGS
+    answer = respond(oai, stream, "reasoning=1&tokens=1" + manner)
+    assert [i.type for i in answer.output] == ["reasoning", "message"] and answer.output[0].content[0].text == "thinking"
+
+
+@STREAM
+def test_responses_custom_tool(oai, factory, stream):
+    """To this runtime it is a function of one string, and so is what it calls."""
+    tools = [{"type": "custom", "name": "apply_patch", "description": "d"}]
+    answer = respond(oai, stream, "tools=1&tag=custom", tools=tools)
+    assert factory.fake.last("custom")["body"]["tools"][0]["type"] == "function"
+    assert answer.output[0].type == "function_call"
+    answer = respond(oai, stream, "tools=1&custom=1", tools=tools)
+    assert answer.output[0].type == "custom_tool_call" and answer.output[0].input == '*** Begin Patch\n"0"\n'
+
+
+@STREAM
+def test_responses_incomplete(oai, stream):
+    if stream:  # the SDK's helper knows but one end
+        *_, last = oai.responses.create(model=MODEL, input="fake?tokens=2&finish=length", stream=True)
+        assert last.type == "response.incomplete"
+        answer = last.response
+    else:
+        answer = respond(oai, stream, "tokens=2&finish=length")
+    assert answer.status == "incomplete" and answer.incomplete_details.reason == "max_output_tokens"
+
+
+@pytest.mark.parametrize("fault", ["error_at=2", "failed=2", "abort=2", "nolast=1"])
+def test_responses_errors_inside(oai, factory, fault):
+    """A failed response is what clients of this API understand."""
+    seen = []
+    for event in oai.responses.create(model=MODEL, input="fake?tokens=4&delay_ms=5&" + fault, stream=True):
+        seen.append(event)
+    assert seen[-1].type == "response.failed" and seen[-1].response.error.message
+    assert [e.sequence_number for e in seen] == list(range(len(seen)))
