@@ -457,6 +457,8 @@ chat_value(struct dl_scan *s, const struct dl_value *v)
 	case CHAT_MODEL:
 		s->chat.seen |= CHAT_SEEN_MODEL;
 		return dl_scan_model(s, v);
+	case CHAT_INPUT:
+		return s->mixed == DL_MIXED_CHAT && !(s->chat.seen & CHAT_SEEN_MESSAGES) ? TF_E_AGAIN : 0;
 	case CHAT_MESSAGES:
 		s->chat.seen |= CHAT_SEEN_MESSAGES;
 		s->head.messages = v->hit->count;

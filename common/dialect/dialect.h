@@ -213,6 +213,7 @@ struct dl_scan_responses {
 	struct dl_range input;    /* its value, a string or an array; absent: none */
 	bool store;               /* the client wants the answer kept, which is the default */
 	bool background;
+	bool begun;               /* input is there, or begins */
 	uint32_t nref;
 	struct dl_range ref[DL_REFS_MAX]; /* items of `input` that are references: the whole object */
 
@@ -246,6 +247,13 @@ struct dl_scan_audio { /* the same of a form with a recording */
 	uint8_t format;    /* enum dl_transcript_format */
 };
 
+/* Of which of two APIs a body is, where clients send either and await an answer of chat completions. */
+enum dl_mixed {
+	DL_MIXED_NO,        /* that is settled */
+	DL_MIXED_CHAT,      /* chat, as far as can be seen */
+	DL_MIXED_RESPONSES, /* Responses, as far as can be seen */
+};
+
 /*
  * One pass over a body as it arrives. On any refusal `fault` says which. After dl_scan_end() gave 0
  * `head` and `prefix` are complete. No allocation; about 5 KB.
@@ -259,6 +267,9 @@ struct dl_scan {
 	const char *text;               /* of the feed in progress */
 	uint64_t chain;                 /* hash of the messages so far */
 	const struct dl_fields *fields;
+	enum dl_mixed mixed;
+	unsigned depth;                 /* limits as given */
+	uint32_t nodes;
 	bool count;                     /* the caller's, behind init: tokens are to be counted only, so no cap is required */
 	struct dl_scan_chat chat;
 	struct dl_scan_messages messages;

@@ -625,6 +625,9 @@ on_input(struct dl_scan *s, const struct dl_value *v)
 
 	if (v->hit->type == JS_NULL)
 		return 0;
+	r->begun = true;
+	if (v->hit->begin)
+		return 0;
 	r->seen |= SEEN_INPUT;
 	r->input = dl_range_value(v->hit);
 	s->head.prompt_bytes += v->hit->text;
@@ -648,7 +651,7 @@ responses_value(struct dl_scan *s, const struct dl_value *v)
 	case RESPONSES_MODEL:
 		return dl_scan_model(s, v);
 	case RESPONSES_MESSAGES:
-		return 0;
+		return s->mixed == DL_MIXED_RESPONSES ? TF_E_AGAIN : 0;
 	case RESPONSES_INPUT:
 		return on_input(s, v);
 	default:
@@ -733,6 +736,10 @@ responses_end(struct dl_scan *s, struct tf_span body)
 		return dl_scan_refuse_at(s, "input", "input must not be empty.");
 	if (end_choice(s, body) < 0)
 		return TF_E_INVAL;
+	if (s->mixed == DL_MIXED_RESPONSES) {
+		h->flags |= DL_HEAD_CHAT_ANSWER;
+		r->store = false;
+	}
 	h->needs |= DL_NEED_CHAT;
 	h->messages += r->instructions.end > 0;
 	dl_scan_prefix_end(s, tf_span(body.p + r->instructions.start, r->instructions.end - r->instructions.start));

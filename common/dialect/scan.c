@@ -312,6 +312,9 @@ dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_
 	s->nprefix = 0;
 	s->chain = 0;
 	s->count = false;
+	s->mixed = surface == DL_OPENAI_CHAT ? DL_MIXED_CHAT : DL_MIXED_NO;
+	s->depth = depth;
+	s->nodes = nodes;
 	s->text = NULL;
 	s->is_form = false;
 	s->fields = ops->fields;
@@ -342,11 +345,63 @@ json_fault(struct dl_scan *s, struct tf_span text)
 	dl_fault_set(&s->fault, TF_E_BAD_REQUEST, param, "The body is not valid: %s.", message);
 }
 
+/* Begins again as a body of that API. */
+static void
+swap(struct dl_scan *s, enum dl_dialect surface, enum dl_mixed mixed)
+{
+	const char *text = s->text;
+	bool count = s->count;
+
+	dl_scan_init(s, surface, s->depth, s->nodes);
+	s->text = text;
+	s->count = count;
+	s->mixed = mixed;
+}
+
+static int
+pass(struct dl_scan *s, const char *text, size_t len, bool end)
+{
+	int r = end ? js_scan_end(&s->js, text, len) : js_scan_feed(&s->js, text, len);
+
+	if (r < 0 && r != TF_E_AGAIN && s->fault.err == 0)
+		json_fault(s, tf_span(text, len));
+	if (r == 0 && end) {
+		s->head.body_len = (uint32_t)len;
+		r = s->fields->end(s, tf_span(text, len));
+	}
+	return r;
+}
+
+/* Not for what it is as JSON text: that is the same for every API. */
+static bool
+refused(const struct dl_scan *s, int r)
+{
+	return r < 0 && (s->js.fault == JS_F_NONE || s->js.fault == JS_F_CALLBACK);
+}
+
+/*
+ * One client sends bodies of Responses to the path of chat completions: they have `input` and no `messages`. Which it
+ * is may show only behind members that one of the two refuses, so a refusal counts once it is known.
+ */
+static int
+pass_mixed(struct dl_scan *s, const char *text, size_t len, bool end)
+{
+	int r = pass(s, text, len, end);
+
+	if (s->mixed == DL_MIXED_CHAT && refused(s, r) && s->head.messages == 0) {
+		swap(s, DL_OPENAI_RESPONSES, DL_MIXED_RESPONSES);
+		r = pass(s, text, len, end);
+	}
+	if (s->mixed == DL_MIXED_RESPONSES && refused(s, r) && (r == TF_E_AGAIN || !s->responses.begun)) {
+		swap(s, DL_OPENAI_CHAT, DL_MIXED_NO);
+		r = pass(s, text, len, end);
+	}
+	return r;
+}
+
 static int
 scan(struct dl_scan *s, const char *text, size_t len, bool end)
 {
-	int r;
-
 	if (s->fault.err != 0)
 		return TF_E_INVAL;
 	if (len > DL_BODY_MAX) {
@@ -357,9 +412,10 @@ scan(struct dl_scan *s, const char *text, size_t len, bool end)
 	s->text = text;
 	if (s->is_form)
 		return dl_scan_form_feed(s, text, len, end);
-	r = end ? js_scan_end(&s->js, text, len) : js_scan_feed(&s->js, text, len);
-	if (r < 0 && s->fault.err == 0)
-		json_fault(s, tf_span(text, len));
+	if (s->mixed == DL_MIXED_NO)
+		(void)pass(s, text, len, end);
+	else
+		(void)pass_mixed(s, text, len, end);
 	return s->fault.err == 0 ? 0 : TF_E_INVAL;
 }
 
@@ -374,8 +430,8 @@ dl_scan_end(struct dl_scan *s, const char *text, size_t len)
 {
 	if (scan(s, text, len, true) < 0)
 		return TF_E_INVAL;
+	if (!s->is_form)
+		return 0;
 	s->head.body_len = (uint32_t)len;
-	if (s->is_form)
-		return dl_scan_form_end(s, tf_span(text, len)) < 0 ? TF_E_INVAL : 0;
-	return s->fields->end(s, tf_span(text, len)) < 0 ? TF_E_INVAL : 0;
+	return dl_scan_form_end(s, tf_span(text, len)) < 0 ? TF_E_INVAL : 0;
 }

@@ -43,7 +43,7 @@ static const struct {
 	{ "{\"model\":\"m\",\"messages\":[]}", "messages" },
 	{ "{\"model\":\"m\",\"messages\":{}}", "messages" },
 	{ "{\"model\":\"m\",\"messages\":null}", "messages" },
-	{ "{\"model\":\"m\",\"input\":\"x\"}", "messages" },
+	{ "{\"model\":\"m\",\"prompt\":\"x\"}", "messages" },
 	{ "{\"model\":\"m\"," MSG "," MSG "}", "messages" },
 	{ "{\"model\":\"m\",\"messages\":[1]}", "messages[0]" },
 	{ "{\"model\":\"m\",\"messages\":[{\"content\":\"x\"}]}", "messages[0].role" },

@@ -387,6 +387,61 @@ test_absent(void **state)
 	}
 }
 
+/* Bodies that arrive where chat completions are expected: whole and byte by byte, which API it is must not depend on it. */
+static void
+test_mixed(void **state)
+{
+#define TOOL "{\"type\":\"function\",\"name\":\"f\",\"parameters\":{\"type\":\"object\"}}"
+#define TALK "\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]"
+	static const struct {
+		const char *body;
+		enum dl_dialect surface;
+		const char *param; /* of the refusal; NULL: none */
+	} cases[] = {
+		{ "{\"model\":\"m\",\"input\":\"x\"}", DL_OPENAI_RESPONSES, NULL },
+		{ "{\"input\":[{\"role\":\"user\",\"content\":\"x\"}],\"model\":\"m\"}", DL_OPENAI_RESPONSES, NULL },
+		/* tools that chat refuses stand in front */
+		{ "{\"model\":\"m\",\"tools\":[" TOOL "],\"tool_choice\":{\"type\":\"function\",\"name\":\"f\"},\"input\":\"x\"}",
+		    DL_OPENAI_RESPONSES, NULL },
+		{ "{\"model\":\"m\",\"tools\":[" TOOL "]," TALK "}", DL_OPENAI_CHAT, "tools[0]" },
+		{ "{\"model\":\"m\",\"tools\":[" TOOL "]}", DL_OPENAI_CHAT, "tools[0]" },
+		{ "{\"model\":\"m\",\"input\":\"x\"," TALK "}", DL_OPENAI_CHAT, NULL },
+		{ "{\"model\":\"m\"," TALK ",\"input\":\"x\"}", DL_OPENAI_CHAT, NULL },
+		{ "{\"model\":\"m\",\"input\":\"x\"," TALK ",\"temperature\":9}", DL_OPENAI_CHAT, "temperature" },
+		{ "{\"model\":\"m\",\"temperature\":9," TALK "}", DL_OPENAI_CHAT, "temperature" },
+		{ "{\"model\":\"m\",\"input\":[{\"role\":\"odd\",\"content\":\"x\"}]}", DL_OPENAI_RESPONSES, "input[0].role" },
+		{ "{\"model\":\"m\"}", DL_OPENAI_CHAT, "messages" },
+		{ "{\"model\":\"m\",\"messages\":[]}", DL_OPENAI_CHAT, "messages" },
+		{ "{\"model\":\"m\",\"messages\":[{\"role\":\"odd\"}],\"input\":\"x\"}", DL_OPENAI_CHAT, "messages[0].role" },
+		{ "{\"model\":\"m\",\"tools\":[" TOOL "],\"input\":\"x\"", DL_OPENAI_RESPONSES, "" },
+		{ "{\"model\":\"m\",\"temperature\":9,\"input\":\"x\"}", DL_OPENAI_CHAT, "temperature" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < TF_LEN(cases); i++) {
+		const char *body = cases[i].body;
+		struct dl_scan s, t;
+		int r = 0, want = cases[i].param != NULL ? TF_E_INVAL : 0;
+
+		dl_scan_init(&s, DL_OPENAI_CHAT, 0, 0);
+		dl_scan_init(&t, DL_OPENAI_CHAT, 0, 0);
+		assert_int_equal(dl_scan_end(&s, body, strlen(body)), want);
+		for (size_t n = 1; r == 0 && n < strlen(body); n++)
+			r = dl_scan_feed(&t, body, n);
+		if (r == 0)
+			r = dl_scan_end(&t, body, strlen(body));
+		assert_int_equal(r, want);
+		assert_string_equal(s.fault.param, want < 0 ? cases[i].param : "");
+		assert_string_equal(t.fault.param, s.fault.param);
+		assert_string_equal(t.fault.message, s.fault.message);
+		assert_int_equal(s.head.surface, cases[i].surface);
+		if (want < 0)
+			continue;
+		assert_memory_equal(&s.head, &t.head, sizeof s.head);
+		assert_int_equal(dl_answer_dialect(&s.head), DL_OPENAI_CHAT);
+	}
+}
+
 static void
 test_params_of_needs(void **state)
 {
@@ -409,6 +464,7 @@ main(void)
 		cmocka_unit_test(test_spans),
 		cmocka_unit_test(test_many_references),
 		cmocka_unit_test(test_absent),
+		cmocka_unit_test(test_mixed),
 		cmocka_unit_test(test_params_of_needs),
 	};
 	const char *top = getenv("top_srcdir");

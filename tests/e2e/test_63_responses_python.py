@@ -231,6 +231,31 @@ def test_input_tokens(client):
     assert 0 < small.input_tokens < 30 and small.input_tokens + 200 < large.input_tokens < small.input_tokens + 600
 
 
+def test_responses_body_on_the_chat_path(factory, client):
+    """As one editor sends it: a body of this API where chat completions are, which is the answer it awaits."""
+    body = {"tools": [WEATHER], "tool_choice": "auto", "model": MODEL, "instructions": "be brief", "user": "u",
+            "input": [{"role": "system", "content": "one"}, {"role": "user", "content": fake(tools=1, tag="editor")}],
+            "reasoning": {"effort": "low"}, "text": {"format": {"type": "text"}}, "include": ["reasoning.encrypted_content"]}
+    whole = factory.call("POST", "/v1/chat/completions", body).json()
+    assert whole["object"] == "chat.completion" and whole["choices"][0]["finish_reason"] == "tool_calls"
+    assert whole["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
+    told = sent(factory, "editor")
+    assert [m["role"] for m in told["messages"]] == ["system", "user"] and told["reasoning_effort"] == "low"
+    assert told["messages"][0]["content"] == "be brief\n\none" and told["tools"][0]["function"]["name"] == "get_weather"
+    answer = factory.call("POST", "/v1/chat/completions", {**body, "stream": True, "stream_options": {"include_usage": True}})
+    answer = answer.body.decode()
+    assert answer.endswith("data: [DONE]\n\n") and "event:" not in answer
+    chunks = [json.loads(line[6:]) for line in answer.splitlines() if line.startswith("data: {")]
+    assert {c["object"] for c in chunks} == {"chat.completion.chunk"} and chunks[-1]["usage"]["prompt_tokens"] > 0
+    # what is wrong with it is said in its own words; with messages it is a chat body, whatever else it has
+    refused = factory.call("POST", "/v1/chat/completions", {**body, "input": [{"role": "tool", "content": "x"}]})
+    assert refused.status == 400 and refused.json()["error"]["param"] == "input[0].role"
+    chat = factory.call("POST", "/v1/chat/completions", {"model": MODEL, "input": 3, "messages": [{"role": "user", "content": "x"}]})
+    assert chat.status == 200
+    broken = factory.call("POST", "/v1/chat/completions", {**body, "input": fake(tokens=6, abort=3), "stream": True})
+    assert broken.body.decode().splitlines()[-2].startswith('data: {"error":')
+
+
 def test_usage_is_recorded(factory, client):
     def totals():
         t = factory.call("GET", "/v1/usage?period=month").json()["totals"]

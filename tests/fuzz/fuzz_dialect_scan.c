@@ -22,7 +22,7 @@ must(bool ok)
 static void
 to_runtime(const struct dl_head *h, struct tf_span body, const char *kind, bool canonical)
 {
-	struct dl_xlate_conf conf = { .surface = DL_OPENAI_CHAT,
+	struct dl_xlate_conf conf = { .surface = h->surface,
 		.runtime = DL_OPENAI_CHAT,
 		.canonical = canonical,
 		.check = true,
