@@ -54,6 +54,15 @@ await main({
   async chat_next_turn() {
     await nextTurn(false);
   },
+  async responses_tool_turn() {
+    await toolTurn(true);
+  },
+  async responses_output_type() {
+    await outputType(true);
+  },
+  async responses_next_turn() {
+    await nextTurn(true);
+  },
   async chat_error() {
     await assert.rejects(runner(false).run(agent(), "fake?status=503"), OpenAI.InternalServerError);
   },

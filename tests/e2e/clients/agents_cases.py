@@ -82,6 +82,18 @@ def case_chat_next_turn():
     check_next_turn(False)
 
 
+def case_responses_tool_turn():
+    check_tool_turn(True)
+
+
+def case_responses_output_type():
+    check_output_type(True)
+
+
+def case_responses_next_turn():
+    check_next_turn(True)
+
+
 def case_chat_error():
     try:
         run("status=503", False)

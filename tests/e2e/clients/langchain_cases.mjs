@@ -47,6 +47,12 @@ await main({
   async openai_tool_turn() {
     await toolTurn(openai());
   },
+  async responses_text() {
+    await text(openai({ useResponsesApi: true }));
+  },
+  async responses_tool_turn() {
+    await toolTurn(openai({ useResponsesApi: true }));
+  },
   async openai_structured() {
     assert.deepEqual(await openai().withStructuredOutput(verdict, { method: "jsonSchema", name: "verdict" }).invoke("fake?say=" + said), JSON.parse(said));
     const called = openai().withStructuredOutput(verdict, { method: "functionCalling", name: "verdict" });

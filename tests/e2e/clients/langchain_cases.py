@@ -71,6 +71,14 @@ def case_openai_tool_turn():
     check_tool_turn(make_openai())
 
 
+def case_responses_text():
+    check_text(make_openai(use_responses_api=True))
+
+
+def case_responses_tool_turn():
+    check_tool_turn(make_openai(use_responses_api=True))
+
+
 def case_openai_structured():
     for method, script in (("json_schema", SAID), ("function_calling", CALLED), ("json_mode", SAID)):
         answer = make_openai().with_structured_output(Verdict, method=method).invoke(script)

@@ -87,6 +87,13 @@ def case_openai_async():
     asyncio.run(run())
 
 
+def case_responses():
+    answer = litellm.responses(input="fake?tokens=3", **OPENAI)
+    assert answer.output[0].content[0].text == words(3) and answer.usage.output_tokens == 3
+    events = list(litellm.responses(input="fake?tokens=3", stream=True, **OPENAI))
+    assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == words(3)
+
+
 def case_openai_embeddings():
     answer = litellm.embedding(input=["one", "two"], **{**OPENAI, "model": "openai/" + setting("EMBED")})
     assert [len(e["embedding"]) for e in answer.data] == [8, 8] and answer.usage.total_tokens > 0

@@ -13,6 +13,7 @@ const parameters = {
   properties: { city: { type: "string" }, days: { type: "integer" } },
 };
 const weather = { type: "function", function: { name: "get_weather", strict: true, parameters } };
+const flat = { type: "function", name: "get_weather", strict: true, parameters };
 const loose = { type: "function", function: { name: "get_weather", parameters: { type: "object" } } };
 const schema = {
   type: "object", additionalProperties: false, required: ["city", "ok"],
@@ -147,6 +148,46 @@ await main({
     assert.ok(ids.includes(model));
     assert.equal((await client.models.retrieve(model)).id, model);
     await refused(OpenAI.NotFoundError, 404, () => client.models.retrieve("no/such"));
+  },
+  async responses() {
+    const answer = await client.responses.create({ model, input: "fake?tokens=4&prompt=11", instructions: "s", store: false });
+    assert.equal(answer.output_text, words(4));
+    assert.deepEqual([answer.status, answer.usage.input_tokens, answer.usage.output_tokens], ["completed", 11, 4]);
+    const events = await collect(await client.responses.create({ model, input: ask("tokens=4"), stream: true }));
+    assert.equal(events.filter((e) => e.type === "response.output_text.delta").map((e) => e.delta).join(""), words(4));
+    assert.equal(events.at(-1).type, "response.completed");
+  },
+  async responses_tool_turn() {
+    const input = ask("tools=2&once=1&tokens=3");
+    const first = await client.responses.create({ model, input, tools: [flat], store: false });
+    const calls = first.output.filter((i) => i.type === "function_call");
+    assert.deepEqual(calls.map((c) => JSON.parse(c.arguments).days), [0, 1]);
+    input.push(...first.output, ...calls.map((c) => ({ type: "function_call_output", call_id: c.call_id, output: "sunny" })));
+    assert.equal((await client.responses.create({ model, input, tools: [flat], store: false })).output_text, words(3));
+  },
+  async responses_helpers() {
+    const text = { format: { type: "json_schema", name: "verdict", strict: true, schema } };
+    const answer = await client.responses.parse({ model, input: "fake?" + said, text });
+    assert.deepEqual(JSON.parse(answer.output_text), { city: "Paris", ok: true });
+    for (const script of ["tokens=3", "reasoning=both&tokens=3", "reasoning=both&tools=2&interleave=1", "refusal=1"]) {
+      const stream = client.responses.stream({ model, input: "fake?" + script, tools: [flat] });
+      const final = await stream.finalResponse();
+      assert.equal(final.status, "completed", script);
+      const spoken = final.output.filter((i) => i.type === "message").map((i) => i.content[0].text).join("");
+      if (script.includes("tokens")) assert.equal(spoken, words(3), script);
+      if (script.includes("tools")) assert.equal(final.output.filter((i) => i.type === "function_call").length, 2);
+    }
+    const count = await client.post("/responses/input_tokens", { body: { model, input: "hi" } });
+    assert.ok(count.input_tokens > 0);
+  },
+  async responses_errors() {
+    const ask = (more) => client.responses.create({ model, input: "hi", ...more });
+    assert.equal((await refused(OpenAI.NotFoundError, 404, () => ask({ model: "no/such" }))).code, "model_not_found");
+    assert.equal((await refused(OpenAI.BadRequestError, 400, () => ask({ temperature: 7 }))).param, "temperature");
+    const gone = await refused(OpenAI.NotFoundError, 404, () => ask({ previous_response_id: "resp_" + "a".repeat(24) }));
+    assert.equal(gone.code, "previous_response_not_found");
+    const events = await collect(await ask({ input: "fake?tokens=5&abort=2", stream: true }));
+    assert.equal(events.at(-1).type, "response.failed");
   },
   async embeddings() {
     const embed = setting("EMBED");

@@ -197,6 +197,61 @@ def case_completions():
     assert [c.index for c in many.choices] == [0, 1, 2, 3]
 
 
+FLAT = {"type": "function", "strict": True, **{k: v for k, v in WEATHER["function"].items() if k != "strict"}}
+
+
+def case_responses():
+    answer = client.responses.create(model=MODEL, input="fake?tokens=4&prompt=11", instructions="s", store=False)
+    assert answer.output_text == words(4) and answer.status == "completed" and answer.model == MODEL
+    assert (answer.usage.input_tokens, answer.usage.output_tokens, answer.usage.total_tokens) == (11, 4, 15)
+    events = list(client.responses.create(model=MODEL, input=ask("tokens=4"), stream=True))
+    assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == words(4)
+    assert events[0].type == "response.created" and events[-1].type == "response.completed"
+    assert events[-1].response.output[0].content[0].text == words(4)
+
+
+def case_responses_tool_turn():
+    turns = ask("tools=2&once=1&tokens=3")
+    first = client.responses.create(model=MODEL, input=turns, tools=[FLAT], store=False)
+    calls = [item for item in first.output if item.type == "function_call"]
+    assert [json.loads(c.arguments)["days"] for c in calls] == [0, 1]
+    turns += first.output
+    turns += [{"type": "function_call_output", "call_id": c.call_id, "output": "sunny"} for c in calls]
+    assert client.responses.create(model=MODEL, input=turns, tools=[FLAT], store=False).output_text == words(3)
+
+
+def case_responses_helpers():
+    if not hasattr(client.responses, "parse"):
+        raise AssertionError("no responses.parse in %s" % openai.__version__)
+    answer = client.responses.parse(model=MODEL, input="fake?" + SAID, text_format=Verdict)
+    assert answer.output_parsed == Verdict(city="Paris", ok=True)
+    with client.responses.stream(model=MODEL, input="fake?" + SAID, text_format=Verdict) as stream:
+        for _ in stream:
+            pass
+        assert stream.get_final_response().output_parsed == Verdict(city="Paris", ok=True)
+    with client.responses.stream(model=MODEL, input="fake?reasoning=both&tools=2&interleave=1", tools=[FLAT]) as stream:
+        kinds = {e.type for e in stream}
+        final = stream.get_final_response()
+    assert "response.function_call_arguments.done" in kinds
+    assert [json.loads(i.arguments)["days"] for i in final.output if i.type == "function_call"] == [0, 1]
+
+
+def case_responses_errors():
+    with Refused(openai.NotFoundError, 404) as e:
+        client.responses.create(model="no/such", input="hi")
+    assert e.error.code == "model_not_found"
+    with Refused(openai.BadRequestError, 400) as e:
+        client.responses.create(model=MODEL, input="hi", temperature=7)
+    assert e.error.param == "temperature"
+    with Refused(openai.NotFoundError, 404) as e:
+        client.responses.create(model=MODEL, input="hi", previous_response_id="resp_" + 24 * "a")
+    assert e.error.code == "previous_response_not_found"
+    with Refused(openai.InternalServerError, 503):
+        client.responses.create(model=MODEL, input="fake?status=503")
+    events = list(client.responses.create(model=MODEL, input="fake?tokens=5&abort=2", stream=True))
+    assert events[-1].type == "response.failed" and events[-1].response.error.message
+
+
 def case_leaving_a_stream():
     stream = chat.create(model=MODEL, messages=ask("tokens=500&delay_ms=20"), stream=True)
     for i, _ in enumerate(stream):

@@ -89,6 +89,18 @@ await main({
   async chat_error() {
     await refused(openai.chat(model));
   },
+  async responses_text() {
+    await text(openai(model));
+  },
+  async responses_tool_turn() {
+    await toolTurn(openai(model));
+  },
+  async responses_object() {
+    await object(openai(model));
+  },
+  async responses_error() {
+    await refused(openai(model));
+  },
   async compatible_text() {
     await text(compatible(model));
   },

@@ -62,6 +62,7 @@ var cases = []struct {
 	{"openai_tool_turn", openaiToolTurn},
 	{"openai_json_schema", openaiJSONSchema},
 	{"openai_embeddings", openaiEmbeddings},
+	{"openai_responses", openaiResponses},
 	{"openai_models", openaiModels},
 	{"openai_errors", openaiErrors},
 	{"openai_cancel", openaiCancel},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/responses"
 )
 
 func openaiClient(more ...option.RequestOption) openai.Client {
@@ -126,6 +127,32 @@ func openaiEmbeddings(ctx context.Context) {
 	})
 	no(err)
 	must(len(answer.Data) == 2 && len(answer.Data[1].Embedding) == 8 && answer.Data[1].Index == 1, "%s", answer.RawJSON())
+}
+
+func openaiResponses(ctx context.Context) {
+	client := openaiClient()
+	params := responses.ResponseNewParams{
+		Model: model,
+		Input: responses.ResponseNewParamsInputUnion{OfString: openai.String(ask("tokens=4&prompt=11"))},
+	}
+	answer, err := client.Responses.New(ctx, params)
+	no(err)
+	must(answer.OutputText() == words(4) && answer.Usage.TotalTokens == 15, "%s", answer.RawJSON())
+	stream := client.Responses.NewStreaming(ctx, params)
+	text, last := "", ""
+	for stream.Next() {
+		event := stream.Current()
+		last = event.Type
+		if event.Type == "response.output_text.delta" {
+			text += event.Delta
+		}
+	}
+	no(stream.Err())
+	must(text == words(4) && last == "response.completed", "%q %s", text, last)
+	params.Input.OfString = openai.String(ask("tools=2&interleave=1"))
+	answer, err = client.Responses.New(ctx, params)
+	no(err)
+	must(len(answer.Output) == 2 && answer.Output[1].AsFunctionCall().Name == "get_weather", "%s", answer.RawJSON())
 }
 
 func openaiModels(ctx context.Context) {
