@@ -155,6 +155,7 @@ struct gw_req {
 	uint64_t reserved;                 /* tokens moved from grants; 0: nothing held */
 	uint64_t window;
 	bool admitted;
+	bool counting;            /* the prompt's tokens are asked for: no admission, no usage, no error */
 	bool unmetered;           /* let in while billingd was away: holds no reservation */
 	uint64_t short_since;     /* tf_mono_ms: since then no room for more output; 0: there was */
 	unsigned short_refusals;  /* key->refusals then */
@@ -365,6 +366,8 @@ gw_most_output(const struct conf_model *m)
 	return (uint64_t)(m->max_output ? m->max_output : m->context);
 }
 void gw_infer_body(struct gw_req *req, bool whole);
+/* Answers a request for a prompt's tokens with our estimate: no runtime could tell. */
+void gw_infer_estimate(struct gw_req *req);
 void gw_infer_admitted(struct gw_req *req, int err, const char *message, uint64_t retry_after_s);
 
 /* gw_attempt.c: dispatch, cancel, retry */
@@ -443,6 +446,7 @@ int gw_model_anthropic(struct gw_req *req, const struct conf_model *m);
 
 void gw_models_live(struct gw_thread *t, const struct wire_models *m);
 bool gw_capability_known(const char *name);
+bool gw_models_is_live(const struct gw_thread *t, const char *id);
 bool gw_models_any_live(const struct gw_thread *t);
 
 #endif

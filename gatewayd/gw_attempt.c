@@ -15,6 +15,7 @@
 #define GW_RETRY_SHARE 5    /* every so many requests earn a retry, each a part of it */
 #define GW_RETRY_PART_MS 20 /* and time earns a part this often */
 #define GW_RETRY_MAX 50     /* retries that may be saved up */
+#define GW_COUNT_MS 2000    /* how long a runtime may take to count a prompt */
 #define GW_UNSEEN_MS 100    /* pause before a job that nobody took twice goes again */
 
 /*
@@ -91,7 +92,8 @@ gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 		.workspace = tf_span(req->key->workspace, sizeof req->key->workspace),
 		.gateway = tf_cspan(req->t->name), .gateway_boot = req->t->boot,
 		.secret = tf_span(req->secret, sizeof req->secret), .body_len = req->body_len,
-		.first_ms = c->first_timeout, .idle_ms = c->stream_idle_timeout, .credit = req->rx.limit,
+		.first_ms = req->counting ? GW_COUNT_MS : c->first_timeout,
+		.idle_ms = c->stream_idle_timeout, .credit = req->rx.limit,
 	};
 	struct tf_span payload = { 0 };
 	uint64_t most = gw_most_output(req->model);
@@ -152,7 +154,7 @@ gw_attempt_start(struct gw_req *req)
 
 	(void)gw_retry_allowed(false, now);
 	req->wrote_at = now; /* silence counts from here, also while it waits for a worker */
-	req->queued_until = now + req->conf->c->gatewayd.queue_timeout;
+	req->queued_until = now + (req->counting ? GW_COUNT_MS : req->conf->c->gatewayd.queue_timeout);
 	gw_attempt_begin(req, now);
 }
 
@@ -200,7 +202,7 @@ gw_attempt_orphan(struct gw_req *req, enum wire_cancel_reason reason)
 static bool
 gw_attempt_again(struct gw_req *req, enum gw_blame blame, uint64_t now)
 {
-	if (req->content || req->http == NULL || req->key->state == GW_KEY_REFUSED)
+	if (req->counting || req->content || req->http == NULL || req->key->state == GW_KEY_REFUSED)
 		return false;
 	switch (blame) {
 	case GW_BLAME_UPSTREAM:
@@ -241,6 +243,10 @@ gw_attempt_failed(struct gw_req *req, int err, enum gw_blame blame, const struct
 	gw_req_body_drop(req);
 	if (req->http == NULL) {
 		gw_req_to(req, GW_S_DONE);
+		return;
+	}
+	if (req->counting && !req->begun) {
+		gw_infer_estimate(req);
 		return;
 	}
 	snprintf(param, sizeof param, TF_SPAN_FMT, TF_SPAN_ARG(end ? end->param : (struct tf_span){ 0 }));
@@ -299,7 +305,7 @@ gw_attempt_accept(struct gw_thread *t, struct wire_peer *p, const struct wire_fr
 	req->worker = p;
 	req->routed = false;
 	req->worker_name = tf_span_dup(m->worker);
-	req->first_until = now + req->conf->c->gatewayd.first_timeout + GW_SLACK_MS;
+	req->first_until = now + (req->counting ? GW_COUNT_MS : req->conf->c->gatewayd.first_timeout) + GW_SLACK_MS;
 	req->event_at = now;
 	gw_req_to(req, GW_S_ACCEPTED);
 	free(req->scan);

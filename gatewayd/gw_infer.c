@@ -138,8 +138,8 @@ gw_infer_model(struct gw_req *req, struct dl_fault *f)
 #define GW_COUNT_TOOL 8
 #define GW_COUNT_MEDIA 1500
 
-static void
-gw_infer_count(struct gw_req *req)
+void
+gw_infer_estimate(struct gw_req *req)
 {
 	const struct dl_head *h = req->head;
 	struct tf_buf out = { 0 };
@@ -158,6 +158,20 @@ gw_infer_count(struct gw_req *req)
 	else
 		gw_req_json(req, 200, &out);
 	tf_buf_free(&out);
+}
+
+/* The runtime counts best; it is asked for a moment, when one is there. Nothing is generated: no limits, no money. */
+static void
+gw_infer_count(struct gw_req *req)
+{
+	if (!gw_models_is_live(req->t, req->model->name)) {
+		gw_infer_estimate(req);
+		return;
+	}
+	req->counting = true;
+	req->head->flags |= DL_HEAD_COUNT;
+	req->head->stream = false;
+	gw_attempt_start(req);
 }
 
 /*

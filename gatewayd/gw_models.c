@@ -51,6 +51,15 @@ gw_models_live(struct gw_thread *t, const struct wire_models *m)
 }
 
 bool
+gw_models_is_live(const struct gw_thread *t, const char *id)
+{
+	for (size_t i = 0; i < t->nlive; i++)
+		if (strcmp(t->live[i].id, id) == 0)
+			return t->live[i].workers > 0;
+	return false;
+}
+
+bool
 gw_models_any_live(const struct gw_thread *t)
 {
 	for (size_t i = 0; i < t->nlive; i++)

@@ -81,6 +81,8 @@ gw_settle(struct gw_req *req, enum wire_outcome outcome, const struct wire_end *
 		return;
 	req->running = false;
 	req->worker = NULL; /* its pointer is good while the attempt runs */
+	if (req->counting)
+		return; /* nothing was generated */
 	m.seq = ++req->t->seq;
 	if (!keep_reservation)
 		m.reserved = gw_admit_settle(req);

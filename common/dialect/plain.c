@@ -237,7 +237,7 @@ int
 dl_run_request(struct dl_run *run, struct tf_span body, struct tf_buf *out)
 {
 	/* the catalogue says who serves what, so this is an operator's mistake, told to whom it may help */
-	if (dl_dialect_family(run->job.conf->runtime) != DL_FAMILY_OPENAI)
+	if (!run->plain->any_runtime && dl_dialect_family(run->job.conf->runtime) != DL_FAMILY_OPENAI)
 		return dl_job_refuse(&run->job, "model", "This model's runtime does not offer this call.");
 	return run->plain->request(&run->job, body, out);
 }

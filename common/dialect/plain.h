@@ -35,6 +35,7 @@ struct dl_plain {
 	size_t size;       /* of the state */
 	size_t answer_max; /* largest answer that is kept for whole(), bytes */
 	size_t event_max;  /* largest event, bytes; 0: as of conversations */
+	bool any_runtime;  /* also one that is not of the OpenAI family */
 	/* Appends the runtime's body. Borrows body for the call. Again for a resend. */
 	int (*request)(struct dl_job *j, struct tf_span body, struct tf_buf *out);
 	/* NULL: the dialect's own path, application/json. Static, good once request() has returned. */
@@ -80,6 +81,9 @@ int dl_job_splice(struct dl_job *j, struct tf_span body, struct tf_buf *out);
  * what runtimes say beyond the documented.
  */
 int dl_job_others(struct tf_span answer, const char *const *names, struct tf_buf *out);
+
+/* Counts a prompt's tokens instead of answering it (count.c). */
+extern const struct dl_plain dl_count_plain;
 
 /* ---- for xlate.c, as the dl_xlate functions of these names --------------------------------- */
 

@@ -161,6 +161,7 @@ struct dl_xlate *
 dl_xlate_new(const struct dl_xlate_conf *conf, const struct dl_head *head)
 {
 	struct dl_xlate *x = calloc(1, sizeof *x);
+	const struct dl_plain *plain;
 
 	if (x == NULL)
 		return NULL;
@@ -185,9 +186,10 @@ dl_xlate_new(const struct dl_xlate_conf *conf, const struct dl_head *head)
 	x->conf.model = tf_buf_span(&x->model);
 	x->conf.content_type = tf_buf_span(&x->content_type); /* terminated */
 	x->conf.base_url = tf_buf_span(&x->base_url);
-	if (x->surface->plain == NULL)
+	plain = head->flags & DL_HEAD_COUNT ? &dl_count_plain : x->surface->plain;
+	if (plain == NULL)
 		return x;
-	x->run = dl_run_new(x->surface->plain, &x->conf, &x->head, &x->facts, &x->dropped);
+	x->run = dl_run_new(plain, &x->conf, &x->head, &x->facts, &x->dropped);
 	if (x->run == NULL)
 		dl_xlate_free(&x);
 	return x;

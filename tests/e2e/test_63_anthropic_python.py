@@ -123,6 +123,17 @@ def test_count_tokens(client):
     assert 0 < small < 30 and small + 200 < large < small + 600
 
 
+def test_count_tokens_is_what_the_runtime_charges(client, factory):
+    """The real runtime counts with its own tokenizer and template."""
+    system = "Answer in one word. " * 9
+    before = int(factory.usage()["requests"])
+    count = client.messages.count_tokens(model=TINY, messages=HELLO, system=system).input_tokens
+    answer = client.messages.create(model=TINY, messages=HELLO, system=system, max_tokens=1)
+    used = answer.usage.input_tokens + answer.usage.cache_read_input_tokens
+    assert used - 1 <= count <= used, (count, answer.usage)  # its count leaves out the token that begins a text
+    factory.settled(before + 1)
+
+
 def test_a_cap_above_the_limit_is_lowered(factory, fresh):
     small = fresh(conf={"model " + MODEL: {"max-output": "50"}})
     make(small).messages.create(model=MODEL, messages=fake("tokens=1&tag=cap"), max_tokens=128000)
