@@ -80,6 +80,15 @@ gw_dispatch_api(struct gw_req *req, struct wire_dispatch *m)
 	return rc;
 }
 
+/* Does the client want to be told of what would have no effect? */
+static bool
+gw_strict(const struct gw_req *req)
+{
+	struct tf_span v = http_head_find(http_req_head(req->http), "x-tf-strict");
+
+	return tf_span_caseeq(v, "true") || tf_span_is(v, "1");
+}
+
 static int
 gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 {
@@ -101,6 +110,7 @@ gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 	/* agents ask for the most that any model gives, and do not recover from being told so */
 	if (most != 0 && req->head->max_output > most)
 		wire_set(&m, DISPATCH, max_output, most);
+	m.strict = gw_strict(req);
 	tf_buf_reset(&req->t->url);
 	if (gw_model_has(req->model, "images") && gw_base_url(req, &req->t->url) == 0)
 		m.base_url = tf_buf_span(&req->t->url);

@@ -53,6 +53,7 @@ struct wk_attempt {
 	uint8_t secret[WIRE_SECRET];
 	bool slot;     /* holds one */
 	bool accepted; /* ACCEPT was sent */
+	bool strict;   /* nothing of the request may be without effect */
 	uint64_t first_ms, idle_ms;
 	uint64_t first_us; /* from ACCEPT to the first content; 0 none yet */
 	struct dl_xlate *x;

@@ -404,6 +404,7 @@ wk_attempt_new(struct wk *wk, const struct wire_frame *f, const struct wire_disp
 	a->idle_ms = m->idle_ms;
 	a->tx.limit = m->credit;
 	a->body_len = m->body_len;
+	a->strict = m->strict != 0;
 	if (wk_attempt_xlate(a, m, model) != 0 || wk_attempt_api(a, m) != 0 || tf_buf_reserve(&a->body, m->body_len) != 0 ||
 	    tf_buf_addspan(&a->body, f->payload) != 0 ||
 	    tf_map_put(&wk->attempts, tf_span(a->key, sizeof a->key), a) != 0) {

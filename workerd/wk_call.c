@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "workerd/wk.h"
@@ -188,6 +189,23 @@ wk_call_fields(const struct wk_attempt *a, struct http_fields *f)
 	wk_upstream_fields(a->wk, a->api_version, a->api_beta, f);
 }
 
+/* The caller would rather be told than do without. */
+static bool
+wk_call_too_lax(struct wk_attempt *a)
+{
+	struct tf_span dropped = dl_xlate_dropped(a->x);
+	const char *comma = dropped.n > 0 ? memchr(dropped.p, ',', dropped.n) : NULL;
+	size_t n = comma != NULL ? (size_t)(comma - dropped.p) : dropped.n;
+	char param[DL_PARAM_MAX];
+
+	if (!a->strict || dropped.n == 0)
+		return false;
+	snprintf(param, sizeof param, "%.*s", (int)n, dropped.p);
+	dl_fault_set(&a->fault, TF_E_BAD_REQUEST, param,
+	    "Not supported by the runtime of this model, and x-tf-strict is set: " TF_SPAN_FMT ".", TF_SPAN_ARG(dropped));
+	return true;
+}
+
 void
 wk_call_start(struct wk_attempt *a)
 {
@@ -204,6 +222,10 @@ wk_call_start(struct wk_attempt *a)
 	tf_buf_free(&a->body);
 	if (rc == TF_E_INVAL) {
 		a->fault = dl_xlate_facts(a->x)->fault;
+		wk_attempt_end(a);
+		return;
+	}
+	if (rc == 0 && wk_call_too_lax(a)) {
 		wk_attempt_end(a);
 		return;
 	}

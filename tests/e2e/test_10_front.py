@@ -234,3 +234,17 @@ def test_status_and_config(factory):
     assert "fake" in factory.keyctl_run("status").stdout
     rows = factory.keyctl("config", "show", "--daemon", "gatewayd", "--set")
     assert any(r["section"] == "gatewayd" and r["key"] == "drain-timeout" for r in rows)
+
+
+def test_strict(factory):
+    """What would have no effect is said in a field of the answer, or refused when the caller wants that."""
+    more = {"chat_template": "x", "priority": 3}
+    answer = factory.chat("tokens=1", **more)
+    assert answer.status == 200 and set(answer.response.get("x-tf-dropped").split(",")) == set(more)
+    for value in ("true", "True", "1"):
+        for stream in (False, True):
+            refused = factory.chat("tokens=1", stream=stream, fields=[("X-TF-Strict", value)], **more)
+            assert refused.status == 400 and refused.error["code"] == "bad_request"
+            assert refused.error["param"] in more and all(name in refused.error["message"] for name in more)
+    assert factory.chat("tokens=1", fields=[("x-tf-strict", "true")]).status == 200
+    assert factory.chat("tokens=1", fields=[("x-tf-strict", "false")], **more).status == 200
