@@ -168,7 +168,7 @@ dl_rq_tool(struct dl_request *rq, enum dl_tool_kind kind)
 int
 dl_note_dropped(struct tf_buf *list, struct tf_span name)
 {
-	const char *p = list->p, *end = p + list->n;
+	const char *p = list->n > 0 ? list->p : "", *end = p + list->n;
 	int r = 0;
 
 	for (const char *to; p < end; p = to + 1) {

@@ -146,14 +146,6 @@ struct copy {
 	int r;
 };
 
-static int
-note_dropped(struct dl_job *j, const char *name)
-{
-	int r = j->dropped->n > 0 ? tf_buf_addc(j->dropped, ',') : 0;
-
-	return r == 0 ? tf_buf_addstr(j->dropped, name) : r;
-}
-
 /* Runtimes tell formats apart by name: a file without a good one gets the name of what it is. */
 static void
 copy_file(struct copy *c, const struct dl_form_part *part)
@@ -184,7 +176,7 @@ copy_part(void *arg, const struct dl_form_part *part)
 		return c->w.err;
 	}
 	if (row->class == 'D')
-		return note_dropped(c->j, row->name);
+		return dl_note_dropped(c->j->dropped, part->name);
 	switch ((enum field)(row - rows)) {
 	case FIELD_FILE:
 		copy_file(c, part);

@@ -14,8 +14,8 @@ from factory import MODEL, TOP
 
 CUT = re.compile(r"^(.*)…\[(\d+) chars\]$", re.S)
 NAMES = """m m/x claude-* gpt-5 gpt-5.5 deepseek-ai/DeepSeek-R1-0528 meta-llama/Llama-3.3-70B-Instruct openai/gpt-oss-120b
-Qwen/Qwen3-235B-A22B BAAI/bge-en-icl e""".split()
-ABLE = "chat, completions, embeddings, streaming, tools, json, vision, audio, files, thinking"
+Qwen/Qwen3-235B-A22B BAAI/bge-en-icl e whisper-large-v3 canopylabs/orpheus-v1-english""".split()
+ABLE = "chat, completions, embeddings, streaming, tools, json, vision, audio, files, thinking, transcription, speech"
 FACTORY = {"conf": {"model " + MODEL: {"aliases": ", ".join(NAMES), "capabilities": ABLE}}}
 SCRIPTS = {"talks": "prompt=40", "calls": "prompt=40&reasoning=both&tools=2&interleave=1"}
 
@@ -126,6 +126,12 @@ def check(request, answer):
     if path.startswith("models"):
         names = {False: (valid.openai_models, valid.openai_model), True: (valid.anthropic_models, valid.anthropic_model)}
         names[anthropic][path != "models"](answer.json(), None)
+        return
+    if path == "audio/speech":
+        assert answer.get("content-type") == "audio/mpeg" and len(answer.body) > 100
+        return
+    if path.startswith("audio/"):
+        valid.transcript(answer.json(), "verbose_json" in request["body"])
         return
     whole, stream = WHOLE[path]
     if request["body"].get("stream"):

@@ -490,6 +490,15 @@ def embeddings(answer, request):
     has(answer["usage"], prompt_tokens=int, total_tokens=int)
 
 
+def transcript(answer, verbose):
+    has(answer, text=str, usage=dict)
+    assert answer["usage"]["type"] in ("duration", "tokens")
+    if verbose:
+        has(answer, task=str, language=str, duration=(int, float), segments=list)
+        for one in answer["segments"]:
+            has(one, id=int, start=(int, float), end=(int, float), text=str)
+
+
 def openai_models(answer, request):
     has(answer, object=str, data=list)
     assert answer["object"] == "list" and answer["data"]

@@ -7,7 +7,7 @@
 Port 0 picks a free one. The first line on stdout says where it listens: {"port":..,"tls_port":..}.
 Standard library only, one loop. What it answers to POST */chat/completions and */completions is scripted
 by the caller, see fake_script.py; so are POST */responses, see fake_responses.py, and calls without turns,
-see fake_plain.py. GET */models and /health
+see fake_plain.py and fake_audio.py. GET */models and /health
 answer 200 unless scripted otherwise.
 
 Control, on the same listeners:
@@ -28,6 +28,7 @@ import struct
 import sys
 import time
 
+from fake_audio import SpeechAnswer, TranscriptAnswer, form_of
 from fake_plain import EmbeddingsAnswer, ImagesAnswer, RerankAnswer
 from fake_responses import ResponsesAnswer
 from fake_script import Answer, Params, Scripted, params_of
@@ -38,7 +39,8 @@ BODY_MAX = 256 << 20
 
 
 KINDS = [("/chat/completions", Answer), ("/completions", TextAnswer), ("/embeddings", EmbeddingsAnswer),
-         ("/rerank", RerankAnswer), ("/images/generations", ImagesAnswer), ("/responses", ResponsesAnswer)]
+         ("/rerank", RerankAnswer), ("/images/generations", ImagesAnswer), ("/responses", ResponsesAnswer),
+         ("/audio/transcriptions", TranscriptAnswer), ("/audio/translations", TranscriptAnswer), ("/audio/speech", SpeechAnswer)]
 
 
 class ClientLeft(Exception):
@@ -266,10 +268,11 @@ class Runtime:
 
     async def scripted(self, kind, conn, call):
         method, target, pairs, body = call
+        content_type = next((value for name, value in pairs if name.lower() == "content-type"), "")
         try:
-            request = json.loads(body)
-        except ValueError:
-            return await self.reply(conn, 400, {"error": {"message": "not JSON", "type": "invalid_request_error"}})
+            request = form_of(body, content_type) if content_type.startswith("multipart/") else json.loads(body)
+        except ValueError as why:
+            return await self.reply(conn, 400, {"error": {"message": "malformed: %s" % why, "type": "invalid_request_error"}})
         p = params_of(request, self.script)
         record = {
             "tag": p.str("tag", ""),
