@@ -91,6 +91,8 @@ void kc_grid(FILE *out, char *const *cells, size_t rows, size_t ncols, const boo
 int kc_local(struct kc *k);
 /* status.c */
 int kc_status(struct kc *k);
+/* models.c: "model list". */
+int kc_models(struct kc *k);
 
 /* help.c */
 void kc_help(FILE *out);

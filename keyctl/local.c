@@ -82,6 +82,7 @@ kc_local(struct kc *k)
 	} commands[] = {
 		{ "config check", config_check },
 		{ "config show", config_show },
+		{ "model list", kc_models },
 		{ "status", kc_status },
 	};
 

@@ -565,6 +565,19 @@ test_config(void **state)
 	assert_memory_equal(strchr(got.out, '\n'), "\nfront ", 7);
 	assert_non_null(strstr(got.out, "\nbillingd  billingd  up "));
 
+	conf_file("[model a/b]\naliases = x, y*\nprice-input = 0.15\ncontext = 4096\n[model c]\nprice-input = 0\n"
+		  "[worker w]\nurl = http://h\nmodels = c=d\n");
+	snprintf(line, sizeof line, "-c %s model list", path);
+	assert_int_equal(keyctl(line), 0);
+	assert_string_equal(got.out,
+	    "ID   STATUS  MODALITY  CONTEXT  INPUT  ALIASES  WORKERS\n"
+	    "a/b  live    text         4096   0.15  x,y*     -\n"
+	    "c    live    text            -      0  -        w\n");
+	snprintf(line, sizeof line, "-c %s model list --json", path);
+	assert_int_equal(keyctl(line), 0);
+	assert_int_equal(js_valid(tf_cspan(got.out)), 0);
+	assert_non_null(strstr(got.out, "\"currency\":\"USD\",\"price_input\":\"0\",\"price_cached_input\":null"));
+
 	conf_file("[gatewayd]\nthreads = 0\nx = 1\n");
 	snprintf(line, sizeof line, "-c %s config check", path);
 	assert_int_equal(keyctl(line), CTL_FAILED);
