@@ -134,7 +134,7 @@ struct gw_req {
 	const struct gw_route *route; /* NULL: the head was refused */
 	int unrouted;                 /* without a route: what is answered once the key is known, or not */
 	const struct gw_route *elsewhere; /* then: a row of the other API that has this path; NULL none */
-	char *rest;                   /* what {rest} of the route matched; with 405 the methods; NULL none */
+	char *rest;                   /* what {id} or {rest} of the route matched; with 405 the methods; NULL none */
 	bool anthropic;               /* shape of errors */
 	struct gw_key *key;
 	struct gw_conf *conf;         /* the configuration it began under */
@@ -142,6 +142,8 @@ struct gw_req {
 	int64_t began_wall;           /* ms since 1970 */
 	uint64_t first_us;            /* from began to the first content byte */
 	unsigned status;              /* given to the client; 0 none yet */
+
+	struct gw_store_wait *store;  /* NULL: nothing is asked of stored */
 
 	/* inference only */
 	struct dl_scan *scan; /* until dispatch */
@@ -208,7 +210,7 @@ struct gw_thread {
 	struct ev_loop *loop;
 	struct gw_conf *conf;
 	struct http_server *server[2]; /* plain, TLS */
-	struct wire_dial *router, *billing;
+	struct wire_dial *router, *billing, *store;
 	struct wire_hub *hub;          /* workers */
 	struct ev_timer tick;
 	struct ev_turn reap;           /* frees requests at the end of a turn */
@@ -217,6 +219,8 @@ struct gw_thread {
 	struct tf_map keys, asks;      /* keys by digest; by id of the question under way */
 	struct tf_map spaces;          /* by workspace id */
 	struct tf_list keys_lru, keys_busy;
+	struct tf_map store_asks;      /* by id of the question */
+	struct tf_list store_waits;
 	uint64_t key_change;           /* last change seen */
 	size_t asked;                  /* KEY_ASKs under way */
 	uint64_t billing_boot;         /* of the billingd that our grants are from */
@@ -233,7 +237,7 @@ struct gw_thread {
 	atomic_uint conns;             /* for the main thread's choice */
 	/* for the control socket; written by the thread, read by the main one */
 	atomic_size_t in_state[GW_S_COUNT], workers, owed;
-	atomic_bool billing_here, router_here;
+	atomic_bool billing_here, router_here, store_here;
 };
 
 /* NULL while there is no session. */
@@ -408,6 +412,33 @@ void gw_settle_free(struct gw_thread *t);
 /* gw_query.c */
 void gw_query_link_up(struct gw_thread *t); /* what was asked and not answered is asked again */
 void gw_query_answer(struct gw_thread *t, const struct wire_frame *f, const struct wire_answer *m);
+
+/* gw_store.c: what is asked of stored */
+struct gw_stored {
+	int err;                /* 0, or a positive TF_E_* */
+	struct tf_span message, param; /* of a refusal; borrowed for the call */
+	struct tf_span type;    /* content type; borrowed for the call, empty after pieces */
+	uint64_t offset, total; /* of bytes in the whole value, and its length */
+	struct tf_buf bytes;    /* may be taken */
+};
+/* The wait is over; the request is in the state that it waited in. */
+typedef void gw_store_fn(struct gw_req *req, struct gw_stored *got);
+bool gw_store_here(const struct gw_thread *t);
+/*
+ * Each asks for req, which has no other question open; fn runs later, once, unless gw_store_leave comes
+ * first. Another code than 0: nothing was asked (TF_E_STORE_UNAVAILABLE, TF_E_SERVER_ERROR). The caller moves req to
+ * STORE or KEEP. put takes the bytes of value when it returns 0; m names kind, name, ttl_ms and content_type.
+ */
+int gw_store_get(struct gw_req *req, const struct wire_get *m, gw_store_fn *fn) TF_MUSTCHECK;
+int gw_store_drop(struct gw_req *req, const struct wire_drop *m, gw_store_fn *fn) TF_MUSTCHECK;
+int gw_store_put(struct gw_req *req, const struct wire_put *m, struct tf_buf *value, gw_store_fn *fn) TF_MUSTCHECK;
+/* The request does not wait any more. */
+void gw_store_leave(struct gw_req *req);
+void gw_store_done(struct gw_thread *t, const struct wire_frame *f, const struct wire_put_done *m);
+void gw_store_value(struct gw_thread *t, const struct wire_frame *f, const struct wire_value *m);
+void gw_store_link_up(struct gw_thread *t);
+void gw_store_link_down(struct gw_thread *t);
+void gw_store_tick(struct gw_thread *t, uint64_t now);
 
 /* gw_models.c */
 /* Whose model names count: the error's shape follows the called API, and so do the aliases. */

@@ -42,6 +42,7 @@ gw_ctl_status(void *arg, struct ctl_req *req)
 		js_w_ku64(w, "unsettled", atomic_load_explicit(&t->owed, memory_order_relaxed));
 		js_w_kbool(w, "billingd", atomic_load_explicit(&t->billing_here, memory_order_relaxed));
 		js_w_kbool(w, "routerd", atomic_load_explicit(&t->router_here, memory_order_relaxed));
+		js_w_kbool(w, "stored", atomic_load_explicit(&t->store_here, memory_order_relaxed));
 		js_w_ku64(w, "workers", atomic_load_explicit(&t->workers, memory_order_relaxed));
 		ctl_row_end(req);
 	}

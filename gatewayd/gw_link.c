@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The links of one thread: it dials billingd and routerd, and is the hub of its workers. Hands each
+ * The links of one thread: it dials billingd, routerd and stored, and is the hub of its workers. Hands each
  * frame to the file that understands it.
  */
 #include "config.h"
@@ -109,6 +109,39 @@ gw_router_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, cons
 		gw_models_live(t, &m->models);
 }
 
+/* ---- stored ---------------------------------------------------------------------------------- */
+
+static void
+gw_stored_up(void *arg, struct wire_peer *p)
+{
+	struct gw_thread *t = arg;
+
+	tf_log(TF_INFO, "link", NULL, "stored is here thread=%s peer=%s", t->name, p->name);
+	gw_store_link_up(t);
+}
+
+static void
+gw_stored_down(void *arg, struct wire_peer *p, const char *why)
+{
+	struct gw_thread *t = arg;
+
+	(void)p;
+	tf_log(TF_WARN, "link", NULL, "stored is gone thread=%s reason=%s", t->name, tf_log_q(tf_cspan(why)));
+	gw_store_link_down(t);
+}
+
+static void
+gw_stored_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, const union wire_any *m)
+{
+	struct gw_thread *t = arg;
+
+	(void)p;
+	if (f->verb == WIRE_PUT_DONE)
+		gw_store_done(t, f, &m->put_done);
+	else if (f->verb == WIRE_VALUE)
+		gw_store_value(t, f, &m->value);
+}
+
 /* ---- workers --------------------------------------------------------------------------------- */
 
 static void
@@ -167,6 +200,7 @@ gw_links_open(struct gw_thread *t)
 {
 	struct wire_hooks billing = { gw_billing_up, gw_billing_down, gw_billing_frame, t };
 	struct wire_hooks router = { gw_router_up, gw_router_down, gw_router_frame, t };
+	struct wire_hooks stored = { gw_stored_up, gw_stored_down, gw_stored_frame, t };
 	struct wire_hooks worker = { gw_worker_up, gw_worker_down, gw_worker_frame, t };
 	char mine[256], theirs[256];
 	struct wire_self self = {
@@ -187,6 +221,10 @@ gw_links_open(struct gw_thread *t)
 	if ((rc = gw_endpoint(t, "billingd", theirs, sizeof theirs)) != 0 ||
 	    (rc = wire_dial_new(t->loop, t->gw->zctx, &self, theirs, &billing, &t->billing)) != 0)
 		return rc;
+	self.roles = WIRE_ROLE_ST;
+	if ((rc = gw_endpoint(t, "stored", theirs, sizeof theirs)) != 0 ||
+	    (rc = wire_dial_new(t->loop, t->gw->zctx, &self, theirs, &stored, &t->store)) != 0)
+		return rc;
 	self.roles = WIRE_ROLE_RT;
 	if ((rc = gw_endpoint(t, "routerd", theirs, sizeof theirs)) != 0 ||
 	    (rc = wire_dial_new(t->loop, t->gw->zctx, &self, theirs, &router, &t->router)) != 0)
@@ -201,6 +239,7 @@ gw_links_close(struct gw_thread *t)
 	struct tf_node *e, *tmp;
 
 	wire_hub_free(&t->hub);
+	wire_dial_free(&t->store);
 	TF_LIST_EACH(&t->state[GW_S_ORPHAN], e, tmp) {
 		struct gw_req *req = TF_CONTAINER(e, struct gw_req, node);
 

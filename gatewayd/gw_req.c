@@ -84,6 +84,7 @@ gw_req_free(struct gw_req *req)
 
 	tf_map_del(&t->reqs, tf_id_span(&req->id));
 	tf_metric_add(TF_M_GW_IN_FLIGHT, UINT64_MAX); /* one less */
+	gw_store_leave(req);
 	gw_key_drop(req);
 	gw_req_body_drop(req);
 	gw_conf_unref(&req->conf);
@@ -430,6 +431,10 @@ gw_req_abort(struct gw_req *req)
 		tf_list_remove(&req->key->waiting, &req->wait);
 		gw_req_to(req, GW_S_DONE);
 		break;
+	case GW_S_STORE:
+		gw_store_leave(req);
+		gw_req_to(req, GW_S_DONE);
+		break;
 	case GW_S_ADMIT:
 		gw_admit_leave(req);
 		gw_req_to(req, GW_S_DONE);
@@ -441,6 +446,7 @@ gw_req_abort(struct gw_req *req)
 		break;
 	case GW_S_HEAD:
 	case GW_S_BODY:
+	case GW_S_KEEP:
 	case GW_S_QUERY:
 	case GW_S_REPLY:
 		gw_req_to(req, GW_S_DONE);

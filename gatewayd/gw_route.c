@@ -78,12 +78,12 @@ gw_path_family(const struct gw_path *p, enum gw_family *family)
 }
 
 static bool
-gw_join_rest(const struct gw_path *p, size_t from, struct gw_match *out)
+gw_join_rest(const struct gw_path *p, size_t from, size_t to, struct gw_match *out)
 {
 	out->rest_n = 0;
 	if (from >= p->n)
 		return false;
-	for (size_t i = from; i < p->n; i++) {
+	for (size_t i = from; i < to; i++) {
 		ssize_t n;
 
 		if (i > from) {
@@ -103,13 +103,18 @@ gw_join_rest(const struct gw_path *p, size_t from, struct gw_match *out)
 static bool
 gw_pattern_match(const char *pattern, const struct gw_path *p, size_t i, struct gw_match *out)
 {
+	out->rest_n = 0;
 	while (*pattern != '\0') {
 		size_t n = strcspn(pattern, "/");
 
 		if (strcmp(pattern, "{rest}") == 0)
-			return gw_join_rest(p, i, out);
-		if (i >= p->n || p->seg[i].n != n || memcmp(p->seg[i].p, pattern, n) != 0)
+			return gw_join_rest(p, i, p->n, out);
+		if (n == 4 && memcmp(pattern, "{id}", 4) == 0) {
+			if (!gw_join_rest(p, i, i + 1, out))
+				return false;
+		} else if (i >= p->n || p->seg[i].n != n || memcmp(p->seg[i].p, pattern, n) != 0) {
 			return false;
+		}
 		i++;
 		pattern += n;
 		if (*pattern == '/')

@@ -41,7 +41,7 @@ struct gw_match {
 	const struct gw_route *elsewhere; /* with 404: a row of the other API that has this path */
 	unsigned allow;               /* bits of enum http_method that the path takes, with 405 */
 	size_t rest_n;
-	char rest[GW_PATH_MAX];       /* what {rest} matched, decoded */
+	char rest[GW_PATH_MAX];       /* what {id} or {rest} matched, decoded */
 };
 
 /*

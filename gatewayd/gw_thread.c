@@ -105,6 +105,7 @@ gw_drain_end(struct gw_req *req, uint64_t now)
 		gw_attempt_failed(req, TF_E_OVERLOADED, GW_BLAME_FINAL, &end);
 		return;
 	}
+	gw_store_leave(req);
 	gw_admit_leave(req);
 	gw_req_fail(req, TF_E_OVERLOADED, NULL, end.message.p, 0);
 }
@@ -112,7 +113,7 @@ gw_drain_end(struct gw_req *req, uint64_t now)
 static void
 gw_tick_drain(struct gw_thread *t, uint64_t now)
 {
-	static const enum gw_state open[] = { GW_S_BODY, GW_S_ADMIT, GW_S_QUEUED, GW_S_ACCEPTED, GW_S_STREAM };
+	static const enum gw_state open[] = { GW_S_BODY, GW_S_STORE, GW_S_ADMIT, GW_S_QUEUED, GW_S_ACCEPTED, GW_S_STREAM };
 
 	if (now >= t->drain_until)
 		for (size_t i = 0; i < TF_LEN(open); i++)
@@ -132,6 +133,7 @@ gw_tick_show(struct gw_thread *t)
 	atomic_store_explicit(&t->workers, wire_hub_count(t->hub), memory_order_relaxed);
 	atomic_store_explicit(&t->billing_here, gw_thread_billing_fresh(t), memory_order_relaxed);
 	atomic_store_explicit(&t->router_here, gw_router(t) != NULL, memory_order_relaxed);
+	atomic_store_explicit(&t->store_here, gw_store_here(t), memory_order_relaxed);
 }
 
 static void
@@ -147,6 +149,7 @@ gw_tick(void *arg)
 	gw_tick_list(t, GW_S_STREAM, now, gw_tick_stream);
 	gw_tick_list(t, GW_S_ORPHAN, now, gw_attempt_tick);
 	gw_tick_list(t, GW_S_QUERY, now, gw_tick_query);
+	gw_store_tick(t, now);
 	if (t->draining)
 		gw_tick_drain(t, now);
 	gw_tick_show(t);
@@ -199,6 +202,7 @@ gw_thread_init(struct gw *gw, struct gw_thread *t, unsigned index)
 	tf_list_init(&t->keys_lru);
 	tf_list_init(&t->keys_busy);
 	tf_list_init(&t->unsettled);
+	tf_list_init(&t->store_waits);
 	ev_turn_init(&t->reap, gw_reap, t);
 }
 
@@ -242,6 +246,7 @@ gw_thread_fini(struct gw_thread *t)
 	gw_keys_free(t);
 	gw_models_live(t, NULL);
 	tf_map_free(&t->reqs);
+	tf_map_free(&t->store_asks);
 	tf_buf_free(&t->head);
 	tf_buf_free(&t->url);
 	tf_buf_free(&t->beta);
@@ -392,8 +397,9 @@ gw_thread_dump(void *arg)
 	struct gw_thread *t = arg;
 
 	tf_log(TF_INFO, "state", NULL, "thread=%s connections=%u requests=%zu keys=%zu unsettled=%zu workers=%zu "
-	    "billingd=%d routerd=%d body_bytes=%zu", t->name, atomic_load(&t->conns), t->reqs.n, t->keys.n, t->unsettled.n,
-	    wire_hub_count(t->hub), gw_thread_billing_fresh(t), gw_router(t) != NULL, t->body_held);
+	    "billingd=%d routerd=%d stored=%d body_bytes=%zu", t->name, atomic_load(&t->conns), t->reqs.n, t->keys.n,
+	    t->unsettled.n, wire_hub_count(t->hub), gw_thread_billing_fresh(t), gw_router(t) != NULL, gw_store_here(t),
+	    t->body_held);
 	for (int s = 0; s < GW_S_COUNT; s++) {
 		struct tf_node *e, *tmp;
 		unsigned n = 0;
