@@ -194,12 +194,15 @@ text_input(struct st_response *r, struct tf_span text)
 	return item_add(r, tf_span(r->made.p + at, r->made.n - at), false);
 }
 
-/* Everything that is made fits, so that spans into it stay good. */
+/*
+ * Everything that is made fits, so that spans into it stay good: input that was plain text, every item once, and
+ * what the splice of one item sets aside for itself (the item and its content).
+ */
 static int
 reserve(struct st_response *r, size_t text, size_t items)
 {
 	r->items = calloc(items + 1, sizeof *r->items);
-	if (r->items == NULL || tf_buf_reserve(&r->made, 2 * text + (items + 2) * ITEM_GROWTH) != 0)
+	if (r->items == NULL || tf_buf_reserve(&r->made, 4 * text + (items + 2) * ITEM_GROWTH) != 0)
 		return TF_E_NOMEM;
 	return tf_buf_reserve(&r->ids, text + (items + 2) * ITEM_GROWTH);
 }

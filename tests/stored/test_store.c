@@ -209,6 +209,36 @@ test_read(void **state)
 	st_response_fini(&r);
 }
 
+/* Whatever the length, as plain text and in an item: nothing that was made before moves. */
+static void
+test_read_long(void **state)
+{
+	static const char *const fronts[] = { "{\"input\":\"", "{\"input\":[{\"role\":\"user\",\"content\":\"" };
+	static const char *const ends[] = { "\",", "\"},{\"role\":\"user\",\"content\":\"b\"}]," };
+	struct tf_buf b = { 0 };
+	struct st_response r;
+
+	(void)state;
+	for (size_t n = 1; n < 3000000; n = n * 3 + 1) {
+		for (int i = 0; i < 2; i++) {
+			tf_buf_reset(&b);
+			tf_buf_addstr(&b, fronts[i]);
+			assert_int_equal(tf_buf_reserve(&b, n), 0);
+			memset(b.p + b.n, 'x', n);
+			b.n += n;
+			tf_buf_addstr(&b, ends[i]);
+			tf_buf_addstr(&b, "\"response\":{\"id\":\"r\",\"output\":[]}}");
+			assert_int_equal(st_response_read(tf_buf_span(&b), &r), 0);
+			assert_int_equal(r.n_items, 1 + i);
+			for (size_t k = 0; k < r.n_items; k++)
+				assert_int_equal(js_valid(r.items[k].json), 0);
+			assert_true(r.items[0].json.n > n);
+			st_response_fini(&r);
+		}
+	}
+	tf_buf_free(&b);
+}
+
 static void
 test_read_bad(void **state)
 {
@@ -243,7 +273,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dump), cmocka_unit_test(test_plans), cmocka_unit_test(test_foreign),
-		cmocka_unit_test(test_read), cmocka_unit_test(test_read_bad),
+		cmocka_unit_test(test_read), cmocka_unit_test(test_read_long), cmocka_unit_test(test_read_bad),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
