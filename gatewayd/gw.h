@@ -144,6 +144,8 @@ struct gw_req {
 	unsigned status;              /* given to the client; 0 none yet */
 
 	struct gw_store_wait *store;  /* NULL: nothing is asked of stored */
+	struct gw_resolve *resolve;   /* NULL: nothing is being looked up for it */
+	struct gw_keep *keep;         /* NULL: its answer is not kept */
 
 	/* inference only */
 	struct dl_scan *scan; /* until dispatch */
@@ -372,6 +374,8 @@ gw_most_output(const struct conf_model *m)
 void gw_infer_body(struct gw_req *req, bool whole);
 /* Answers a request for a prompt's tokens with our estimate: no runtime could tell. */
 void gw_infer_estimate(struct gw_req *req);
+/* All that it refers to is in its body; own: its own items, to be taken, NULL: they are what its input is. */
+void gw_infer_resolved(struct gw_req *req, struct tf_buf *own);
 void gw_infer_admitted(struct gw_req *req, int err, const char *message, uint64_t retry_after_s);
 
 /* gw_attempt.c: dispatch, cancel, retry */
@@ -399,6 +403,9 @@ void gw_attempt_stray(struct wire_peer *p, const struct wire_frame *f);
 /* gw_relay.c: the answer on its way to the client */
 void gw_relay_event(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_event *m);
 void gw_relay_end(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_end *m);
+void gw_relay_keep(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_keep *m);
+/* The answer is whole and kept, or cannot be: settles it and gives its last bytes. */
+void gw_relay_kept(struct gw_req *req, const struct wire_end *m);
 void gw_relay_drained(struct gw_req *req, size_t pending);
 void gw_relay_tick(struct gw_req *req, uint64_t now);
 
@@ -439,6 +446,32 @@ void gw_store_value(struct gw_thread *t, const struct wire_frame *f, const struc
 void gw_store_link_up(struct gw_thread *t);
 void gw_store_link_down(struct gw_thread *t);
 void gw_store_tick(struct gw_thread *t, uint64_t now);
+
+/* gw_resolve.c: what a call refers to */
+struct gw_resolve {
+	struct tf_buf history; /* items of what it continues, a JSON array; empty: none */
+};
+bool gw_resolve_needed(const struct gw_req *req);
+/* Goes on with gw_infer_resolved, or answers the refusal. */
+void gw_resolve(struct gw_req *req);
+void gw_resolve_free(struct gw_req *req);
+
+/* gw_keep.c: answers that are kept */
+/* Before admission: shall it be kept, and can it? own as of gw_infer_resolved. 0, or what to refuse it with. */
+int gw_keep_begin(struct gw_req *req, struct tf_buf *own);
+void gw_keep_free(struct gw_req *req);
+/* Another attempt begins. */
+void gw_keep_again(struct gw_req *req);
+/* Are the bytes of the answer held? Then hold takes them: 0 or TF_E_NOMEM. */
+bool gw_keep_holds(const struct gw_req *req);
+int gw_keep_hold(struct gw_req *req, struct tf_span bytes, bool boundary);
+void gw_keep_piece(struct gw_req *req, const struct wire_frame *f, const struct wire_keep *m);
+/* END has come. True: the request waits in KEEP, and gw_relay_kept follows. */
+bool gw_keep_waits(struct gw_req *req, const struct wire_end *m);
+/* Gives the bytes that were held; as http_respond_write. */
+int gw_keep_finish(struct gw_req *req);
+/* The client left while it waited. */
+void gw_keep_abort(struct gw_req *req);
 
 /* gw_models.c */
 /* Whose model names count: the error's shape follows the called API, and so do the aliases. */

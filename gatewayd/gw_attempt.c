@@ -114,6 +114,8 @@ gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 	tf_buf_reset(&req->t->url);
 	if (gw_model_has(req->model, "images") && gw_base_url(req, &req->t->url) == 0)
 		m.base_url = tf_buf_span(&req->t->url);
+	if (req->keep != NULL)
+		wire_set(&m, DISPATCH, keep, 1);
 	tf_buf_reset(head);
 	if (dl_head_encode(req->head, head) != 0 || gw_dispatch_api(req, &m) != 0)
 		return TF_E_NOMEM;
@@ -153,6 +155,7 @@ gw_attempt_begin(struct gw_req *req, uint64_t now)
 	req->answer_len = UINT64_MAX;
 	req->rx = (struct wire_rx){ .limit = c->unread_max, .window = c->unread_max };
 	req->tx = (struct wire_tx){ 0 };
+	gw_keep_again(req);
 	gw_req_to(req, GW_S_QUEUED);
 	gw_dispatch_try(req, now);
 }

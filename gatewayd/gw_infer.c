@@ -238,19 +238,15 @@ gw_infer_go(struct gw_req *req)
 		gw_infer_admitted(req, rc, NULL, 0);
 }
 
-/* What a request refers to must be there to be answered. */
-static int
-gw_infer_refers(const struct dl_scan *s, struct dl_fault *f)
+void
+gw_infer_resolved(struct gw_req *req, struct tf_buf *own)
 {
-	if (s->responses.previous.end > 0) {
-		dl_fault_set(f, TF_E_PREVIOUS_RESPONSE_NOT_FOUND, "previous_response_id", NULL);
-		return TF_E_NOENT;
-	}
-	if (s->responses.nref > 0) {
-		dl_fault_set(f, TF_E_BAD_REQUEST, "input", "input refers to items that are not kept here: send them in full.");
-		return TF_E_INVAL;
-	}
-	return 0;
+	int err = gw_keep_begin(req, own);
+
+	if (err != 0)
+		gw_req_fail(req, err, err == TF_E_STORE_UNAVAILABLE ? "store" : NULL, NULL, 0);
+	else
+		gw_infer_go(req);
 }
 
 void
@@ -259,8 +255,6 @@ gw_infer_body(struct gw_req *req, bool whole)
 	struct tf_span body = http_req_body(req->http);
 	int rc = whole ? dl_scan_end(req->scan, body.p, body.n) : dl_scan_feed(req->scan, body.p, body.n);
 
-	if (rc == 0 && whole)
-		rc = gw_infer_refers(req->scan, &req->scan->fault);
 	if (rc != 0) {
 		gw_infer_refuse(req, &req->scan->fault);
 		return;
@@ -277,7 +271,10 @@ gw_infer_body(struct gw_req *req, bool whole)
 	}
 	*req->head = req->scan->head;
 	gw_req_body_take(req);
-	gw_infer_go(req);
+	if (gw_resolve_needed(req))
+		gw_resolve(req);
+	else
+		gw_infer_resolved(req, NULL);
 }
 
 void

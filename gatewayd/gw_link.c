@@ -177,6 +177,9 @@ gw_worker_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, cons
 	case WIRE_END:
 		gw_relay_end(t, p, f, &m->end);
 		break;
+	case WIRE_KEEP:
+		gw_relay_keep(t, p, f, &m->keep);
+		break;
 	case WIRE_PULL:
 		gw_attempt_pull(t, p, f, &m->pull);
 		break;

@@ -102,11 +102,13 @@ gw_relay_bytes(struct gw_req *req, const struct wire_event *m, struct tf_span by
 	}
 	if (!req->content)
 		gw_relay_first(req, now);
+	tf_metric_add(TF_M_GW_BYTES_OUT, bytes.n);
+	if (gw_keep_holds(req))
+		return gw_keep_hold(req, bytes, (m->flags & WIRE_EV_BOUNDARY) != 0);
 	req->boundary = (m->flags & WIRE_EV_BOUNDARY) != 0;
 	req->wrote_at = now;
 	if (req->head->stream && req->boundary)
 		gw_relay_number(req, bytes);
-	tf_metric_add(TF_M_GW_BYTES_OUT, bytes.n);
 	return http_respond_write(req->http, bytes.p, bytes.n);
 }
 
@@ -140,11 +142,22 @@ gw_relay_event(struct gw_thread *t, struct wire_peer *p, const struct wire_frame
 	gw_admit_extend(req);
 }
 
-static void
-gw_relay_served(struct gw_req *req, const struct wire_end *m)
+void
+gw_relay_keep(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_keep *m)
+{
+	struct gw_req *req = gw_relay_find(t, p, f);
+
+	if (req != NULL && (req->state == GW_S_ACCEPTED || req->state == GW_S_STREAM))
+		gw_keep_piece(req, f, m);
+}
+
+void
+gw_relay_kept(struct gw_req *req, const struct wire_end *m)
 {
 	gw_settle(req, WIRE_OUTCOME_SERVED, m, 0, false);
-	if (http_respond_end(req->http) == 0)
+	if (req->http == NULL)
+		gw_req_to(req, GW_S_DONE);
+	else if (gw_keep_finish(req) == 0 && http_respond_end(req->http) == 0)
 		gw_req_replied(req);
 	else
 		gw_req_to(req, GW_S_REPLY); /* on_abort follows */
@@ -189,8 +202,8 @@ gw_relay_end(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *
 		    m->retryable ? GW_BLAME_UPSTREAM : GW_BLAME_FINAL, m);
 	} else if (!gw_relay_whole(req, m)) {
 		gw_attempt_failed(req, TF_E_UPSTREAM_ERROR, GW_BLAME_UPSTREAM, m);
-	} else {
-		gw_relay_served(req, m);
+	} else if (!gw_keep_waits(req, m)) {
+		gw_relay_kept(req, m);
 	}
 }
 

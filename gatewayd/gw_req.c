@@ -85,6 +85,8 @@ gw_req_free(struct gw_req *req)
 	tf_map_del(&t->reqs, tf_id_span(&req->id));
 	tf_metric_add(TF_M_GW_IN_FLIGHT, UINT64_MAX); /* one less */
 	gw_store_leave(req);
+	gw_resolve_free(req);
+	gw_keep_free(req);
 	gw_key_drop(req);
 	gw_req_body_drop(req);
 	gw_conf_unref(&req->conf);
@@ -444,9 +446,11 @@ gw_req_abort(struct gw_req *req)
 	case GW_S_STREAM:
 		gw_attempt_orphan(req, WIRE_CANCEL_CLIENT_GONE);
 		break;
+	case GW_S_KEEP:
+		gw_keep_abort(req);
+		break;
 	case GW_S_HEAD:
 	case GW_S_BODY:
-	case GW_S_KEEP:
 	case GW_S_QUERY:
 	case GW_S_REPLY:
 		gw_req_to(req, GW_S_DONE);

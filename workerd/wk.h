@@ -54,6 +54,7 @@ struct wk_attempt {
 	bool slot;     /* holds one */
 	bool accepted; /* ACCEPT was sent */
 	bool strict;   /* nothing of the request may be without effect */
+	bool keep;     /* the gateway wants the whole answer in KEEP */
 	uint64_t first_ms, idle_ms;
 	uint64_t first_us; /* from ACCEPT to the first content; 0 none yet */
 	struct dl_xlate *x;

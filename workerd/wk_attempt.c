@@ -190,10 +190,40 @@ wk_attempt_wanted(const struct wk_attempt *a)
 	return a->fault.err == 0 || (dl_xlate_live(a->x) && dl_xlate_facts(a->x)->content);
 }
 
+/*
+ * The answer as one object goes to the gateway ahead of its last bytes, so that it can be durable when they
+ * are given. Nothing was taken from the front of out since the call that completed it.
+ */
+static void
+wk_keep_send(struct wk_attempt *a)
+{
+	const struct dl_facts *facts = dl_xlate_facts(a->x);
+	struct wire_peer *p = wk_gateway_peer(a->gateway);
+	struct wire_keep m = { .kind = WIRE_KIND_RESPONSE, .content_type = TF_SPAN("application/json"), .total = facts->object_n };
+	struct tf_span object, id;
+
+	if (!a->keep || p == NULL || a->fault.err != 0 || !facts->complete || facts->object_n == 0 ||
+	    facts->object + facts->object_n > a->out.n)
+		return;
+	object = tf_span(a->out.p + facts->object, facts->object_n);
+	if (!js_member(object, "id", &id) || js_type(id) != JS_STRING)
+		return;
+	m.name = tf_span(id.p + 1, id.n - 2); /* ours: without escapes */
+	while (m.offset < m.total) {
+		size_t n = object.n - (size_t)m.offset < WIRE_PIECE ? object.n - (size_t)m.offset : WIRE_PIECE;
+
+		if (wire_send_keep(p, &a->id, a->number, &m, tf_span(object.p + m.offset, n)) != 0)
+			return; /* the link goes down, and the attempt with it */
+		m.offset += n;
+	}
+}
+
 void
 wk_attempt_end(struct wk_attempt *a)
 {
 	ev_timer_del(&a->timer);
+	if (a->accepted && !a->complete)
+		wk_keep_send(a);
 	/* of a whole answer only the end of the exchange is due: it is waited for, so that the connection can be used again */
 	if (a->fault.err != 0 || !dl_xlate_facts(a->x)->complete || dl_xlate_facts(a->x)->early)
 		wk_call_stop(a);
@@ -403,6 +433,7 @@ wk_attempt_new(struct wk *wk, const struct wire_frame *f, const struct wire_disp
 	a->first_ms = m->first_ms;
 	a->idle_ms = m->idle_ms;
 	a->tx.limit = m->credit;
+	a->keep = m->keep != 0;
 	a->body_len = m->body_len;
 	a->strict = m->strict != 0;
 	if (wk_attempt_xlate(a, m, model) != 0 || wk_attempt_api(a, m) != 0 || tf_buf_reserve(&a->body, m->body_len) != 0 ||

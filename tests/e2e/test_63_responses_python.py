@@ -49,7 +49,7 @@ def test_create(client):
     answer = client.responses.create(model=TINY, input=HELLO, temperature=0, max_output_tokens=60, metadata={"a": "b"})
     assert answer.object == "response" and answer.id.startswith("resp_") and answer.model == TINY and answer._request_id
     assert "control plane" in answer.output_text.lower() and answer.output[0].id.startswith("msg_")
-    assert answer.status in ("completed", "incomplete") and answer.metadata == {"a": "b"} and answer.store is False
+    assert answer.status in ("completed", "incomplete") and answer.metadata == {"a": "b"} and answer.store is True
     assert answer.usage.input_tokens > 0 and 0 < answer.usage.output_tokens <= 60
     assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
 

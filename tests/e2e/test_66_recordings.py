@@ -23,6 +23,7 @@ SCRIPTS = {"talks": "prompt=40", "calls": "prompt=40&reasoning=both&tools=2&inte
 # route is there for other methods): (client's file, n or None, path below the surface's prefix, status)
 EXPECTED = [
     (None, None, "images/generations", 404),  # no model here that makes them
+    ("openai_sdk", None, "responses/resp_.+", 404),  # a response that this factory never made
     ("codex_doctor", 2, "models", 401),  # asks without a key
     ("codex_builtin", 1, "responses", 426),  # tries a WebSocket
     ("openai_agents", 10, "responses", 404),  # goes on behind an answer that is not kept
