@@ -3,7 +3,8 @@
  * The openai_responses dialect, POST /responses. Its parts: fields_openai_responses.def and
  * responses_scan.c (what a request may hold), responses_request.c, responses_tools.c and responses_items.c
  * (request -> canonical), responses_ask.c and responses_ask_items.c (canonical -> request), responses_dec.c and
- * responses_dec_items.c (answer -> events), responses_enc.c and responses_join.c (events -> answer).
+ * responses_dec_items.c (answer -> events), responses_enc.c and responses_join.c (events -> answer),
+ * responses_raw.c (both, without translation).
  */
 #include "config.h"
 
@@ -31,6 +32,14 @@ const struct dl_ops dl_openai_responses = {
 	.dec_end = responses_dec_end,
 	.dec_cut = responses_dec_cut,
 	.dec_state = responses_dec_state,
+	.raw_request_ok = responses_raw_request_ok,
+	.raw_request = responses_raw_request,
+	.raw_answer_ok = responses_raw_answer_ok,
+	.raw_new = responses_raw_new,
+	.raw_free = responses_raw_free,
+	.raw_event = responses_raw_event,
+	.raw_response = responses_raw_response,
+	.raw_end = responses_raw_end,
 	.ping = { ": keep-alive\n\n", 14 },
 	.fields = &responses_fields,
 	.param_messages = "input",

@@ -34,6 +34,7 @@ responses_dec_free(struct dl_dec **dp)
 	dl_think_fini(&d->think);
 	tf_buf_free(&d->scratch);
 	tf_buf_free(&d->mended);
+	tf_buf_free(&d->quoted);
 	free(d);
 }
 
@@ -91,9 +92,8 @@ read_event(struct tf_span data, struct rdec_event *e)
 		e->logprobs = tf_span(NULL, 0);
 }
 
-/* Text with broken UTF-8 is mended. 0: *json is an object; TF_E_INVAL, TF_E_FULL, TF_E_NOMEM. */
-static int
-parse(struct dl_dec *d, struct tf_span data, struct tf_span *json)
+int
+rdec_parse(struct dl_dec *d, struct tf_span data, struct tf_span *json)
 {
 	int r = js_valid(data);
 
@@ -109,6 +109,7 @@ parse(struct dl_dec *d, struct tf_span data, struct tf_span *json)
 	}
 	while (r == 0 && json->n > 0 && strchr(" \t\r\n", json->p[0]) != NULL)
 		*json = tf_span(json->p + 1, json->n - 1);
+	d->json = *json;
 	return r == 0 && !is_object(*json) ? TF_E_INVAL : r;
 }
 
@@ -129,7 +130,7 @@ fault(struct dl_dec *d, const struct dl_fault *f)
 	struct dl_event e = { .kind = DL_EV_ERROR, .fault = f };
 
 	d->failed = true;
-	return d->conf.emit(d->conf.arg, &e);
+	return rdec_emit(d, &e);
 }
 
 static int
@@ -166,23 +167,23 @@ start(struct dl_dec *d, struct tf_span response)
 		r = js_str(v, &d->scratch, &e.id);
 	if (!js_member(response, "created_at", &v) || js_type(v) != JS_NUMBER || js_get_i64(v, &e.created) < 0 || e.created < 0)
 		e.created = 0;
-	return r < 0 ? r : d->conf.emit(d->conf.arg, &e);
+	return r < 0 ? r : rdec_emit(d, &e);
 }
 
-static int
-usage(struct dl_dec *d, struct tf_span response)
+bool
+rdec_usage(struct tf_span response, struct dl_usage *u)
 {
-	struct dl_event e = { .kind = DL_EV_USAGE, .origin = DL_OPENAI_RESPONSES };
-	struct dl_usage *u = &e.usage;
+	struct tf_span v;
 	uint64_t in, out;
 
-	if (!js_member(response, "usage", &e.text) || !is_object(e.text))
-		return 0;
-	in = count(e.text, "input_tokens");
-	out = count(e.text, "output_tokens");
-	u->reasoning = count(e.text, "output_tokens_details.reasoning_tokens");
-	u->cache_read = count(e.text, "input_tokens_details.cached_tokens");
-	u->cache_write = count(e.text, "input_tokens_details.cache_write_tokens");
+	memset(u, 0, sizeof *u);
+	if (!js_member(response, "usage", &v) || !is_object(v))
+		return false;
+	in = count(v, "input_tokens");
+	out = count(v, "output_tokens");
+	u->reasoning = count(v, "output_tokens_details.reasoning_tokens");
+	u->cache_read = count(v, "input_tokens_details.cached_tokens");
+	u->cache_write = count(v, "input_tokens_details.cache_write_tokens");
 	/* more cached than there was: the total is what is trusted */
 	if (u->cache_read > in)
 		u->cache_read = in;
@@ -190,7 +191,18 @@ usage(struct dl_dec *d, struct tf_span response)
 		u->cache_write = in - u->cache_read;
 	u->prompt = in - u->cache_read - u->cache_write;
 	u->completion = u->reasoning > out ? out : out - u->reasoning;
-	return in + out > 0 ? d->conf.emit(d->conf.arg, &e) : 0;
+	return in + out > 0;
+}
+
+static int
+usage(struct dl_dec *d, struct tf_span response)
+{
+	struct dl_event e = { .kind = DL_EV_USAGE, .origin = DL_OPENAI_RESPONSES };
+
+	if (!rdec_usage(response, &e.usage))
+		return 0;
+	(void)js_member(response, "usage", &e.text);
+	return rdec_emit(d, &e);
 }
 
 static int
@@ -203,7 +215,7 @@ finish(struct dl_dec *d, enum dl_finish why)
 		return r;
 	d->done = true;
 	e.finish = why == DL_FINISH_STOP && d->ncall > 0 ? DL_FINISH_CALLS : why;
-	return d->conf.emit(d->conf.arg, &e);
+	return rdec_emit(d, &e);
 }
 
 /* Servers that number nothing cannot be held to the item: one of its kind that was said is all that was. */
@@ -254,8 +266,8 @@ output(struct dl_dec *d, struct tf_span response, bool streamed)
 	return r;
 }
 
-static enum dl_finish
-reason(struct tf_span response, bool incomplete)
+enum dl_finish
+rdec_finish(struct tf_span response, bool incomplete)
 {
 	struct tf_span v;
 
@@ -287,7 +299,7 @@ over(struct dl_dec *d, struct tf_span response, bool streamed)
 		r = output(d, response, streamed);
 	if (r == 0)
 		r = usage(d, response);
-	return r == 0 ? finish(d, reason(response, incomplete)) : r;
+	return r == 0 ? finish(d, rdec_finish(response, incomplete)) : r;
 }
 
 /* ---- a stream's events ------------------------------------------------------------------- */
@@ -453,7 +465,7 @@ responses_dec_event(struct dl_dec *d, struct tf_span event, struct tf_span data)
 
 	if (d->done || d->failed || tf_span_is(data, "[DONE]"))
 		return 0;
-	r = parse(d, data, &json);
+	r = rdec_parse(d, data, &json);
 	if (r == TF_E_NOMEM)
 		return r;
 	if (r < 0)
@@ -472,7 +484,7 @@ int
 responses_dec_response(struct dl_dec *d, struct tf_span body)
 {
 	struct tf_span json, v;
-	int r = parse(d, body, &json);
+	int r = rdec_parse(d, body, &json);
 
 	if (r == 0 && !js_member(json, "output", &v) && !js_member(json, "status", &v))
 		return failed(d, json);

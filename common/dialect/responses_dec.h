@@ -49,8 +49,10 @@ struct rdec_event {
 
 struct dl_dec {
 	struct dl_dec_conf conf;
-	struct tf_buf scratch, mended;
+	struct tf_buf scratch, mended, quoted;
 	struct dl_carry carry;
+	struct tf_span json; /* the event being read, mended */
+	bool passed;         /* events go out as they came, what is emitted is to be noted only */
 	bool started, done, failed;
 	bool said[4];        /* by enum rdec_what: some was given out */
 	bool open;           /* the item said last is open: text, reasoning or refusal */
@@ -62,6 +64,18 @@ struct dl_dec {
 	struct dl_think think;
 	struct tf_span logprobs; /* of the text being given out */
 };
+
+static inline int
+rdec_emit(struct dl_dec *d, struct dl_event *e)
+{
+	e->passed = d->passed;
+	return d->conf.emit(d->conf.arg, e);
+}
+/* Text with broken UTF-8 is mended. 0: *json is an object; TF_E_INVAL, TF_E_FULL, TF_E_NOMEM. */
+int rdec_parse(struct dl_dec *d, struct tf_span data, struct tf_span *json);
+/* False when a response object has no counts. */
+bool rdec_usage(struct tf_span response, struct dl_usage *u);
+enum dl_finish rdec_finish(struct tf_span response, bool incomplete);
 
 /* ---- items (responses_dec_items.c) -------------------------------------------------------- */
 
@@ -88,5 +102,19 @@ int responses_dec_response(struct dl_dec *d, struct tf_span body);
 int responses_dec_end(struct dl_dec *d);
 int responses_dec_cut(struct dl_dec *d);
 enum dl_state responses_dec_state(const struct dl_dec *d);
+
+/* ---- without translation (responses_raw.c) ------------------------------------------------- */
+
+bool responses_raw_request_ok(const struct dl_head *h, uint32_t quirks);
+int responses_raw_request(const struct dl_head *h, const struct dl_target *to, struct tf_span body, struct tf_buf *out,
+    struct tf_buf *dropped);
+bool responses_raw_answer_ok(const struct dl_head *h, uint32_t quirks);
+struct dl_raw *responses_raw_new(const struct dl_enc_conf *conf);
+void responses_raw_free(struct dl_raw **r);
+int responses_raw_event(struct dl_raw *r, struct dl_dec *d, struct tf_span event, struct tf_span data, struct tf_buf *out,
+    size_t *text);
+int responses_raw_response(struct dl_raw *r, struct dl_dec *d, struct tf_span body, struct tf_buf *out,
+    struct dl_raw_answer *answer);
+int responses_raw_end(struct dl_raw *r, enum dl_finish finish, const struct dl_usage *usage, struct tf_buf *out);
 
 #endif

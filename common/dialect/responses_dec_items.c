@@ -100,7 +100,7 @@ close_said(struct dl_dec *d)
 	if (!d->open)
 		return 0;
 	d->open = false;
-	return d->conf.emit(d->conf.arg, &e);
+	return rdec_emit(d, &e);
 }
 
 static int
@@ -120,7 +120,7 @@ give(struct dl_dec *d, enum dl_item kind, struct tf_span text)
 		d->open = true;
 		d->open_kind = kind;
 		e.item = d->open_item = d->nitem++;
-		r = d->conf.emit(d->conf.arg, &e);
+		r = rdec_emit(d, &e);
 		if (r < 0)
 			return r;
 	}
@@ -131,7 +131,7 @@ give(struct dl_dec *d, enum dl_item kind, struct tf_span text)
 		e.logprobs = d->logprobs;
 		d->logprobs = tf_span(NULL, 0);
 	}
-	return d->conf.emit(d->conf.arg, &e);
+	return rdec_emit(d, &e);
 }
 
 static int
@@ -254,7 +254,7 @@ begin_call(struct dl_dec *d, struct rdec_item *it)
 	d->ncall++;
 	e.id = tf_buf_span(&it->call_id);
 	e.name = tf_buf_span(&it->name);
-	return d->conf.emit(d->conf.arg, &e);
+	return rdec_emit(d, &e);
 }
 
 static int
@@ -267,7 +267,7 @@ emit_args(struct dl_dec *d, struct rdec_item *it, struct tf_span text)
 	if (text.n == 0 || it->ended)
 		return 0;
 	it->args = true;
-	return d->conf.emit(d->conf.arg, &e);
+	return rdec_emit(d, &e);
 }
 
 int
@@ -296,6 +296,23 @@ take(struct tf_span object, const char *name, struct tf_buf *to)
 	return to->n == 0 && js_member(object, name, &v) && js_type(v) == JS_STRING ? js_str_append(v, to) : 0;
 }
 
+/* A tool in a namespace has a flat name everywhere but in this API. */
+static int
+take_name(struct tf_span object, struct tf_buf *to)
+{
+	struct tf_buf space = { 0 }, name = { 0 };
+	int r = take(object, "namespace", &space);
+
+	if (r == 0)
+		r = take(object, "name", &name);
+	if (r == 0 && name.n > 0)
+		r = space.n > 0 ? responses_flat(tf_buf_span(&space), tf_buf_span(&name), to)
+				: tf_buf_addspan(to, tf_buf_span(&name));
+	tf_buf_free(&space);
+	tf_buf_free(&name);
+	return r;
+}
+
 int
 rdec_call(struct dl_dec *d, struct rdec_item *it, struct tf_span object)
 {
@@ -307,8 +324,8 @@ rdec_call(struct dl_dec *d, struct rdec_item *it, struct tf_span object)
 	if (js_member(object, "type", &v))
 		it->tool = js_str_eq(v, "custom_tool_call") ? DL_TOOL_CUSTOM : DL_TOOL_FUNCTION;
 	r = take(object, "call_id", &it->call_id);
-	if (r == 0)
-		r = take(object, "name", &it->name);
+	if (r == 0 && it->name.n == 0)
+		r = take_name(object, &it->name);
 	if (r == 0)
 		r = begin_call(d, it);
 	if (r == 0 && it->begun && it->early.n > 0) {
@@ -326,7 +343,7 @@ end_call(struct dl_dec *d, struct rdec_item *it)
 	if (it->kind != RDEC_CALL || !it->begun || it->ended)
 		return 0;
 	it->ended = true;
-	return d->conf.emit(d->conf.arg, &e);
+	return rdec_emit(d, &e);
 }
 
 /* ---- whole items ------------------------------------------------------------------------- */
@@ -370,7 +387,7 @@ signature(struct dl_dec *d, struct tf_span object)
 		return 0;
 	tf_buf_reset(&d->scratch);
 	r = js_str(v, &d->scratch, &e.text);
-	return r < 0 ? r : d->conf.emit(d->conf.arg, &e);
+	return r < 0 ? r : rdec_emit(d, &e);
 }
 
 int

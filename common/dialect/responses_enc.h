@@ -60,6 +60,8 @@ void renc_item_object(struct dl_enc *e, const struct renc_item *it, bool done, s
 void renc_part_object(const struct dl_enc *e, const struct renc_item *it, bool done, struct js_w *w);
 /* usage NULL: the answer is in progress. */
 void renc_response(struct dl_enc *e, const struct dl_usage *usage, struct js_w *w);
+/* Member usage. */
+void renc_usage(const struct dl_usage *u, struct js_w *w);
 /* "completed", "incomplete": how the answer ended. */
 const char *renc_status(const struct dl_enc *e);
 

@@ -255,8 +255,8 @@ renc_status(const struct dl_enc *e)
 	return e->finish == DL_FINISH_LENGTH || e->finish == DL_FINISH_FILTER ? "incomplete" : "completed";
 }
 
-static void
-usage_object(const struct dl_usage *u, struct js_w *w)
+void
+renc_usage(const struct dl_usage *u, struct js_w *w)
 {
 	js_w_key(w, "usage");
 	js_w_object(w);
@@ -321,7 +321,7 @@ renc_response(struct dl_enc *e, const struct dl_usage *usage, struct js_w *w)
 			w->err = r;
 	}
 	if (usage != NULL)
-		usage_object(usage, w);
+		renc_usage(usage, w);
 	else
 		js_w_knull(w, "usage");
 	js_w_object_end(w);

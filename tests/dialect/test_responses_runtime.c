@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runtimes that speak the Responses API. tests/golden/responses_runtime holds
- *   CASE.chat, CASE.messages  a client's body of either surface; CASE.sent: what the runtime gets, or the refusal.
+ *   CASE.chat, CASE.messages, CASE.responses  a client's body of that surface; CASE.sent: what the runtime gets, or the refusal.
  *                             With "hosted" in its name it goes to the provider itself
  *   CASE.upstream             what the runtime answers; CASE.answer: what a client of the chat surface makes of
  *                             it, streamed and whole, one of the messages surface, and what is known of the attempt
@@ -61,11 +61,13 @@ golden(const char *name, const char *suffix, struct tf_span got)
 	tf_buf_free(&want);
 }
 
+static uint64_t max; /* output cap to enforce */
+
 static struct dl_xlate *
 attempt(const struct dl_scan *s, uint32_t quirks)
 {
 	struct dl_xlate_conf conf = { .surface = s->head.surface, .runtime = DL_OPENAI_RESPONSES, .check = true, .quirks = quirks,
-		.asked = tf_span(s->head.model, s->head.model_len), .model = TF_SPAN("runtime-model") };
+		.asked = tf_span(s->head.model, s->head.model_len), .model = TF_SPAN("runtime-model"), .max_output = max };
 	struct dl_xlate *x;
 
 	memset(conf.rid.b, 7, sizeof conf.rid.b);
@@ -87,6 +89,7 @@ one_request(const char *name, const char *suffix, enum dl_dialect surface)
 
 	if (strstr(name, "word") != NULL)
 		quirks |= DL_Q_CHOICE_WORD;
+	max = strstr(name, "enforced") != NULL ? 20 : 0;
 	assert_true(read_file(name, suffix, &body));
 	dl_scan_init(&s, surface, 0, 0);
 	if (dl_scan_end(&s, body.p, body.n) < 0)
@@ -103,6 +106,7 @@ one_request(const char *name, const char *suffix, enum dl_dialect surface)
 		tf_buf_printf(&said, "%s param=%s message=%s\n", tf_err_row(f->err)->code, f->param, f->message);
 	}
 	golden(name, ".sent", tf_buf_span(&said));
+	max = 0;
 	dl_xlate_free(&x);
 	tf_buf_free(&body);
 	tf_buf_free(&sent);
@@ -144,13 +148,17 @@ print_facts(const struct dl_xlate *x, struct tf_buf *out)
 static void
 steady(struct tf_buf *out)
 {
-	static const char mark[] = "\"created\":", fixed[] = "1000000000", given[] = "1790000000";
-	char *p = out->p, *end = out->p + out->n;
+	static const char *const marks[] = { "\"created\":", "\"completed_at\":" };
+	static const char fixed[] = "1000000000", given[] = "1790000000";
 
-	while (p != NULL && (p = memmem(p, (size_t)(end - p), mark, sizeof mark - 1)) != NULL) {
-		p += sizeof mark - 1;
-		if (end - p > 10 && memcmp(p, given, 10) != 0)
-			memcpy(p, fixed, 10);
+	for (size_t i = 0; i < TF_LEN(marks); i++) {
+		char *p = out->p, *end = out->p + out->n;
+
+		while (p != NULL && (p = memmem(p, (size_t)(end - p), marks[i], strlen(marks[i]))) != NULL) {
+			p += strlen(marks[i]);
+			if (end - p > 10 && *p >= '1' && *p <= '9' && memcmp(p, given, 10) != 0)
+				memcpy(p, fixed, 10);
+		}
 	}
 }
 
@@ -249,6 +257,97 @@ one_upstream(const char *name)
 	tf_buf_free(&up);
 }
 
+/* ---- the same API at both ends, without translation ---------------------------------------- */
+
+static int
+passed(const char *body, const struct tf_buf *up, size_t cut, struct tf_buf *out, struct tf_buf *facts)
+{
+	struct tf_buf sent = { 0 };
+	struct dl_xlate *x;
+	struct dl_scan s;
+	char *piece = malloc(cut + 1);
+	int err;
+
+	assert_non_null(piece);
+	dl_scan_init(&s, DL_OPENAI_RESPONSES, 0, 0);
+	assert_int_equal(dl_scan_end(&s, body, strlen(body)), 0);
+	x = attempt(&s, DL_Q_HOSTED);
+	assert_int_equal(dl_xlate_request(x, tf_cspan(body), &sent), 0);
+	tf_buf_free(&sent);
+	dl_xlate_head(x, 200, TF_SPAN(""), 0);
+	memcpy(piece, up->p, cut);
+	assert_int_equal(dl_xlate_feed(x, piece, cut, out), 0);
+	free(piece);
+	assert_int_equal(dl_xlate_feed(x, up->p + cut, up->n - cut, out), 0);
+	assert_int_equal(dl_xlate_end(x, out), 0);
+	err = dl_xlate_facts(x)->fault.err;
+	steady(out);
+	print_facts(x, facts);
+	dl_xlate_free(&x);
+	return err;
+}
+
+/* Numbers without a gap, one end, the client's name of the model. */
+static void
+judge_passed(const char *name, struct tf_span s, int err)
+{
+	uint64_t next = 0, n;
+	bool ended = false;
+
+	while (s.n > 0) {
+		const char *data = memmem(s.p, s.n, "\ndata: ", 7), *end = memmem(s.p, s.n, "\n\n", 2);
+		struct tf_span json, v, type;
+
+		if (data == NULL || end == NULL || memcmp(s.p, "event: ", 7) != 0 || ended)
+			fail_msg("%s: half an event, or one behind the end", name);
+		json = tf_span(data + 7, (size_t)(end - data) - 7);
+		assert_int_equal(js_valid(json), 0);
+		assert_true(js_member(json, "sequence_number", &v) && js_get_u64(v, &n) == 0 && n == next++);
+		assert_true(js_member(json, "type", &type) && js_str_eqn(type, tf_span(s.p + 7, (size_t)(data - s.p) - 7)));
+		assert_true(!js_at(json, "response.model", &v) || js_str_eq(v, "m"));
+		ended = js_str_eq(type, "response.completed") || js_str_eq(type, "response.incomplete");
+		s = tf_span(end + 2, s.n - (size_t)(end + 2 - s.p));
+	}
+	assert_true(ended == (err == 0));
+}
+
+static void
+one_passed(const char *name)
+{
+	static const char *const bodies[] = { "{\"model\":\"m\",\"input\":\"hi\",\"store\":false}",
+		"{\"model\":\"m\",\"input\":\"hi\",\"store\":false,\"stream\":true}" };
+	const char *body = bodies[strncmp(name, "p_whole", 7) != 0];
+	struct tf_buf up = { 0 }, out = { 0 }, facts = { 0 }, cut = { 0 }, f = { 0 };
+	int err;
+
+	assert_true(read_file(name, ".passed", &up));
+	err = passed(body, &up, up.n, &out, &facts);
+	if (body == bodies[1])
+		judge_passed(name, tf_buf_span(&out), err);
+	for (size_t i = 0; i < up.n; i++) {
+		tf_buf_reset(&cut);
+		tf_buf_reset(&f);
+		assert_int_equal(passed(body, &up, i, &cut, &f), err);
+		if (!tf_span_eq(tf_buf_span(&out), tf_buf_span(&cut)) || !tf_span_eq(tf_buf_span(&f), tf_buf_span(&facts)))
+			fail_msg("%s: a cut at %zu gives something else", name, i);
+	}
+	assert_int_equal(tf_buf_addspan(&out, tf_buf_span(&facts)), 0);
+	golden(name, ".answer", tf_buf_span(&out));
+	tf_buf_free(&up);
+	tf_buf_free(&out);
+	tf_buf_free(&facts);
+	tf_buf_free(&cut);
+	tf_buf_free(&f);
+}
+
+static enum dl_dialect
+surface_of(const char *suffix)
+{
+	return strcmp(suffix, ".chat") == 0	 ? DL_OPENAI_CHAT
+	    : strcmp(suffix, ".messages") == 0	 ? DL_ANTHROPIC_MESSAGES
+						 : DL_OPENAI_RESPONSES;
+}
+
 static void
 test_golden(void **state)
 {
@@ -262,12 +361,14 @@ test_golden(void **state)
 		char *dot = strrchr(e[i]->d_name, '.'), suffix[16];
 
 		snprintf(suffix, sizeof suffix, "%s", dot != NULL ? dot : "");
-		if (strcmp(suffix, ".chat") == 0 || strcmp(suffix, ".messages") == 0 || strcmp(suffix, ".upstream") == 0) {
+		if (dot > e[i]->d_name + 1 && strcmp(suffix, ".sent") != 0 && strcmp(suffix, ".answer") != 0) {
 			*dot = '\0';
 			if (strcmp(suffix, ".upstream") == 0)
 				one_upstream(e[i]->d_name);
+			else if (strcmp(suffix, ".passed") == 0)
+				one_passed(e[i]->d_name);
 			else
-				one_request(e[i]->d_name, suffix, suffix[1] == 'c' ? DL_OPENAI_CHAT : DL_ANTHROPIC_MESSAGES);
+				one_request(e[i]->d_name, suffix, surface_of(suffix));
 			seen++;
 		}
 		free(e[i]);
@@ -304,10 +405,52 @@ test_cut(void **state)
 	tf_buf_free(&out);
 }
 
+/* The same where events are passed on: what was done is in the end that we write. */
+static void
+test_cut_passed(void **state)
+{
+	static const char ask[] = "{\"model\":\"m\",\"input\":\"hi\",\"store\":false,\"stream\":true}";
+	static const char created[] =
+	    "data: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"resp_1\",\"object\":\"response\","
+	    "\"created_at\":1790000000,\"status\":\"in_progress\",\"model\":\"runtime-model\",\"output\":[],\"usage\":null}}\n\n";
+	static const char more[] =
+	    "data: {\"type\":\"response.output_text.delta\",\"item_id\":\"m\",\"output_index\":0,\"content_index\":0,"
+	    "\"delta\":\"so\"}\n\n"
+	    "data: {\"type\":\"response.output_item.done\",\"output_index\":0,"
+	    "\"item\":{\"id\":\"m\",\"type\":\"message\",\"content\":[]}}\n\n";
+	struct tf_buf out = { 0 };
+	struct tf_span rest, v;
+	struct dl_xlate *x;
+	struct dl_scan s;
+
+	(void)state;
+	dl_scan_init(&s, DL_OPENAI_RESPONSES, 0, 0);
+	assert_int_equal(dl_scan_end(&s, ask, strlen(ask)), 0);
+	x = attempt(&s, DL_Q_HOSTED);
+	dl_xlate_head(x, 200, TF_SPAN("text/event-stream"), 0);
+	/* nothing is given before there is something: another attempt may do */
+	assert_int_equal(dl_xlate_feed(x, created, strlen(created), &out), 0);
+	assert_int_equal(out.n, 0);
+	assert_int_equal(dl_xlate_feed(x, more, strlen(more), &out), 0);
+	assert_true(dl_xlate_facts(x)->content);
+	assert_int_equal(dl_xlate_cut(x, &out), 0);
+	assert_true(dl_xlate_facts(x)->complete);
+	judge_passed("cut", tf_buf_span(&out), 0);
+	v.p = memmem(out.p, out.n, "event: response.incomplete", 26);
+	assert_non_null(v.p);
+	rest = tf_span(v.p + 33, (size_t)(out.p + out.n - v.p) - 35);
+	assert_true(js_at(rest, "response.status", &v) && js_str_eq(v, "incomplete"));
+	assert_true(js_at(rest, "response.output[0].id", &v) && js_str_eq(v, "m"));
+	assert_true(js_at(rest, "response.usage.output_tokens", &v));
+	dl_xlate_free(&x);
+	tf_buf_free(&out);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_cut) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_cut_passed) };
 	const char *top = getenv("top_srcdir");
 	int r;
 

@@ -9,7 +9,13 @@ import pytest
 
 from factory import MODEL
 
-FACTORY = {"conf": {"worker fake": {"dialect": "openai_responses"}}}
+HOSTED = "fake/hosted"  # the same process, taken for the provider whose API it is
+FACTORY = {"conf": {
+    "worker fake": {"dialect": "openai_responses"},
+    "model " + HOSTED: {"capabilities": "chat, streaming, tools, json, vision, thinking"},
+    "worker hosted": {"dialect": "openai_responses", "runtime-kind": "openai", "models": HOSTED + " = gpt",
+                      "probe-interval": "200ms", "drain-timeout": "5s"},
+}}
 TOOL = {"type": "function", "function": {
     "name": "get_weather", "description": "w", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}
 ARGS = [{"city": "Paris", "days": i} for i in range(3)]
@@ -269,3 +275,55 @@ def test_responses_errors_inside(oai, factory, fault):
         seen.append(event)
     assert seen[-1].type == "response.failed" and seen[-1].response.error.message
     assert [e.sequence_number for e in seen] == list(range(len(seen)))
+
+
+# ---- the provider itself: what it says is passed on ------------------------------------------------
+
+@STREAM
+def test_hosted(oai, factory, stream):
+    ask = {"model": HOSTED, "include": ["reasoning.encrypted_content"], "reasoning": {"summary": "auto"},
+           "tools": [{"type": "web_search"}], "extra_body": {"client_metadata": {"a": "b"}}}
+    answer = respond(oai, stream, "tokens=3&reasoning=1&summary=1&search=1&encrypted=abc&prompt=9&completion=6&tag=hosted", **ask)
+    assert [i.type for i in answer.output] == ["web_search_call", "reasoning", "message"] and answer.model == HOSTED
+    assert answer.output[1].encrypted_content == "abc" and answer.output_text == factory.text(3)
+    assert answer.id.startswith("resp_") and answer.usage.output_tokens == 6
+    sent = factory.fake.last("hosted")["body"]
+    assert sent["model"] == "gpt" and sent["store"] is False and "client_metadata" not in sent
+    assert sent["include"] == ["reasoning.encrypted_content"] and sent["tools"] == [{"type": "web_search"}]
+    # what it encrypted goes back to it, what another model thought does not
+    turns = [i.model_dump(exclude_none=True) for i in answer.output[1:]]
+    turns.insert(0, {"type": "reasoning", "id": "rs_x", "summary": [], "content": [{"type": "reasoning_text", "text": "x"}]})
+    respond(oai, stream, "", model=HOSTED, input=turns + [{"role": "user", "content": "fake?tokens=1&tag=back"}])
+    sent = factory.fake.last("back")["body"]["input"]
+    assert [i.get("encrypted_content") for i in sent if i.get("type") == "reasoning"] == ["abc"]
+
+
+def test_hosted_calls(oai, factory):
+    for stream in (False, True):
+        answer = respond(oai, stream, "tools=2&custom=1", model=HOSTED, tools=[{"type": "custom", "name": "apply_patch"}])
+        assert [i.input for i in answer.output] == ['*** Begin Patch\n"%d"\n' % i for i in range(2)]
+
+
+@pytest.mark.parametrize("fault", ["error_at=2", "failed=2", "abort=2", "nolast=1"])
+def test_hosted_errors_inside(oai, factory, fault):
+    seen = list(oai.responses.create(model=HOSTED, input="fake?tokens=4&delay_ms=5&" + fault, stream=True, store=False))
+    assert seen[-1].type == "response.failed" and seen[-1].response.error.message
+    assert [e.sequence_number for e in seen] == list(range(len(seen)))
+
+
+def test_hosted_error_before(oai):
+    with pytest.raises(openai.BadRequestError) as failed:
+        respond(oai, False, "status=400&kind=invalid_request_error&message=no+such+tool", model=HOSTED)
+    assert "no such tool" in failed.value.message
+    with pytest.raises(openai.InternalServerError):
+        respond(oai, True, "failed=0&tokens=1", model=HOSTED)
+
+
+def test_hosted_for_others(oai, claude, factory):
+    answer = oai.chat.completions.create(**{**ask("tokens=2&reasoning=1&summary=1&tag=others"), "model": HOSTED}, max_tokens=5)
+    assert answer.choices[0].message.content == factory.text(2)
+    assert factory.fake.last("others")["body"]["max_output_tokens"] == 16
+    answer = claude.messages.create(**{**ask("tokens=2&reasoning=1&summary=1&tag=others"), "model": HOSTED}, max_tokens=2000,
+                                    thinking={"type": "enabled", "budget_tokens": 1024})
+    assert [b.type for b in answer.content] == ["thinking", "text"]
+    assert factory.fake.last("others")["body"]["reasoning"]["summary"] == "auto"

@@ -27,7 +27,17 @@ static const struct {
 	{ DL_ANTHROPIC_MESSAGES,
 	    "{\"model\":\"m\",\"max_tokens\":9," USER ",\"stream\":true,\"thinking\":{\"type\":\"adaptive\"}}" },
 	{ DL_ANTHROPIC_MESSAGES, "{\"model\":\"m\",\"max_tokens\":9," USER "}" },
+	/* of the same API: what the provider says is passed on */
+	{ DL_OPENAI_RESPONSES, "{\"model\":\"m\",\"input\":\"x\",\"stream\":true}" },
+	{ DL_OPENAI_RESPONSES, "{\"model\":\"m\",\"input\":\"x\"}" },
 };
+
+/* Which of them asks: two bits of the second byte, or the eighth and one. */
+static unsigned
+asker(unsigned how)
+{
+	return how & 128 ? 4 + (how & 1) : how & 3;
+}
 
 struct answer {
 	struct tf_buf bytes;
@@ -48,14 +58,17 @@ run(const struct dl_scan *s, unsigned how, struct tf_span up, size_t step, struc
 {
 	struct dl_xlate_conf conf = { .surface = s->head.surface,
 		.runtime = DL_OPENAI_RESPONSES,
-		.quirks = (how & 4 ? DL_Q_INLINE_THINK : 0) | (how & 8 ? DL_Q_MINT_TOOL_IDS : 0),
+		.quirks = (how & 128 ? DL_Q_HOSTED : 0) | (how & 4 ? DL_Q_INLINE_THINK : 0) | (how & 8 ? DL_Q_MINT_TOOL_IDS : 0),
 		.check = true,
 		.asked = TF_SPAN("m"),
 		.model = TF_SPAN("r") };
 	struct dl_xlate *x = dl_xlate_new(&conf, &s->head);
+	struct tf_buf sent = { 0 };
 
 	memset(a, 0, sizeof *a);
 	must(x != NULL, "memory");
+	must(dl_xlate_request(x, tf_span(s->text, s->head.body_len), &sent) == 0, "request");
+	tf_buf_free(&sent);
 	dl_xlate_head(x, 200, how & 16 ? TF_SPAN("application/json") : TF_SPAN(""), 0);
 	for (size_t at = 0; at < up.n; at += step)
 		must(dl_xlate_feed(x, up.p + at, up.n - at < step ? up.n - at : step, &a->bytes) == 0, "feed");
@@ -69,6 +82,32 @@ run(const struct dl_scan *s, unsigned how, struct tf_span up, size_t step, struc
 	dl_xlate_free(&x);
 }
 
+/* Every event on its own, numbered without a gap, and nothing behind the last. */
+static const char *
+passed(struct tf_span s, bool whole)
+{
+	uint64_t next = 0, n;
+	bool over = false;
+
+	while (s.n > 0) {
+		const char *data = memmem(s.p, s.n, "\ndata: ", 7), *end = memmem(s.p, s.n, "\n\n", 2);
+		struct tf_span json, v;
+
+		if (data == NULL || end == NULL || end < data || s.n < 7 || memcmp(s.p, "event: ", 7) != 0)
+			return "half an event";
+		if (over)
+			return "an event behind the end";
+		json = tf_span(data + 7, (size_t)(end - data) - 7);
+		if (js_valid(json) == TF_E_INVAL)
+			return "not JSON";
+		if (!js_member(json, "sequence_number", &v) || js_get_u64(v, &n) < 0 || n != next++)
+			return "a gap";
+		over = js_member(json, "type", &v) && (js_str_eq(v, "response.completed") || js_str_eq(v, "response.incomplete"));
+		s = tf_span(end + 2, s.n - (size_t)(end + 2 - s.p));
+	}
+	return over || !whole ? NULL : "no end";
+}
+
 static void
 judge(const struct dl_scan *s, const struct answer *a)
 {
@@ -80,7 +119,9 @@ judge(const struct dl_scan *s, const struct answer *a)
 
 	must(whole == (a->facts.fault.err == 0), "neither complete nor failed");
 	must(!a->facts.content || bytes.n > 0, "content without bytes");
-	if (s->head.stream)
+	if (s->head.surface == DL_OPENAI_RESPONSES)
+		bad = s->head.stream ? passed(bytes, whole) : whole && js_valid(bytes) == TF_E_INVAL ? "not JSON" : NULL;
+	else if (s->head.stream)
 		bad = chat ? client_reads(&client, bytes, model, s->head.include_usage, whole)
 			   : reader_stream(bytes, model, whole, &made);
 	else if (whole)
@@ -108,9 +149,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (n < 2)
 		return 0;
 	up = tf_span(data + 2, n - 2);
-	run(&scans[data[1] & 3], data[1], up, up.n + 1, &whole);
-	run(&scans[data[1] & 3], data[1], up, data[0] % 31 + 1, &sliced);
-	judge(&scans[data[1] & 3], &whole);
+	run(&scans[asker(data[1])], data[1], up, up.n + 1, &whole);
+	run(&scans[asker(data[1])], data[1], up, data[0] % 31 + 1, &sliced);
+	judge(&scans[asker(data[1])], &whole);
 	must(whole.bytes.n == sliced.bytes.n, "slices give other bytes");
 	must(whole.facts.fault.err == sliced.facts.fault.err, "slices give another fault");
 	must(whole.facts.skipped == sliced.facts.skipped, "slices give other skips");

@@ -5,15 +5,17 @@ Honoured besides:
   summary=1       reasoning comes as a summary, not as raw text
   late=1          nothing is said before an item is done; last=1: before the answer is
   noevent=1       no event lines; noseq=1: no sequence numbers; noid=1: no ids of items and no indexes
-  custom=1        calls are of custom tools
+  custom=1        calls are of custom tools; search=1: a hosted search comes first
+  encrypted=TEXT  of reasoning
   nolast=1        the last event is missing; failed=K: response.failed after K deltas
   finish=REASON   length and content_filter are incomplete answers
 Called by fake_runtime.py only.
 """
 import itertools
 
-from fake_script import TOOL_ARGUMENTS, Answer, text
+from fake_script import TOOL_ARGUMENTS, Answer
 
+SEARCH = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "q"}}
 PATCH = '*** Begin Patch\n"%d"\n'
 
 
@@ -22,6 +24,9 @@ class ResponsesAnswer(Answer):
         super().__init__(request, params, out)
         self.id = "resp_fake_" + self.id.rpartition("-")[2]
         self.n = 1
+        items = request.get("input")
+        last = items[-1] if isinstance(items, list) and items else {}
+        self.answered = params.flag("once") and str(last.get("type")).endswith("_call_output")
         self.number = itertools.count()
 
     # ---- items --------------------------------------------------------------------------------
@@ -29,15 +34,15 @@ class ResponsesAnswer(Answer):
     def thought(self):
         part = {"type": "summary_text" if self.p.flag("summary") else "reasoning_text", "text": "thinking"}
         summary = [part] if self.p.flag("summary") else []
-        return {"type": "reasoning", "id": "rs_1", "summary": summary, **({} if summary else {"content": [part]})}
+        more = {"encrypted_content": self.p.str("encrypted")} if self.p.str("encrypted") else {}
+        return {"type": "reasoning", "id": "rs_1", "summary": summary, **({} if summary else {"content": [part]}), **more}
 
     def said(self):
         p = self.p
         if p.flag("refusal"):
             part = {"type": "refusal", "refusal": "no"}
         else:
-            said = text(p.num("tokens", 5), p.str("text", "words"), p.num("big", 0))
-            part = {"type": "output_text", "text": said, "annotations": [], "logprobs": []}
+            part = {"type": "output_text", "text": "".join(self.pieces()), "annotations": [], "logprobs": []}
         return {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [part]}
 
     def call(self, i):
@@ -47,8 +52,9 @@ class ResponsesAnswer(Answer):
         return {"type": "function_call", "name": "get_weather", "arguments": TOOL_ARGUMENTS % i, **ids}
 
     def items(self):
-        calls = [self.call(i) for i in range(self.p.num("tools", 0))]
-        items = ([self.thought()] if self.p.str("reasoning") else []) + (calls or [self.said()])
+        calls = [self.call(i) for i in range(self.tools())]
+        items = [SEARCH] if self.p.flag("search") else []
+        items += ([self.thought()] if self.p.str("reasoning") else []) + (calls or [self.said()])
         if self.p.flag("noid"):
             for item in items:
                 del item["id"]
@@ -101,8 +107,12 @@ class ResponsesAnswer(Answer):
     def opening(self):
         events = [{"type": "response.created", "response": self.response("in_progress")},
                   {"type": "response.in_progress", "response": self.response("in_progress")}]
+        if self.p.flag("search"):
+            events.append({"type": "response.output_item.added", "output_index": 0, "item": {**SEARCH, "status": "in_progress"}})
+            events.append({"type": "response.web_search_call.searching", "output_index": 0, "item_id": SEARCH["id"]})
+            events.append({"type": "response.output_item.done", "output_index": 0, "item": SEARCH})
         if self.p.str("reasoning") and not self.p.flag("last"):
-            events += self.steps(0, self.thought(), ["think", "ing"])
+            events += self.steps(1 if self.p.flag("search") else 0, self.thought(), ["think", "ing"])
         return events
 
     def steps(self, index, item, pieces):
@@ -122,19 +132,19 @@ class ResponsesAnswer(Answer):
         end = [{"type": "response.output_item.done", "output_index": index, "item": item}]
         if self.p.flag("late"):
             return begin + end
-        if "call" not in item["type"]:
+        if "call_id" not in item:
             kind = "reasoning_summary_part" if name == "reasoning_summary_text" else "content_part"
             begin.append({"type": "response.%s.added" % kind, "part": {**part, member: ""}, **at})
             end.insert(0, {"type": "response.%s.done" % kind, "part": part, **at})
-        whole = item[member] if "call" in item["type"] else part[member]
+        whole = item[member] if "call_id" in item else part[member]
         end.insert(0, {"type": "response.%s.done" % name, member: whole, **at})
         deltas = [{"type": "response.%s.delta" % name, "delta": piece, **at} for piece in pieces]
         return begin + deltas + end
 
     def said_steps(self):
         """The message or the calls: lists of events, one per delta and one for what closes it."""
-        first = 1 if self.p.str("reasoning") else 0
-        calls = [i for i in self.items() if "call" in i["type"]]
+        first = sum(bool(self.p.str(name)) for name in ("reasoning", "search"))
+        calls = [i for i in self.items() if "call_id" in i]
         if self.p.flag("last"):
             return [[] for _ in self.pieces()] + [[]]
         if not calls:
