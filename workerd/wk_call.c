@@ -184,7 +184,7 @@ wk_call_fields(const struct wk_attempt *a, struct http_fields *f)
 	tf_id_text(a->id, id);
 	http_fields_init(f);
 	http_fields_add(f, "content-type", dl_xlate_request_type(a->x));
-	http_fields_add(f, "accept", dl_xlate_streams(a->x) ? "text/event-stream" : "application/json");
+	http_fields_add(f, "accept", dl_xlate_accept(a->x));
 	http_fields_add(f, "x-request-id", id);
 	wk_upstream_fields(a->wk, a->api_version, a->api_beta, f);
 }

@@ -395,6 +395,7 @@ bool dl_xlate_live(const struct dl_xlate *x);
  */
 const char *dl_xlate_path(const struct dl_xlate *x);
 const char *dl_xlate_request_type(const struct dl_xlate *x);
+const char *dl_xlate_accept(const struct dl_xlate *x); /* what the runtime is asked for. Static */
 /* Content type of the answer to the client. Static. */
 const char *dl_xlate_content_type(const struct dl_xlate *x);
 /* Request fields without effect at this runtime, comma separated, for EVENT.dropped; "" none. Borrowed. */

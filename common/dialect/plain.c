@@ -262,6 +262,14 @@ dl_run_content_type(const struct dl_run *run)
 	return run->job.head->stream ? "text/event-stream; charset=utf-8" : "application/json";
 }
 
+const char *
+dl_run_accept(const struct dl_run *run)
+{
+	if (dl_run_streams(run))
+		return "text/event-stream";
+	return run->plain->accept != NULL ? run->plain->accept : "application/json";
+}
+
 bool
 dl_run_streams(const struct dl_run *run)
 {

@@ -41,6 +41,7 @@ struct dl_plain {
 	/* NULL: the dialect's own path, application/json. Static, good once request() has returned. */
 	const char *(*path)(const struct dl_job *j);
 	const char *(*request_type)(const struct dl_job *j);
+	const char *accept; /* what the runtime is asked for when it is not events; NULL: application/json */
 	/* Does the runtime get asked for events? NULL: when the client asked for them. */
 	bool (*streams)(const struct dl_job *j);
 	/* A good answer begins; what an earlier one left in the state is forgotten. NULL: WHOLE. */
@@ -97,6 +98,7 @@ int dl_run_request(struct dl_run *run, struct tf_span body, struct tf_buf *out) 
 const char *dl_run_path(const struct dl_run *run);
 const char *dl_run_request_type(const struct dl_run *run);
 const char *dl_run_content_type(const struct dl_run *run);
+const char *dl_run_accept(const struct dl_run *run);
 bool dl_run_streams(const struct dl_run *run);
 bool dl_run_live(const struct dl_run *run);
 void dl_run_head(struct dl_run *run, int status, struct tf_span content_type, uint32_t retry_after_s);

@@ -485,6 +485,7 @@ finish(struct dl_job *j, struct tf_buf *out)
 static const struct dl_plain plain = {
 	.size = sizeof(struct state),
 	.answer_max = 1u << 20,
+	.accept = "*/*",
 	.request = request,
 	.begin = begin,
 	.whole = whole,
@@ -494,4 +495,9 @@ static const struct dl_plain plain = {
 	.fini = fini,
 };
 
-const struct dl_ops dl_openai_speech = { .error_event = chat_error_event, .fields = &fields, .plain = &plain };
+const struct dl_ops dl_openai_speech = {
+	.error_event = chat_error_event,
+	.ping = { ": keep-alive\n\n", 14 },
+	.fields = &fields,
+	.plain = &plain,
+};

@@ -223,6 +223,19 @@ choose(struct dl_job *j, struct state *st)
 	return 0;
 }
 
+/* Some runtimes have one path for both, and are told by a field. */
+static bool
+by_field(const struct dl_job *j)
+{
+	return translates(j->head->surface) && (j->conf->quirks & DL_Q_TRANSLATE_FIELD);
+}
+
+static const char *
+path(const struct dl_job *j)
+{
+	return dl_dialect_path(by_field(j) ? DL_OPENAI_TRANSCRIPTIONS : j->conf->surface);
+}
+
 static int
 read_format(void *arg, const struct dl_form_part *part)
 {
@@ -260,6 +273,8 @@ request(struct dl_job *j, struct tf_span body, struct tf_buf *out)
 	dl_form_w_text(&c.w, "response_format", tf_cspan(dl_transcript_format_name(st->asked)));
 	if (j->head->stream)
 		dl_form_w_text(&c.w, "stream", TF_SPAN("true"));
+	if (by_field(j))
+		dl_form_w_text(&c.w, "translate", TF_SPAN("true"));
 	return dl_form_w_end(&c.w);
 }
 
@@ -541,6 +556,7 @@ static const struct dl_plain plain = {
 	.size = sizeof(struct state),
 	.answer_max = ANSWER_MAX,
 	.request = request,
+	.path = path,
 	.request_type = request_type,
 	.begin = begin,
 	.whole = whole,
@@ -549,5 +565,6 @@ static const struct dl_plain plain = {
 	.fini = fini,
 };
 
-const struct dl_ops dl_openai_transcriptions = { .error_event = chat_error_event, .form = &form, .plain = &plain };
-const struct dl_ops dl_openai_translations = { .error_event = chat_error_event, .form = &form, .plain = &plain };
+#define OPS { .error_event = chat_error_event, .ping = { ": keep-alive\n\n", 14 }, .form = &form, .plain = &plain }
+const struct dl_ops dl_openai_transcriptions = OPS;
+const struct dl_ops dl_openai_translations = OPS;

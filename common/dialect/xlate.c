@@ -88,6 +88,14 @@ dl_xlate_request_type(const struct dl_xlate *x)
 }
 
 const char *
+dl_xlate_accept(const struct dl_xlate *x)
+{
+	if (x->run != NULL)
+		return dl_run_accept(x->run);
+	return dl_xlate_streams(x) ? "text/event-stream" : "application/json";
+}
+
+const char *
 dl_xlate_content_type(const struct dl_xlate *x)
 {
 	if (x->run != NULL)

@@ -370,6 +370,27 @@ test_tokens(void **state)
 	stop(&run);
 }
 
+/* whisper.cpp's server has one path for both. */
+static void
+test_translate_field(void **state)
+{
+	struct run run = { .surface = DL_OPENAI_TRANSLATIONS, .quirks = DL_Q_TRANSLATE_FIELD,
+		.body = B(FORM(PART("translate", "false"))) };
+
+	(void)state;
+	start(&run);
+	assert_int_equal(dl_xlate_request(run.x, tf_span(run.body.p, run.body.n), &run.sent), 0);
+	assert_string_equal(dl_xlate_path(run.x), "/audio/transcriptions");
+	assert_true(has(&run.sent, PART("translate", "true")));
+	assert_false(has(&run.sent, "false"));
+	stop(&run);
+	run.surface = DL_OPENAI_TRANSCRIPTIONS;
+	start(&run);
+	assert_int_equal(dl_xlate_request(run.x, tf_span(run.body.p, run.body.n), &run.sent), 0);
+	assert_false(has(&run.sent, "translate"));
+	stop(&run);
+}
+
 static void
 test_refused_formats(void **state)
 {
@@ -544,6 +565,9 @@ check_spoken(struct run *run, size_t i)
 	assert_string_equal(dl_xlate_content_type(run->x), spoken[i].want_type);
 	assert_int_equal(facts(run)->units.characters, 2);
 	assert_true(dl_xlate_live(run->x));
+	assert_string_equal(dl_xlate_accept(run->x), memmem(spoken[i].request, strlen(spoken[i].request), "sse", 3) != NULL ?
+	    "text/event-stream" : "*/*");
+	assert_true(dl_ping(DL_OPENAI_SPEECH).n > 0 && dl_ping(DL_OPENAI_TRANSCRIPTIONS).n > 0);
 	if (spoken[i].want.p != NULL) {
 		assert_int_equal(run->got.n, spoken[i].want.n);
 		assert_memory_equal(run->got.p, spoken[i].want.p, run->got.n);
@@ -681,6 +705,7 @@ main(void)
 		cmocka_unit_test(test_request),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_tokens),
+		cmocka_unit_test(test_translate_field),
 		cmocka_unit_test(test_refused_formats),
 		cmocka_unit_test(test_foreign_body),
 		cmocka_unit_test(test_says),

@@ -21,10 +21,11 @@ WORKER = {"probe-interval": "200ms", "drain-timeout": "5s"}
 FACTORY = {
     "start": False,
     "conf": {
-        "gatewayd": {"audio-body-max": "1m"},
+        "gatewayd": {"audio-body-max": "1m", "ping-after": "500ms"},
         "model " + HEAR: HEARS, "model " + WORDS: HEARS, "model " + HOSTED: HEARS, "model " + SAY: SPEAKS, "model " + WAV: SPEAKS,
         "worker fake": {"models": "%s = upstream-name, %s = whisper, %s = tts" % (MODEL, HEAR, SAY)},
-        "worker odd": {**WORKER, "models": "%s = whisper, %s = tts" % (WORDS, WAV), "quirks": "untimed, speaks-wav"},
+        "worker odd": {**WORKER, "models": "%s = whisper, %s = tts" % (WORDS, WAV), "runtime-kind": "whisper.cpp",
+                       "quirks": "untimed, speaks-wav"},
         "worker hosted": {**WORKER, "models": HOSTED + " = whisper", "runtime-kind": "openai"},
     },
 }
@@ -150,6 +151,13 @@ def test_tokens(works, client):
     billed(works, before, audio_seconds=1.5, input_tokens=14, output_tokens=3)
 
 
+def test_one_path_for_both(works, client):
+    """As whisper.cpp's server has it."""
+    answer = client.audio.translations.create(model=WORDS, file=("a.wav", recording()), prompt="fake?tag=both")
+    sent = works.fake.last("both")
+    assert answer.text == TEXT and sent["target"] == "/v1/audio/transcriptions" and sent["body"]["translate"] == "true"
+
+
 def test_fields(works, client):
     client.audio.transcriptions.create(
         model=HEAR, file=("a b.wav", io.BytesIO(recording()), "audio/wav"), prompt="fake?tag=fields", language="en",
@@ -195,6 +203,20 @@ def test_stream(works, client, model, script):
     sent = works.fake.last("s")["body"]
     assert sent["response_format"] == "json" and sent["stream"] == "true"
     wait_for("the ledger", lambda: int(works.usage()["requests"]) == int(before["requests"]) + 1, every=0.05)
+
+
+def test_silence(works, client):
+    """What takes long is kept alive by comments, which no SDK sees."""
+    fields = [part("stream", "true"), part("prompt", "fake?first_ms=1500")]
+    answer = transcribe(works, parts(HEAR, *fields))
+    said = answer.body.decode()
+    assert answer.status == 200 and said.startswith(": keep-alive\n\n") and said.count("data: ") == 3
+    with client.audio.speech.with_streaming_response.create(
+            model=SAY, input="fake?first_ms=1500", voice="natural", stream_format="sse") as answer:
+        assert next(answer.iter_lines()) == ": keep-alive"
+    events = list(client.audio.transcriptions.create(
+        model=HEAR, file=("a.wav", recording()), stream=True, prompt="fake?first_ms=1500"))
+    assert events[-1].text == TEXT
 
 
 def test_stream_breaks(client):
