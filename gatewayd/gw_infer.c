@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
@@ -108,6 +109,30 @@ gw_infer_can(const struct conf_model *m)
 	return can;
 }
 
+/* Does the model speak with that voice, as far as the catalogue knows its voices? */
+static int
+gw_infer_voice(const struct gw_req *req, struct dl_fault *f)
+{
+	const struct conf_list *voices = &req->model->voices;
+	struct dl_range at = req->scan != NULL ? req->scan->audio.voice : (struct dl_range){ 0, 0 };
+	struct tf_span voice;
+	char list[256] = "";
+	size_t n = 0;
+
+	if (at.end == 0 || at.end > req->body_len || voices->n == 0)
+		return 0;
+	voice = tf_span(req->body + at.start, at.end - at.start);
+	for (size_t i = 0; i < voices->n; i++) {
+		if (js_str_eq(voice, voices->v[i]))
+			return 0;
+		if (n < sizeof list)
+			n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i > 0 ? ", " : "", voices->v[i]);
+	}
+	dl_fault_set(f, TF_E_BAD_REQUEST, "voice", "This model has no such voice. Its voices are: %s%s.", list,
+	    n < sizeof list ? "" : " ...");
+	return TF_E_INVAL;
+}
+
 /* The model, and whether this key and this request may have it. */
 static int
 gw_infer_model(struct gw_req *req, struct dl_fault *f)
@@ -115,6 +140,7 @@ gw_infer_model(struct gw_req *req, struct dl_fault *f)
 	struct tf_span asked = tf_span(req->head->model, req->head->model_len);
 	const struct conf_model *m = conf_find_model(req->conf->c, gw_side(req), asked);
 	uint32_t can;
+	int rc;
 
 	if (m == NULL || !gw_key_may(req->key, m->name)) {
 		dl_fault_set(f, TF_E_MODEL_NOT_FOUND, "model",
@@ -130,7 +156,8 @@ gw_infer_model(struct gw_req *req, struct dl_fault *f)
 	can = gw_infer_can(m);
 	if (!(can & DL_NEED_VISION))
 		req->head->flags |= DL_HEAD_BLIND;
-	return dl_need_check(req->head->surface, req->head->needs, can, asked, f);
+	rc = dl_need_check(req->head->surface, req->head->needs, can, asked, f);
+	return rc == 0 ? gw_infer_voice(req, f) : rc;
 }
 
 /* What a template adds for a message and a tool, and an image takes, on the average. */

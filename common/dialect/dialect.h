@@ -242,7 +242,8 @@ struct dl_scan_plain { /* the same of a surface without turns */
 
 #define DL_FORM_FIELDS_MAX 32 /* fields that a surface knows of its forms */
 
-struct dl_scan_audio { /* the same of a form with a recording */
+struct dl_scan_audio { /* the same of a form with a recording, and of a text to be spoken */
+	struct dl_range voice; /* for the gateway: the JSON string that names it; absent: none */
 	struct dl_range file;
 	char extension[8]; /* of its filename, lower case; "": none */
 	uint8_t format;    /* enum dl_transcript_format */

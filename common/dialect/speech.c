@@ -128,10 +128,14 @@ value(struct dl_scan *s, const struct dl_value *v)
 	case FIELD_INSTRUCTIONS:
 		return on_text(s, v, &n);
 	case FIELD_VOICE:
-		s->plain.seen |= v->hit->type == JS_OBJECT ? SEEN_VOICE_OBJECT : 0;
+		if (v->hit->type == JS_OBJECT)
+			s->plain.seen |= SEEN_VOICE_OBJECT;
+		else
+			s->audio.voice = dl_range_value(v->hit);
 		return 0;
 	case FIELD_VOICE_ID:
 		s->plain.seen |= SEEN_VOICE_ID;
+		s->audio.voice = dl_range_value(v->hit);
 		return 0;
 	case FIELD_FORMAT:
 		if (v->hit->type == JS_STRING && sound_named(inner, &sound) < 0)

@@ -22,7 +22,7 @@ FACTORY = {
     "start": False,
     "conf": {
         "gatewayd": {"audio-body-max": "1m", "ping-after": "500ms"},
-        "model " + HEAR: HEARS, "model " + WORDS: HEARS, "model " + HOSTED: HEARS, "model " + SAY: SPEAKS, "model " + WAV: SPEAKS,
+        "model " + HEAR: HEARS, "model " + WORDS: HEARS, "model " + HOSTED: HEARS, "model " + SAY: SPEAKS, "model " + WAV: {**SPEAKS, "voices": "natural, tara"},
         "worker fake": {"models": "%s = upstream-name, %s = whisper, %s = tts" % (MODEL, HEAR, SAY)},
         "worker odd": {**WORKER, "models": "%s = whisper, %s = tts" % (WORDS, WAV), "runtime-kind": "whisper.cpp",
                        "quirks": "untimed, speaks-wav"},
@@ -400,6 +400,19 @@ def test_formats_that_are_not_there(client, model, script):
     with pytest.raises(openai.BadRequestError) as refused:
         client.audio.speech.create(model=model, input="fake?" + script, voice="natural", response_format="mp3")
     assert refused.value.param == "response_format" and ("wav" in refused.value.message or "flac" in refused.value.message)
+
+
+def test_voices(works, client):
+    for voice in ("natural", {"id": "tara"}):
+        assert client.audio.speech.create(model=WAV, input="fake?tag=voice", voice=voice, response_format="wav").content
+    assert works.fake.last("voice")["body"]["voice"] == "tara"
+    before = works.fake.requests()
+    for voice in ("alloy", {"id": "alloy"}, ""):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.audio.speech.create(model=WAV, input="x", voice=voice, response_format="wav")
+        assert refused.value.param == "voice"
+        assert voice == "" or "natural, tara" in refused.value.message
+    assert len(works.fake.requests()) == len(before)
 
 
 @pytest.mark.parametrize("script", ["", "plain=1", "sounds=50000", "split=11"])
