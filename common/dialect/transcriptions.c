@@ -434,7 +434,7 @@ said_more(struct dl_job *j, struct tf_span text, bool give, struct tf_buf *out)
 	if (r == 0 && give && st->said.n > from)
 		r = delta_event(out, tf_span(st->said.p + from, st->said.n - from));
 	j->facts->content = j->facts->content || st->said.n > from;
-	return r;
+	return r == 0 && st->said.n > ANSWER_MAX ? TF_E_FULL : r;
 }
 
 static int
