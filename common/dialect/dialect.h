@@ -145,7 +145,7 @@ enum {
 	DL_HEAD_KEEP = 8192,    /* set by the gateway: the answer is kept, and says so */
 	DL_HEAD_COUNT = 65536,  /* set by the gateway: the tokens of the prompt are asked for, not an answer */
 	DL_HEAD_STOPS = 32768,  /* more stop strings than hosted providers take */
-	DL_HEAD_GUESSED = 65536, /* audio_ms is judged by size: the container does not say it */
+	DL_HEAD_GUESSED = 131072, /* audio_ms is judged by size: the container does not say it */
 	DL_HEAD_BLIND = 1024,   /* set by the gateway: the model takes no images, those in results become words */
 };
 

@@ -5,23 +5,31 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
 
 import clients
-from factory import HERE, SLOW
+from factory import HERE, SLOW, TOP
+from fake_audio import sound
 
 TALKS = ["deepseek-ai/DeepSeek-R1-0528", "meta-llama/Llama-3.3-70B-Instruct", "openai/gpt-oss-120b", "Qwen/Qwen3-235B-A22B",
          "claude-3-5-sonnet-20241022"]
 CHAT = {"capabilities": "chat, streaming, tools, json, vision, thinking", "created": "1760000000"}
+OTHERS = {
+    "BAAI/bge-en-icl": {"capabilities": "embeddings", "modality": "embeddings"},
+    "whisper-large-v3": {"capabilities": "transcription"},
+    "canopylabs/orpheus-v1-english": {"capabilities": "speech", "modality": "audio"},
+    "black-forest-labs/flux-schnell": {"capabilities": "images", "modality": "image"},
+}
 HOST = "https://api.tokenfactory.ai"
 HAIKU = "Tokens flow like streams,\nEach word a unit of thought,\nModels breathe them in."
 FACTORY = {
     "conf": {
         **{"model " + name: CHAT for name in TALKS},
-        "model BAAI/bge-en-icl": {"capabilities": "embeddings", "modality": "embeddings"},
-        "worker fake": {"models": ", ".join(TALKS + ["BAAI/bge-en-icl"])},
+        **{"model " + name: able for name, able in OTHERS.items()},
+        "worker fake": {"models": ", ".join(TALKS + list(OTHERS))},
         "plan slow": {"rpm": "1"},
     }
 }
@@ -99,6 +107,21 @@ def test_tools(factory, shelf):
 
 def test_embeddings(factory, shelf):
     assert run(factory, shelf, "openai_embeddings.py", "dims=4096") == "4096\n"
+
+
+def test_a_recording_is_heard(factory, shelf):
+    shutil.copy(os.path.join(TOP, "tests", "media", "cbr.mp3"), os.path.join(shelf, "audio.mp3"))
+    assert run(factory, shelf, "openai_transcribe.py", "heard=hello+world") == "hello world\n"
+
+
+def test_speech_is_written(factory, shelf):
+    run(factory, shelf, "openai_speak.py", "")
+    with open(os.path.join(shelf, "output.mp3"), "rb") as f:
+        assert f.read() == sound("Hello, welcome to Token Factory.", "mp3")
+
+
+def test_an_image_has_an_address(factory, shelf):
+    assert run(factory, shelf, "openai_image.py", "form=url") == "http://127.0.0.1:1/0.png\n"
 
 
 def test_errors_are_told_by_their_class(factory, shelf):

@@ -95,4 +95,24 @@ def commands():
     return len(rows)
 
 
-tree.finish('defs', errors() + metrics() + options() + commands())
+def flags():
+    """Sets of bits in headers: an anonymous enum whose members are all powers of two. Merged branches may each
+    have taken the same one."""
+    n = 0
+    for path in tree.files('.h'):
+        text = tree.read(path)
+        for block in re.finditer(r'^enum \{\n(.*?)^\};', text, re.M | re.S):
+            bits = re.findall(r'^\t(\w+) = (\d+),', block.group(1), re.M)
+            if len(bits) < 3 or any(int(v) == 0 or int(v) & (int(v) - 1) for _, v in bits):
+                continue
+            n += 1
+            seen = {}
+            for name, value in bits:
+                if value in seen:
+                    line = text[:block.start()].count('\n') + 1
+                    tree.fault(path, line, f'{name} and {seen[value]} are the same bit, {value}')
+                seen[value] = name
+    return n
+
+
+tree.finish('defs', errors() + metrics() + options() + commands() + flags())
