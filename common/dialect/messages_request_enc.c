@@ -66,6 +66,7 @@ hints(struct mreq *e)
 		{ "prompt_cache_key", rq->cache_key.n > 0 },
 		{ "verbosity", rq->verbosity.n > 0 },
 		{ "chat_template_kwargs", rq->thinking.template.n > 0 },
+		{ "audio", rq->audio.n > 0 },
 		{ "service_tier", rq->tier.n > 0 },
 		{ "metadata", rq->metadata.n > 2 },
 	};

@@ -77,6 +77,7 @@ hints(struct rask *e)
 		{ "logit_bias", s->logit_bias.n > 2 },
 		{ "top_k", s->top_k.set },
 		{ "chat_template_kwargs", rq->thinking.template.n > 0 },
+		{ "audio", rq->audio.n > 0 },
 		{ "service_tier", rq->tier.n > 0 && !rask_quirk(e, DL_Q_HOSTED) },
 		{ "safety_identifier", rq->safety_id.n > 0 && !rask_quirk(e, DL_Q_HOSTED) },
 		{ "metadata", rq->metadata.n > 2 && !rask_quirk(e, DL_Q_HOSTED) },

@@ -13,7 +13,8 @@ import tree
 
 BUILD = os.environ.get('top_builddir') or tree.TOP
 PROGRAMS = {'gatewayd': 8, 'routerd': 8, 'workerd': 8, 'billingd': 8, 'stored': 8, 'keyctl': 1}
-OURS = {'tokenfactory.conf(5)', 'tokenfactory(7)', 'tokenfactory-errors(7)'} | {f'{p}({s})' for p, s in PROGRAMS.items()}
+OURS = {'tokenfactory.conf(5)', 'tokenfactory(7)', 'tokenfactory-errors(7)', 'tokenfactory-fields(7)'}
+OURS |= {f'{p}({s})' for p, s in PROGRAMS.items()}
 
 
 def run(*argv):
