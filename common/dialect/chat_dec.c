@@ -386,6 +386,7 @@ chat_dec_msg(struct dl_dec *d)
 	struct dl_fault f;
 	int r;
 
+	d->logprobs = tf_span(NULL, 0);
 	if (d->msg.error.n > 0) {
 		dl_upstream_fault(200, d->msg.data, 0, d->conf.quirks, &f);
 		return fault(d, &f);
@@ -418,6 +419,7 @@ settle(struct dl_dec *d, enum dl_finish why)
 	bool some = false;
 	int r = 0;
 
+	d->logprobs = tf_span(NULL, 0); /* of text that was held back: its event is gone */
 	if (d->done || d->failed)
 		return 0;
 	for (uint32_t i = 0; i < d->nchoice; i++)
