@@ -55,6 +55,14 @@ wk_check(struct dmn *d, const struct conf *conf, char *why, size_t size)
 			return rc;
 		}
 	}
+	if (conf->common.seal_file != NULL) {
+		rc = wk_seal_load(conf, false, &key, reason, sizeof reason);
+		wk_seal_free(&key);
+		if (rc != 0) {
+			snprintf(why, size, "[common] seal-file: %s", reason);
+			return rc;
+		}
+	}
 	return wk_quirks(w, &quirks, why, size);
 }
 
@@ -136,6 +144,11 @@ wk_setup(struct wk *wk)
 	if ((rc = wk_quirks(wk->w, &wk->quirks, why, sizeof why)) != 0 || (rc = wk_models_load(wk, wk->conf)) != 0 ||
 	    (rc = wk_upstream_key(wk)) != 0)
 		return rc;
+	/* the secret that is shared is a convenience: without it reasoning is given, but not sealed */
+	if (wk_seal_load(wk->conf, true, &wk->seal, why, sizeof why) != 0) {
+		tf_log(TF_WARN, "daemon", NULL, "reasoning is not sealed reason=%s", tf_log_q(tf_cspan(why)));
+		wk_seal_free(&wk->seal);
+	}
 	if (strcmp(wk->w->runtime, "managed") == 0)
 		rc = wk_runtime_start(wk);
 	else
@@ -245,6 +258,7 @@ wk_stop(struct dmn *d)
 	ev_turn_disarm(wk->loop, &wk->reap);
 	wk_runtime_free(wk);
 	wk_upstream_close(wk);
+	wk_seal_free(&wk->seal);
 	if (wk->zctx != NULL)
 		ev_zctx_free(&wk->zctx);
 	tf_map_free(&wk->attempts);

@@ -110,6 +110,7 @@ struct wk {
 	char *base;     /* path in front of a dialect's path; ends in /v1 */
 	char *url;      /* of the runtime */
 	struct ssl_ctx_st *tls;
+	struct tf_buf seal; /* secret that reasoning is sealed with; wiped. Empty: none */
 	struct tf_buf auth; /* "Bearer ..." for the runtime; wiped */
 	struct wk_runtime *runtime;
 	struct wk_probe *probe;
@@ -193,5 +194,16 @@ void wk_argv_free(char ***argv);
 
 /* wk.c */
 void wk_drain_check(struct wk *wk); /* done when no attempt is left */
+
+/* ---- sealed reasoning (wk_seal.c) --------------------------------------------------------- */
+
+/*
+ * The secret of `seal-file`, or the host's own; make: which is made where there is none (without, it is left empty).
+ * 0, or a code with why.
+ */
+int wk_seal_load(const struct conf *conf, bool make, struct tf_buf *out, char *why, size_t size) TF_MUSTCHECK;
+void wk_seal_free(struct tf_buf *secret);
+/* The key of one workspace and one model. False when there is no secret. */
+bool wk_seal_key(const struct wk *wk, struct tf_span workspace, const char *model, uint8_t key[static TF_SEAL_KEY]);
 
 #endif

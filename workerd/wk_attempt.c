@@ -356,12 +356,14 @@ wk_attempt_xlate(struct wk_attempt *a, const struct wire_dispatch *m, const stru
 
 	if (head == NULL)
 		return TF_E_NOMEM;
+	xc.seal = wk_seal_key(wk, m->workspace, model->id, xc.seal_key);
 	rc = dl_head_decode(m->head, m->body_len, head);
 	if (rc == 0) {
 		xc.surface = head->surface;
 		a->x = dl_xlate_new(&xc, head);
 		rc = a->x == NULL ? TF_E_NOMEM : 0;
 	}
+	tf_wipe(xc.seal_key, sizeof xc.seal_key);
 	free(head);
 	return rc;
 }

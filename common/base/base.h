@@ -261,6 +261,14 @@ void tf_hmac_sha256(struct tf_span key, const void *p, size_t n, uint8_t out[sta
 uint32_t tf_crc32(uint32_t crc, const void *p, size_t n); /* IEEE, start with 0 */
 bool tf_ct_equal(const void *a, const void *b, size_t n); /* constant time */
 void tf_wipe(void *p, size_t n);                          /* never optimised away */
+#define TF_SEAL_KEY 32
+/*
+ * Authenticated encryption (AES-256-GCM, RFC 5116, under a key of its own for each message: there may be any number).
+ * Appends. 0 or TF_E_NOMEM; seal: TF_E_INVAL above 1 GB; unseal: TF_E_INVAL for what was not sealed with that key, then out is
+ * as it was.
+ */
+int tf_seal(const uint8_t key[static TF_SEAL_KEY], struct tf_span plain, struct tf_buf *out) TF_MUSTCHECK;
+int tf_unseal(const uint8_t key[static TF_SEAL_KEY], struct tf_span sealed, struct tf_buf *out) TF_MUSTCHECK;
 void tf_hex(const void *p, size_t n, char *out);          /* 2n characters and NUL */
 int tf_unhex(struct tf_span s, void *out, size_t n) TF_MUSTCHECK;
 /* base64 with padding, no line breaks. Append. 0, TF_E_NOMEM; decode: TF_E_INVAL, then out is as it was. */

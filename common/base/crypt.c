@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Hashes, comparison in constant time, wiping, hex. SHA-256 is OpenSSL's, with the
+ * Hashes, sealing, comparison in constant time, wiping, hex. SHA-256 is OpenSSL's, with the
  * algorithm fetched once and one context a thread: an implicit fetch per call costs
  * more than hashing a key does.
  */
@@ -165,4 +165,80 @@ tf_unhex(struct tf_span s, void *out, size_t n)
 		b[i] = (uint8_t)(hi << 4 | lo);
 	}
 	return 0;
+}
+
+/* ---- sealing ------------------------------------------------------------------------------ */
+
+#define SEAL_SALT 16
+#define SEAL_NONCE 12
+#define SEAL_TAG 16
+
+/* Salt and nonce stand in front, the tag behind. */
+static int
+gcm(const uint8_t key[static TF_SHA256], const uint8_t *nonce, struct tf_span in, uint8_t *out, uint8_t *tag, bool seal)
+{
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	int n, ok;
+
+	if (ctx == NULL)
+		return TF_E_NOMEM;
+	ok = EVP_CipherInit_ex2(ctx, EVP_aes_256_gcm(), key, nonce, seal, NULL);
+	if (ok == 1 && !seal)
+		ok = EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, SEAL_TAG, tag);
+	if (ok == 1 && in.n > 0)
+		ok = EVP_CipherUpdate(ctx, out, &n, (const uint8_t *)in.p, (int)in.n);
+	if (ok == 1)
+		ok = EVP_CipherFinal_ex(ctx, out + in.n, &n);
+	if (ok == 1 && seal)
+		ok = EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, SEAL_TAG, tag);
+	EVP_CIPHER_CTX_free(ctx);
+	return ok == 1 ? 0 : TF_E_INVAL;
+}
+
+int
+tf_seal(const uint8_t key[static TF_SEAL_KEY], struct tf_span plain, struct tf_buf *out)
+{
+	uint8_t own[TF_SHA256], *at;
+	size_t n = SEAL_SALT + SEAL_NONCE + plain.n + SEAL_TAG;
+	int rc;
+
+	if (plain.n > INT32_MAX / 2)
+		return TF_E_INVAL;
+	rc = tf_buf_reserve(out, n);
+	if (rc != 0)
+		return rc;
+	at = (uint8_t *)out->p + out->n;
+	tf_random(at, SEAL_SALT + SEAL_NONCE);
+	tf_hmac_sha256(tf_span(key, TF_SEAL_KEY), at, SEAL_SALT, own);
+	rc = gcm(own, at + SEAL_SALT, plain, at + SEAL_SALT + SEAL_NONCE, at + n - SEAL_TAG, true);
+	tf_wipe(own, sizeof own);
+	if (rc == 0)
+		out->n += n;
+	return rc;
+}
+
+int
+tf_unseal(const uint8_t key[static TF_SEAL_KEY], struct tf_span sealed, struct tf_buf *out)
+{
+	const uint8_t *at = (const uint8_t *)sealed.p;
+	uint8_t own[TF_SHA256], tag[SEAL_TAG];
+	struct tf_span in;
+	int rc;
+
+	if (sealed.n < SEAL_SALT + SEAL_NONCE + SEAL_TAG || sealed.n > INT32_MAX / 2)
+		return TF_E_INVAL;
+	in = tf_span(at + SEAL_SALT + SEAL_NONCE, sealed.n - SEAL_SALT - SEAL_NONCE - SEAL_TAG);
+	/* one byte more, so that nothing at all has a place too */
+	rc = tf_buf_reserve(out, in.n + 1);
+	if (rc != 0)
+		return rc;
+	memcpy(tag, at + sealed.n - SEAL_TAG, sizeof tag);
+	tf_hmac_sha256(tf_span(key, TF_SEAL_KEY), at, SEAL_SALT, own);
+	rc = gcm(own, at + SEAL_SALT, in, (uint8_t *)out->p + out->n, tag, false);
+	tf_wipe(own, sizeof own);
+	if (rc == 0)
+		out->n += in.n;
+	else
+		tf_wipe(out->p + out->n, in.n);
+	return rc;
 }

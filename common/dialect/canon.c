@@ -201,3 +201,38 @@ dl_mint_id(
 		out[n++] = digits[hash[i] % 62];
 	out[n] = '\0';
 }
+
+#define SEAL_MARK "tfr1." /* what it is, and in which form */
+
+int
+dl_seal(const uint8_t *key, struct tf_span text, struct tf_buf *out)
+{
+	struct tf_buf sealed = { 0 };
+	int r;
+
+	if (key == NULL)
+		return TF_E_INVAL;
+	r = tf_seal(key, text, &sealed);
+	if (r == 0)
+		r = tf_buf_addstr(out, SEAL_MARK);
+	if (r == 0)
+		r = tf_b64_encode(tf_buf_span(&sealed), out);
+	tf_buf_free(&sealed);
+	return r;
+}
+
+int
+dl_unseal(const uint8_t *key, struct tf_span token, struct tf_buf *out)
+{
+	size_t mark = sizeof SEAL_MARK - 1;
+	struct tf_buf sealed = { 0 };
+	int r;
+
+	if (key == NULL || token.n < mark || memcmp(token.p, SEAL_MARK, mark) != 0)
+		return TF_E_INVAL;
+	r = tf_b64_decode(tf_span(token.p + mark, token.n - mark), &sealed);
+	if (r == 0)
+		r = tf_unseal(key, tf_buf_span(&sealed), out);
+	tf_buf_free(&sealed);
+	return r;
+}

@@ -142,6 +142,7 @@ struct dl_request {
 	enum dl_dialect origin;
 	bool legacy; /* functions and function_call: answers in that form */
 	bool blind;  /* set before decoding: the model takes no images */
+	const uint8_t *seal_key; /* set before decoding: TF_SEAL_KEY bytes, or NULL */
 	bool native; /* set before decoding: it goes to a runtime of the same dialect */
 	struct tf_span model;
 	bool stream, include_usage;
@@ -271,6 +272,7 @@ struct dl_enc_conf {
 	bool include_usage;
 	bool legacy;
 	bool thinking;           /* reasoning is shown where that has to be asked for */
+	const uint8_t *seal_key; /* TF_SEAL_KEY bytes that outlive the encoder, or NULL */
 	uint64_t prompt;         /* estimate of the prompt's tokens, for dialects that begin with it */
 	struct tf_id rid;
 };
@@ -367,6 +369,11 @@ struct dl_ops {
 #undef DIALECT
 /* NULL for DL_NONE and unknown numbers. */
 const struct dl_ops *dl_ops(enum dl_dialect d);
+
+/* Reasoning as a token for clients to bring back, plain characters. key: NULL for none. 0, TF_E_NOMEM, TF_E_INVAL. */
+int dl_seal(const uint8_t *key, struct tf_span text, struct tf_buf *out) TF_MUSTCHECK;
+/* TF_E_INVAL: it is none of ours, or for somebody else. */
+int dl_unseal(const uint8_t *key, struct tf_span token, struct tf_buf *out) TF_MUSTCHECK;
 
 /* ---- shared by dialects ------------------------------------------------------------------ */
 

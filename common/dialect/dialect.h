@@ -373,6 +373,8 @@ struct dl_xlate_conf {
 	uint64_t model_output;   /* longest answer of the model, tokens; 0: not known */
 	uint64_t model_context;  /* its context length, tokens; 0: not known */
 	struct tf_id rid;        /* ids that have to be made derive from it */
+	bool seal;               /* there is a key: reasoning that clients bring back can be sealed ... */
+	uint8_t seal_key[TF_SEAL_KEY]; /* ... with it. It belongs to one workspace and one model */
 	struct tf_span base_url; /* what addresses of ours begin with; empty: there can be none. Copied */
 };
 

@@ -56,6 +56,8 @@ int responses_flat_name(struct dl_request *rq, struct tf_span space, struct tf_s
 int responses_wrap_input(struct tf_span input, struct tf_buf *out);
 
 int responses_request_decode(struct tf_span body, struct dl_request *rq, struct dl_fault *f);
+/* Does the request ask for that to be part of the answer? */
+bool responses_includes(struct tf_span body, const char *what);
 /* Tools and the choice among them (responses_tools.c). */
 int responses_tools(struct dl_request *rq, struct tf_span body, struct dl_fault *f);
 /* The conversation (responses_items.c). instructions, list: raw, may be empty. */

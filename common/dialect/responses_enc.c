@@ -264,6 +264,8 @@ end_item(struct dl_enc *e, struct renc_item *it, struct tf_buf *out)
 
 	if (it->kind == DL_ITEM_CALL)
 		r = end_call(e, it, out);
+	if (it->begun && it->kind == DL_ITEM_REASONING && e->seal)
+		r = dl_seal(e->conf.seal_key, tf_buf_span(&it->all), &it->sealed);
 	if (!it->begun) /* nothing but white space */
 		return r < 0 || it->kind != DL_ITEM_TEXT ? r : tf_buf_addspan(&e->blank, tf_buf_span(&it->held));
 	if (r < 0 || out == NULL)

@@ -24,6 +24,7 @@ struct renc_item {
 	struct tf_buf held;   /* not given out yet */
 	struct tf_buf all;    /* all that was given out */
 	struct tf_buf logprobs; /* elements, comma separated */
+	struct tf_buf sealed; /* reasoning, for the client to bring back */
 };
 
 struct dl_enc {
@@ -33,6 +34,7 @@ struct dl_enc {
 	uint64_t sequence;
 	struct tf_span echo;      /* members of the response object that the request decides; raw, without braces */
 	struct tf_span tools[2];  /* raw lists: the tools of the request, those that items brought (a list of lists) */
+	bool seal;                /* reasoning is given sealed too */
 	bool summary, logprobs;   /* reasoning is shown as a summary; logprobs were asked for */
 	bool started, finished, ended;
 	struct dl_usage usage;

@@ -353,18 +353,37 @@ assistant_turn(struct items *t)
 	return t->turn;
 }
 
+/*
+ * What was thought, as far as the client has it: sealed, in full, or as the summary that we gave in its place. A
+ * token that is for another model or of another provider says that the summary is not all of it.
+ */
+static int
+thought(struct items *t, struct tf_span item)
+{
+	struct tf_span v, token = { 0 };
+	int r = 0;
+
+	tf_buf_reset(&t->text);
+	if (js_member(item, "encrypted_content", &v) && js_type(v) == JS_STRING && v.n > 2) {
+		token = tf_span(v.p + 1, v.n - 2);
+		r = dl_unseal(t->rq->seal_key, token, &t->text);
+		if (r != TF_E_INVAL)
+			return r;
+		r = 0;
+	}
+	if (js_member(item, "content", &v))
+		r = texts(v, "", &t->text);
+	if (r == 0 && t->text.n == 0 && token.n == 0 && js_member(item, "summary", &v))
+		r = texts(v, "\n\n", &t->text);
+	return r;
+}
+
 static int
 reasoning(struct items *t, struct tf_span item)
 {
 	struct dl_part *p;
-	struct tf_span v;
-	int r = 0;
+	int r = thought(t, item);
 
-	tf_buf_reset(&t->text);
-	if (js_member(item, "content", &v))
-		r = texts(v, "", &t->text);
-	if (r == 0 && t->text.n == 0 && js_member(item, "summary", &v))
-		r = texts(v, "\n\n", &t->text);
 	if (r < 0 || t->text.n == 0)
 		return r;
 	p = dl_rq_part(t->rq, &t->thoughts, &t->last_thought, DL_PART_REASONING);

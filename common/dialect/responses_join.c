@@ -38,6 +38,7 @@ responses_enc_new(const struct dl_enc_conf *conf)
 	}
 	(void)js_member(conf->kept, "more", &e->tools[1]);
 	e->summary = js_member(conf->kept, "summary", &v) && v.p[0] == 't';
+	e->seal = conf->seal_key != NULL && js_member(conf->kept, "seal", &v) && v.p[0] == 't';
 	e->logprobs = js_member(conf->kept, "logprobs", &v) && v.p[0] == 't';
 	return e;
 }
@@ -60,6 +61,7 @@ responses_enc_free(struct dl_enc **ep)
 		tf_buf_free(&it->held);
 		tf_buf_free(&it->all);
 		tf_buf_free(&it->logprobs);
+		tf_buf_free(&it->sealed);
 	}
 	free(e->item);
 	tf_buf_free(&e->blank);
@@ -209,6 +211,8 @@ reasoning_object(struct dl_enc *e, const struct renc_item *it, bool done, struct
 	if (done && e->summary)
 		renc_part_object(e, it, true, w);
 	js_w_array_end(w);
+	if (done && it->sealed.n > 0)
+		js_w_kstr(w, "encrypted_content", tf_buf_span(&it->sealed));
 	if (!e->summary) {
 		js_w_key(w, "content");
 		js_w_array(w);
@@ -460,6 +464,7 @@ responses_keep(struct tf_span body, const struct dl_head *h, struct tf_buf *out)
 	if (js_at(body, "reasoning.summary", &v) || js_at(body, "reasoning.generate_summary", &v))
 		summary = js_type(v) == JS_STRING && !js_str_eq(v, "none");
 	js_w_kbool(&w, "summary", summary);
+	js_w_kbool(&w, "seal", responses_includes(body, "reasoning.encrypted_content"));
 	js_w_kbool(&w, "logprobs", (h->needs & DL_NEED_LOGPROBS) != 0);
 	js_w_object_end(&w);
 	return js_w_done(&w);

@@ -25,8 +25,8 @@ take_num(struct tf_span body, const char *name, struct dl_num *out)
 	out->set = js_member(body, name, &v) && js_type(v) == JS_NUMBER && js_get_double(v, &out->v) == 0;
 }
 
-static bool
-includes(struct tf_span body, const char *what)
+bool
+responses_includes(struct tf_span body, const char *what)
 {
 	struct tf_span v, el;
 	struct js_iter it;
@@ -50,7 +50,7 @@ sampling(struct dl_request *rq, struct tf_span body)
 	take_num(body, "top_p", &s->top_p);
 	if (js_member(body, "top_logprobs", &v) && js_type(v) == JS_NUMBER)
 		s->has_top_logprobs = js_get_u64(v, &s->top_logprobs) == 0 && s->top_logprobs > 0;
-	if (includes(body, "message.output_text.logprobs") || s->has_top_logprobs)
+	if (responses_includes(body, "message.output_text.logprobs") || s->has_top_logprobs)
 		s->logprobs = DL_YES;
 }
 

@@ -232,6 +232,7 @@ translate_request(
 
 	dl_request_init(&rq, x->conf.surface);
 	rq.native = x->conf.surface == x->conf.runtime;
+	rq.seal_key = x->conf.seal ? x->conf.seal_key : NULL;
 	rq.blind = (x->head.flags & DL_HEAD_BLIND) != 0;
 	r = x->surface->request_decode(body, &rq, &x->facts.fault);
 	if (r == 0)
@@ -577,6 +578,7 @@ begin_answer(struct dl_xlate *x)
 		.include_usage = x->head.include_usage,
 		.legacy = (x->head.flags & DL_HEAD_LEGACY) != 0,
 		.thinking = (x->head.flags & DL_HEAD_THINKING) != 0,
+		.seal_key = x->conf.seal ? x->conf.seal_key : NULL,
 		.prompt = dl_prompt_estimate(&x->head),
 		.rid = x->conf.rid,
 	};

@@ -296,6 +296,104 @@ test_golden(void **state)
 	assert_true(seen >= 70);
 }
 
+/* ---- sealed reasoning -------------------------------------------------------------------- */
+
+static struct dl_xlate *
+sealing(struct dl_scan *s, struct tf_span body, uint8_t key)
+{
+	struct dl_xlate_conf conf = { .surface = DL_OPENAI_RESPONSES, .runtime = DL_OPENAI_CHAT, .check = true,
+		.seal = key != 0, .asked = TF_SPAN("m"), .model = TF_SPAN("r") };
+	struct dl_xlate *x;
+
+	memset(conf.seal_key, key, sizeof conf.seal_key);
+	dl_scan_init(s, DL_OPENAI_RESPONSES, 0, 0);
+	assert_int_equal(dl_scan_end(s, body.p, body.n), 0);
+	x = dl_xlate_new(&conf, &s->head);
+	assert_non_null(x);
+	return x;
+}
+
+/* The reasoning that a runtime gets when a client brings that item back. */
+static bool
+brought_back(struct tf_span item, uint8_t key, const char *want)
+{
+	struct tf_buf body = { 0 }, sent = { 0 };
+	struct dl_xlate *x;
+	struct tf_span v;
+	struct dl_scan s;
+	bool some;
+
+	assert_int_equal(tf_buf_addstr(&body, "{\"model\":\"m\",\"input\":[{\"role\":\"user\",\"content\":\"a\"},"), 0);
+	assert_int_equal(tf_buf_addspan(&body, item), 0);
+	assert_int_equal(tf_buf_addstr(&body, ",{\"role\":\"assistant\",\"content\":\"b\"}"), 0);
+	assert_int_equal(tf_buf_addstr(&body, ",{\"role\":\"user\",\"content\":\"c\"}]}"), 0);
+	x = sealing(&s, tf_buf_span(&body), key);
+	assert_int_equal(dl_xlate_request(x, tf_buf_span(&body), &sent), 0);
+	some = js_at(tf_buf_span(&sent), "messages[1].reasoning_content", &v) && js_str_eq(v, want);
+	dl_xlate_free(&x);
+	tf_buf_free(&body);
+	tf_buf_free(&sent);
+	return some;
+}
+
+static void
+test_sealed(void **state)
+{
+	static const char ask[] = "{\"model\":\"m\",\"input\":\"x\",\"include\":[\"reasoning.encrypted_content\"],\"stream\":%s,"
+				  "\"reasoning\":{\"summary\":\"auto\"}}";
+	struct tf_buf up = { 0 }, out = { 0 }, body = { 0 }, sent = { 0 }, item = { 0 }, made = { 0 };
+	struct tf_span token;
+
+	(void)state;
+	assert_true(read_file("openai_responses", "a_reasoning", ".upstream", &up));
+	for (int stream = 0; stream < 2; stream++) {
+		struct dl_xlate *x;
+		struct dl_scan s;
+		const char *bad;
+
+		tf_buf_reset(&body);
+		tf_buf_reset(&out);
+		tf_buf_reset(&item);
+		assert_int_equal(tf_buf_printf(&body, ask, stream ? "true" : "false"), 0);
+		x = sealing(&s, tf_buf_span(&body), 9);
+		assert_int_equal(dl_xlate_request(x, tf_buf_span(&body), &sent), 0);
+		dl_xlate_head(x, 200, TF_SPAN(""), 0);
+		assert_int_equal(dl_xlate_feed(x, up.p, up.n, &out), 0);
+		assert_int_equal(dl_xlate_end(x, &out), 0);
+		bad = stream ? responses_reader_stream(tf_buf_span(&out), TF_SPAN("m"), true, &made)
+			     : responses_reader_json(tf_buf_span(&out), TF_SPAN("m"), &made);
+		if (bad != NULL)
+			fail_msg("%s\n%.*s", bad, (int)out.n, out.p);
+		dl_xlate_free(&x);
+		/* the same token wherever the item stands: the last one is in the response */
+		token = tf_span(memmem(made.p, made.n, "\"encrypted_content\":\"", 21), 0);
+		assert_non_null(token.p);
+		token = tf_span(token.p + 21, strcspn(token.p + 21, "\""));
+		assert_memory_equal(token.p, "tfr1.", 5);
+		assert_null(memmem(token.p, token.n, "think", 5));
+		assert_int_equal(tf_buf_addstr(&item, "{\"type\":\"reasoning\",\"summary\":[{\"type\":\"summary_text\","), 0);
+		assert_int_equal(tf_buf_printf(&item, "\"text\":\"short\"}],\"encrypted_content\":\"" TF_SPAN_FMT "\"}",
+				     TF_SPAN_ARG(token)), 0);
+		assert_true(brought_back(tf_buf_span(&item), 9, "thinking"));
+		/* of another workspace or model, of an installation without a secret, or changed: left out */
+		assert_false(brought_back(tf_buf_span(&item), 8, "thinking"));
+		assert_false(brought_back(tf_buf_span(&item), 8, "short"));
+		assert_false(brought_back(tf_buf_span(&item), 0, "short"));
+		((char *)memmem(item.p, item.n, "tfr1.", 5))[8] ^= 1;
+		assert_false(brought_back(tf_buf_span(&item), 9, "thinking"));
+		tf_buf_reset(&sent);
+	}
+	/* what is there in full needs no token */
+	assert_true(brought_back(TF_SPAN("{\"type\":\"reasoning\",\"summary\":[],\"encrypted_content\":\"gAAAA\","
+					 "\"content\":[{\"type\":\"reasoning_text\",\"text\":\"full\"}]}"), 9, "full"));
+	tf_buf_free(&up);
+	tf_buf_free(&out);
+	tf_buf_free(&body);
+	tf_buf_free(&sent);
+	tf_buf_free(&item);
+	tf_buf_free(&made);
+}
+
 static void
 test_envelopes(void **state)
 {
@@ -460,6 +558,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_golden),
 		cmocka_unit_test(test_upstreams),
+		cmocka_unit_test(test_sealed),
 		cmocka_unit_test(test_envelopes),
 		cmocka_unit_test(test_spans),
 		cmocka_unit_test(test_many_references),

@@ -133,6 +133,29 @@ def test_reasoning_as_a_summary(client):
         assert stream.get_final_response().output[0].summary[0].text == shown.output[0].summary[0].text
 
 
+def test_sealed_reasoning(client, factory):
+    ask = {"model": MODEL, "input": fake(tokens=2, reasoning="reasoning_content"), "include": ["reasoning.encrypted_content"],
+           "reasoning": {"summary": "auto"}, "store": False}
+    whole = client.responses.create(**ask).output[0]
+    with client.responses.stream(**ask) as stream:
+        streamed = stream.get_final_response().output[0]
+    assert whole.encrypted_content != streamed.encrypted_content and whole.summary[0].text == streamed.summary[0].text
+    plain = client.responses.create(model=MODEL, input=ask["input"]).output[0]
+    assert plain.encrypted_content is None
+
+    def back(token, tag):
+        item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": token}
+        history = [{"role": "user", "content": "a"}, item, {"role": "assistant", "content": "b"},
+                   {"role": "user", "content": fake(tokens=1, tag=tag)}]
+        client.responses.create(model=MODEL, input=history)
+        return sent(factory, tag)["messages"][1].get("reasoning_content")
+
+    text = plain.content[0].text
+    assert back(whole.encrypted_content, "sealed") == back(streamed.encrypted_content, "sealed2") == text
+    # another provider's, and one that was changed: no reason to refuse a request
+    assert back("gAAAAABelsewhere", "foreign") != text and back(whole.encrypted_content[:-8] + "AAAAAAA=", "changed") != text
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_agent(client, factory, stream):
     """Namespaces, a custom tool and developer messages towards a runtime that knows functions only."""
