@@ -86,21 +86,29 @@ static const struct {
 	{ "<?xml", 5, 0, "image/svg+xml", "svg" },
 };
 
+bool
+images_kind(struct tf_span bytes, const char **type, const char **ext)
+{
+	for (size_t i = 0; i < TF_LEN(kinds); i++)
+		if (bytes.n >= kinds[i].at + kinds[i].n && memcmp(bytes.p + kinds[i].at, kinds[i].magic, kinds[i].n) == 0) {
+			*type = kinds[i].type;
+			*ext = kinds[i].ext;
+			return true;
+		}
+	*type = "application/octet-stream";
+	*ext = "bin";
+	return false;
+}
+
 /* Bytes to be kept, and the address that stands for them, as a JSON string. */
 static int
 host(struct dl_job *j, struct tf_buf *image, struct tf_buf *out)
 {
-	const char *type = "application/octet-stream", *ext = "bin";
+	const char *type, *ext, *name;
 	struct tf_buf url = { 0 };
-	const char *name;
 	int r;
 
-	for (size_t i = 0; i < TF_LEN(kinds); i++)
-		if (image->n >= kinds[i].at + kinds[i].n && memcmp(image->p + kinds[i].at, kinds[i].magic, kinds[i].n) == 0) {
-			type = kinds[i].type;
-			ext = kinds[i].ext;
-			break;
-		}
+	(void)images_kind(tf_buf_span(image), &type, &ext);
 	name = dl_job_keep(j, type, ext, image);
 	if (name == NULL)
 		return TF_E_NOMEM;

@@ -11,6 +11,7 @@
 
 #define IMAGES_MAX 10         /* of one answer */
 #define IMAGES_PROMPT_MAX 32000 /* characters */
+#define IMAGES_EVENT_MAX ((size_t)96 << 20)
 
 struct images { /* the state of an attempt */
 	const char *event; /* prefix of the events: "image_generation" */
@@ -29,6 +30,8 @@ void images_fini(struct dl_job *j);
 
 /* "WIDTHxHEIGHT" or "auto"? s: a JSON string's characters. */
 bool images_size_ok(struct tf_span s);
+/* By its first bytes: media type and extension, static. False: none that is known; then those of any bytes. */
+bool images_kind(struct tf_span bytes, const char **type, const char **ext);
 /* Is what the runtime makes to be asked for as bytes, though the client wants an address? */
 bool images_ask_bytes(const struct dl_job *j, bool url);
 

@@ -146,7 +146,7 @@ request(struct dl_job *j, struct tf_span body, struct tf_buf *out)
 
 static const struct dl_plain plain = {
 	.size = sizeof(struct images),
-	.event_max = 96u << 20,
+	.event_max = IMAGES_EVENT_MAX,
 	.request = request,
 	.begin = images_begin,
 	.bytes = images_bytes,

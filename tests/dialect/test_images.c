@@ -219,6 +219,98 @@ test_images_stream(void **state)
 	end(&a);
 }
 
+/* ---- edits ------------------------------------------------------------------------------- */
+
+#define BOUNDARY "multipart/form-data; boundary=xx"
+#define PNG "\x89PNG\r\n\x1a\nabc"
+#define TEXT(name, value) "--xx\r\nContent-Disposition: form-data; name=\"" name "\"\r\n\r\n" value "\r\n"
+#define FILE_AS(name, value) \
+	"--xx\r\nContent-Disposition: form-data; name=\"" name "\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n" value "\r\n"
+#define LAST "--xx--\r\n"
+
+static bool
+takes(const char *body)
+{
+	dl_scan_init(&scan, DL_OPENAI_IMAGE_EDITS, 0, 0);
+	return dl_scan_form(&scan, TF_SPAN(BOUNDARY)) == 0 && dl_scan_end(&scan, body, strlen(body)) == 0;
+}
+
+static void
+wont(const char *body, const char *param, const char *says)
+{
+	assert_false(takes(body));
+	if (scan.fault.err != TF_E_BAD_REQUEST || strcmp(scan.fault.param, param) != 0 || strstr(scan.fault.message, says) == NULL)
+		fail_msg("%s: %s", scan.fault.param, scan.fault.message);
+}
+
+static void
+test_edits_scan(void **state)
+{
+	struct tf_buf many = { 0 };
+
+	(void)state;
+	assert_true(takes(FILE_AS("image[]", PNG) FILE_AS("image[]", "\xff\xd8\xff") FILE_AS("mask", PNG) TEXT("n", "2")
+		TEXT("prompt", "h\xc3\xa4t") TEXT("stream", "true") TEXT("strength", "0.5") TEXT("model", "m") LAST));
+	assert_int_equal(scan.head.needs, DL_NEED_IMAGES);
+	assert_int_equal(scan.head.images, 3);
+	assert_int_equal(scan.head.n, 2);
+	assert_int_equal(scan.head.prompt_bytes, 4);
+	assert_true(scan.head.stream);
+	assert_string_equal(scan.head.model, "m");
+	wont(TEXT("model", "m") TEXT("prompt", "x") LAST, "image", "required");
+	wont(FILE_AS("image", PNG) TEXT("prompt", "x") LAST, "model", "required");
+	wont(FILE_AS("image", PNG) TEXT("model", "m") LAST, "prompt", "required");
+	wont(FILE_AS("image", "GARBAGE") TEXT("model", "m") LAST, "image", "supported format");
+	wont(FILE_AS("image", PNG) FILE_AS("mask", "x") LAST, "mask", "supported format");
+	wont(TEXT("image", "https://x.test/a.png") LAST, "image", "must be a file");
+	wont(TEXT("n", "11") LAST, "n", "between 1 and 10");
+	wont(TEXT("size", "huge") LAST, "size", "WIDTHxHEIGHT");
+	wont(TEXT("response_format", "png") LAST, "response_format", "url or b64_json");
+	wont(TEXT("stream", "perhaps") LAST, "stream", "true or false");
+	wont(TEXT("model", "m") TEXT("model", "n") LAST, "model", "twice");
+	for (int n = 16; n <= 17; n++) {
+		tf_buf_reset(&many);
+		for (int i = 0; i < n; i++)
+			assert_int_equal(tf_buf_addstr(&many, FILE_AS("image[]", PNG)), 0);
+		assert_int_equal(tf_buf_addstr(&many, TEXT("model", "m") TEXT("prompt", "x") LAST), 0);
+		assert_int_equal(takes(tf_buf_cstr(&many)), n == 16);
+	}
+	assert_string_equal(scan.fault.param, "image");
+	tf_buf_free(&many);
+}
+
+static void
+test_edits(void **state)
+{
+	static const char body[] = TEXT("model", "m") FILE_AS("image", PNG) TEXT("priority", "1") TEXT("prompt", "x")
+	    TEXT("response_format", "url") LAST;
+	struct dl_xlate_conf conf = { .surface = DL_OPENAI_IMAGE_EDITS, .runtime = DL_OPENAI_CHAT, .asked = TF_SPAN("m"),
+		.model = TF_SPAN("local/r"), .content_type = TF_SPAN(BOUNDARY), .base_url = TF_SPAN("https://api.test") };
+	static const char made[] = MADE "{\"b64_json\":\"" PNG64 "\"}]}";
+	struct tf_buf sent = { 0 }, out = { 0 };
+	struct dl_kept kept;
+	struct dl_xlate *x;
+
+	(void)state;
+	assert_true(takes(body));
+	x = dl_xlate_new(&conf, &scan.head);
+	assert_non_null(x);
+	assert_int_equal(dl_xlate_request(x, TF_SPAN(body), &sent), 0);
+	assert_string_equal(tf_buf_cstr(&sent), TEXT("model", "local/r") FILE_AS("image", PNG) TEXT("prompt", "x")
+	    TEXT("response_format", "b64_json") LAST);
+	assert_string_equal(dl_xlate_path(x), "/images/edits");
+	assert_string_equal(dl_xlate_request_type(x), BOUNDARY);
+	assert_true(tf_span_is(dl_xlate_dropped(x), "priority"));
+	dl_xlate_head(x, 200, tf_cspan(json), 0);
+	assert_int_equal(dl_xlate_feed(x, made, strlen(made), &out), 0);
+	assert_int_equal(dl_xlate_end(x, &out), 0);
+	assert_true(dl_xlate_facts(x)->complete && dl_xlate_kept(x, 0, &kept));
+	assert_int_equal(dl_xlate_facts(x)->units.images, 1);
+	dl_xlate_free(&x);
+	tf_buf_free(&sent);
+	tf_buf_free(&out);
+}
+
 static int
 setup(void **state)
 {
@@ -242,6 +334,8 @@ main(void)
 		cmocka_unit_test(test_images),
 		cmocka_unit_test(test_images_hosted),
 		cmocka_unit_test(test_images_stream),
+		cmocka_unit_test(test_edits_scan),
+		cmocka_unit_test(test_edits),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
