@@ -225,7 +225,8 @@ test_images_stream(void **state)
 #define PNG "\x89PNG\r\n\x1a\nabc"
 #define TEXT(name, value) "--xx\r\nContent-Disposition: form-data; name=\"" name "\"\r\n\r\n" value "\r\n"
 #define FILE_AS(name, value) \
-	"--xx\r\nContent-Disposition: form-data; name=\"" name "\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n" value "\r\n"
+	"--xx\r\nContent-Disposition: form-data; name=\"" name "\"; filename=\"a.png\"\r\n" \
+	"Content-Type: image/png\r\n\r\n" value "\r\n"
 #define LAST "--xx--\r\n"
 
 static bool

@@ -2,6 +2,7 @@
 """Images with the official SDKs and the scripted runtime: bytes, addresses, events, refusals, what is billed.
 The Node SDK's cases of all calls without turns are run here too."""
 import base64
+import hashlib
 import json
 
 import openai
@@ -49,6 +50,29 @@ def test_stream(client):
     events = list(client.images.generate(model=DRAW, prompt="fake?nostream=1", stream=True, partial_images=2))
     assert [e.type for e in events] == ["image_generation.completed"]
     assert base64.b64decode(events[0].b64_json) == image("fake?nostream=1", 0) and events[0].output_format == "png"
+
+
+def test_edit(factory, client):
+    prompt = "fake?tag=edit"
+    answer = client.images.edit(
+        model=DRAW, prompt=prompt, image=[("a.png", image("a", 0)), ("b.png", image("b", 0))], mask=("m.png", image("m", 0)),
+        n=2, response_format="b64_json", extra_body={"strength": "0.5", "priority": "1"},
+    )
+    assert [base64.b64decode(i.b64_json) for i in answer.data] == [image(prompt, 0), image(prompt, 1)]
+    sent = factory.fake.last("edit")
+    assert sent["target"] == "/v1/images/edits" and sent["body"]["model"] == "upstream-draw"
+    assert [i["sha256"] for i in sent["body"]["image[]"]] == [hashlib.sha256(image(name, 0)).hexdigest() for name in "ab"]
+    assert sent["body"]["mask"]["filename"] == "m.png" and sent["body"]["strength"] == "0.5" and "priority" not in sent["body"]
+    answer = client.images.edit(model=DRAW, prompt="x", image=("a.png", image("a", 0, 3000000)), response_format="b64_json")
+    assert base64.b64decode(answer.data[0].b64_json) == image("x", 0)
+    events = list(client.images.edit(model=DRAW, prompt="x", image=("a.png", image("a", 0)), stream=True, partial_images=1))
+    assert [e.type for e in events] == ["image_edit.partial_image", "image_edit.completed"]
+    for wrong in ({"image": ("a.txt", b"text")}, {"image": ("a.png", image("a", 0)), "size": "huge"}):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.images.edit(model=DRAW, prompt="x", **wrong)
+        assert refused.value.param == list(wrong)[-1]
+    answer = factory.call("POST", "/v1/images/edits", {"model": DRAW, "prompt": "x"})
+    assert answer.status == 415 and "multipart/form-data" in answer.json()["error"]["message"]
 
 
 def test_large(factory):

@@ -65,7 +65,7 @@ def form_of(body, kind):
         else:
             need(name not in made, "two parts " + name)
             made[name] = said
-    need(isinstance(made.get("file"), dict), "no file")
+    need(any(isinstance(made.get(name), (dict, list)) for name in ("file", "image", "image[]")), "no file")
     return made
 
 

@@ -132,3 +132,13 @@ class ImagesAnswer(PlainAnswer):
                     return
             await out.body(self.event_of("completed", 0))
         await out.end()
+
+
+class EditsAnswer(ImagesAnswer):
+    """The same of a form."""
+
+    name = "image_edit"
+
+    def __init__(self, request, params, out):
+        numbers = {name: int(request[name]) for name in ("n", "partial_images") if name in request}
+        super().__init__({**request, **numbers, "stream": request.get("stream") == "true"}, params, out)

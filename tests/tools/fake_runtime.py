@@ -29,7 +29,7 @@ import sys
 import time
 
 from fake_audio import SpeechAnswer, TranscriptAnswer, form_of
-from fake_plain import EmbeddingsAnswer, ImagesAnswer, RerankAnswer
+from fake_plain import EditsAnswer, EmbeddingsAnswer, ImagesAnswer, RerankAnswer
 from fake_responses import ResponsesAnswer
 from fake_script import Answer, Params, Scripted, params_of
 from fake_text import TextAnswer
@@ -39,7 +39,7 @@ BODY_MAX = 256 << 20
 
 
 KINDS = [("/chat/completions", Answer), ("/completions", TextAnswer), ("/embeddings", EmbeddingsAnswer),
-         ("/rerank", RerankAnswer), ("/images/generations", ImagesAnswer), ("/responses", ResponsesAnswer),
+         ("/rerank", RerankAnswer), ("/images/generations", ImagesAnswer), ("/images/edits", EditsAnswer), ("/responses", ResponsesAnswer),
          ("/audio/transcriptions", TranscriptAnswer), ("/audio/translations", TranscriptAnswer), ("/audio/speech", SpeechAnswer)]
 
 
