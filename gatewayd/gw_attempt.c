@@ -17,6 +17,7 @@
 #define GW_RETRY_MAX 50     /* retries that may be saved up */
 #define GW_COUNT_MS 2000    /* how long a runtime may take to count a prompt */
 #define GW_UNSEEN_MS 100    /* pause before a job that nobody took twice goes again */
+#define GW_RETRY_PAUSE_MS 50 /* before the second retry, twice as long before each further one */
 
 /*
  * Retries are a share of what is served, so that a failing runtime is not flooded; a few a second are
@@ -211,6 +212,13 @@ gw_attempt_orphan(struct gw_req *req, enum wire_cancel_reason reason)
 
 /* ---- another one? ---------------------------------------------------------------------------- */
 
+/* A half to one and a half of it, so that those who failed together do not come back together. */
+static uint64_t
+gw_pause(uint64_t ms)
+{
+	return ms / 2 + tf_random_u64() % (ms + 1);
+}
+
 /* Never after a content byte, never for a client that left or a key that was revoked meanwhile. */
 static bool
 gw_attempt_again(struct gw_req *req, enum gw_blame blame, uint64_t now)
@@ -221,14 +229,15 @@ gw_attempt_again(struct gw_req *req, enum gw_blame blame, uint64_t now)
 	case GW_BLAME_UPSTREAM:
 		if (req->faults >= (unsigned)req->conf->c->gatewayd.retries || !gw_retry_allowed(true, now))
 			return false;
+		/* at once first: another worker may do. What fails again needs time */
+		req->again_at = req->faults == 0 ? now : now + gw_pause((uint64_t)GW_RETRY_PAUSE_MS << (req->faults - 1));
 		req->faults++;
-		req->again_at = now;
 		req->queued_until = now + req->conf->c->gatewayd.queue_timeout;
 		return true;
 	case GW_BLAME_UNSEEN:
 		if (now >= req->queued_until)
 			return false;
-		req->again_at = req->unseen++ == 0 ? now : now + GW_UNSEEN_MS;
+		req->again_at = req->unseen++ == 0 ? now : now + gw_pause(GW_UNSEEN_MS);
 		return true;
 	default:
 		return false;

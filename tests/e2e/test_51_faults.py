@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from factory import wait_for
+from factory import SLOW, wait_for
 
 FACTORY = {
     "conf": {
@@ -76,6 +76,23 @@ def test_retries_are_bounded(factory, stream):
     tag = "bound%d" % stream
     answer = factory.chat("status=500&tag=" + tag, stream=stream)
     assert answer.status in (500, 502, 503) and 2 <= len(factory.fake.requests(tag)) <= 3
+
+
+@STREAMED
+def test_retries_take_their_time(factory, stream):
+    """The first goes elsewhere at once, the second waits a little, and not all as long as each other."""
+    first, second = [], []
+    for i in range(6):
+        for _ in range(12):
+            factory.chat("tokens=1")
+        tag = "pause%d%d" % (stream, i)
+        assert factory.chat("tokens=1&status=500&times=2&tag=" + tag, stream=stream).status == 200
+        began = [r["began"] for r in factory.fake.requests(tag)]
+        assert len(began) == 3
+        first.append(began[1] - began[0])
+        second.append(began[2] - began[1])
+    assert sorted(first)[3] < 0.02 * SLOW and min(second) >= 0.024 and max(second) < 1
+    assert max(second) - min(second) > 0.002
 
 
 def test_retries_are_a_share_of_what_is_served(factory):
