@@ -278,18 +278,22 @@ rdec_finish(struct tf_span response, bool incomplete)
 	return DL_FINISH_LENGTH;
 }
 
-/* The answer is over, well or not. */
+/*
+ * The answer is over, well or not. said: what the name of the event says of it; NULL: it is a whole answer, whose
+ * status is all there is. The worse of the two counts.
+ */
 static int
-over(struct dl_dec *d, struct tf_span response, bool streamed)
+over(struct dl_dec *d, struct tf_span response, const char *said)
 {
-	struct tf_span status = TF_SPAN("\"completed\""), error;
-	bool incomplete;
+	struct tf_span status, error;
+	bool streamed = said != NULL, incomplete = streamed && strcmp(said, "incomplete") == 0;
+	bool bad = streamed && !incomplete && strcmp(said, "completed") != 0;
 	int r;
 
-	if (js_member(response, "status", &error) && js_type(error) == JS_STRING)
-		status = error;
-	incomplete = js_str_eq(status, "incomplete");
-	if (js_str_eq(status, "failed") || js_str_eq(status, "cancelled") ||
+	if (!js_member(response, "status", &status) || js_type(status) != JS_STRING)
+		status = incomplete ? TF_SPAN("\"incomplete\"") : TF_SPAN("\"completed\"");
+	incomplete = incomplete || js_str_eq(status, "incomplete");
+	if (bad || js_str_eq(status, "failed") || js_str_eq(status, "cancelled") ||
 	    (js_member(response, "error", &error) && is_object(error) && !js_str_eq(status, "completed") && !incomplete))
 		return failed(d, response);
 	if (!incomplete && !js_str_eq(status, "completed"))
@@ -450,7 +454,7 @@ act(struct dl_dec *d, const struct rdec_event *e, struct tf_span data, size_t i)
 	case BEGIN:
 		return start(d, e->response);
 	case OVER:
-		return is_object(e->response) ? over(d, e->response, true) : TF_E_INVAL;
+		return is_object(e->response) ? over(d, e->response, kinds[i].type + strlen("response.")) : TF_E_INVAL;
 	default:
 		return on_error(d, data);
 	}
@@ -489,7 +493,7 @@ responses_dec_response(struct dl_dec *d, struct tf_span body)
 	if (r == 0 && !js_member(json, "output", &v) && !js_member(json, "status", &v))
 		return failed(d, json);
 	if (r == 0)
-		r = over(d, json, false);
+		r = over(d, json, NULL);
 	return r == 0 || r == TF_E_NOMEM ? r : broken(d, "The model's runtime gave an answer that cannot be read.");
 }
 
