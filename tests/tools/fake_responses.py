@@ -13,7 +13,7 @@ Called by fake_runtime.py only.
 """
 import itertools
 
-from fake_script import TOOL_ARGUMENTS, Answer
+from fake_script import Answer
 
 SEARCH = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "q"}}
 PATCH = '*** Begin Patch\n"%d"\n'
@@ -49,7 +49,7 @@ class ResponsesAnswer(Answer):
         ids = {"id": "fc_%d" % i, "call_id": "call_%s_%d" % (self.id.rpartition("_")[2], i), "status": "completed"}
         if self.p.flag("custom"):
             return {"type": "custom_tool_call", "name": "apply_patch", "input": PATCH % i, **ids}
-        return {"type": "function_call", "name": "get_weather", "arguments": TOOL_ARGUMENTS % i, **ids}
+        return {"type": "function_call", **self.called(i), **ids}
 
     def items(self):
         calls = [self.call(i) for i in range(self.tools())]

@@ -183,16 +183,16 @@ class Answer:
     def delta(self, index, delta, finish=None):
         return self.chunk([{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}])
 
+    def called(self, i):
+        return {"name": self.p.str("tool", "get_weather"), "arguments": self.p.str("args", TOOL_ARGUMENTS % i)}
+
     def tool_calls(self):
         return [
             {
                 "index": i,
                 "id": "call_%s_%d" % (self.id.rpartition("-")[2], i),
                 "type": "function",
-                "function": {
-                    "name": self.p.str("tool", "get_weather"),
-                    "arguments": self.p.str("args", TOOL_ARGUMENTS % i),
-                },
+                "function": self.called(i),
             }
             for i in range(self.tools())
         ]

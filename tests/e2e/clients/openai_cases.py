@@ -193,6 +193,9 @@ def case_completions():
     assert answer.object == "text_completion" and answer.choices[0].text == words(4) and answer.usage.total_tokens == 7
     chunks = list(client.completions.create(model=MODEL, prompt="fake?tokens=4", stream=True))
     assert "".join(c.choices[0].text for c in chunks) == words(4) and chunks[-1].choices[0].finish_reason == "stop"
+
+
+def case_completions_of_many():
     many = client.completions.create(model=MODEL, prompt=["fake?tokens=1", "fake?tokens=1"], n=2)
     assert [c.index for c in many.choices] == [0, 1, 2, 3]
 
