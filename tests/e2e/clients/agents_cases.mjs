@@ -57,6 +57,15 @@ await main({
   async responses_tool_turn() {
     await toolTurn(true);
   },
+  async responses_previous() {
+    const first = await runner(true).run(agent({ tools: [weather] }), "fake?tools=1&once=1&tokens=2");
+    for (const stream of [false, true]) {
+      const options = { stream, previousResponseId: first.lastResponseId };
+      const second = await runner(true).run(agent({ tools: [weather] }), "fake?tokens=4", options);
+      if (stream) await second.completed;
+      assert.equal(second.finalOutput, words(4));
+    }
+  },
   async responses_output_type() {
     await outputType(true);
   },

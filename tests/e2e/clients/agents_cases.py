@@ -94,6 +94,13 @@ def case_responses_next_turn():
     check_next_turn(True)
 
 
+def case_responses_previous():
+    first = run("tools=1&once=1&tokens=2", True, tools=[get_weather])
+    second = asyncio.run(agents.Runner.run(
+        agent(tools=[get_weather]), "fake?tokens=4", run_config=provider(True), previous_response_id=first.last_response_id))
+    assert second.final_output == words(4)
+
+
 def case_chat_error():
     try:
         run("status=503", False)

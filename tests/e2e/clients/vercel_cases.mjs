@@ -95,6 +95,27 @@ await main({
   async responses_tool_turn() {
     await toolTurn(openai(model));
   },
+  async responses_next_turn() {
+    // the first answer goes back as a reference to its item
+    let sent;
+    const fetcher = (where, options) => { sent = JSON.parse(options.body); return fetch(where, options); };
+    const watched = createOpenAI({ baseURL: url + "/openai/v1", apiKey: key, fetch: fetcher });
+    const messages = [{ role: "user", content: "fake?tokens=3" }];
+    for (let turn = 0; turn < 3; turn++) {
+      const answer = await generateText({ model: watched(model), messages, maxRetries: 0 });
+      assert.equal(answer.text, words(3 + turn));
+      assert.equal(sent.input.filter((item) => item.type === "item_reference").length, turn);
+      messages.push(...answer.response.messages, { role: "user", content: `fake?tokens=${4 + turn}` });
+    }
+  },
+  async responses_previous() {
+    const first = await generateText({ model: openai(model), prompt: "fake?tokens=2", maxRetries: 0 });
+    const previousResponseId = first.providerMetadata.openai.responseId;
+    const second = streamText({
+      model: openai(model), prompt: "fake?tokens=5", maxRetries: 0, providerOptions: { openai: { previousResponseId } },
+    });
+    assert.equal(await second.text, words(5));
+  },
   async responses_object() {
     await object(openai(model));
   },
