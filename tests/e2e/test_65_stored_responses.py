@@ -224,6 +224,16 @@ def test_large_history(factory, client):
     assert said(sent(factory, "l2")["messages"])[0][1].startswith(text)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_large_answer(client, stream):
+    """Larger than what the gateway holds for a slow client, and than a piece on any link."""
+    got = client.responses.create(model=MODEL, input=fake(tokens=8, big=300000), stream=stream)
+    if stream:
+        got = [e for e in got if e.type == "response.completed"][0].response
+    assert len(got.output_text) == 2400000
+    assert client.responses.retrieve(got.id).output_text == got.output_text
+
+
 @pytest.mark.timeout(60)
 def test_history_beyond_the_cap(fresh):
     factory = fresh(conf={"gatewayd": {"body-max": "64k"}})
@@ -286,6 +296,72 @@ def test_stored_fails_at_the_last_moment(factory, client, stream):
     wait_for("one more row", lambda: factory.usage()["requests"] == before + 1, 5)
     assert "an answer is given that was not stored" in factory.log("gatewayd")
     wait_for("stored is back", lambda: factory.call("GET", "/v1/responses/resp_none").status == 404, 5)
+
+
+def test_a_client_that_leaves_while_its_history_is_looked_up(factory, client):
+    made = client.responses.create(model=MODEL, input=fake(say="a"))
+    before = factory.usage()["requests"]
+    os.kill(factory.daemons["stored"].proc.pid, 19)
+    try:
+        with factory.raw() as raw:
+            body = json.dumps({"model": MODEL, "input": fake(say="b", tag="never"), "previous_response_id": made.id}).encode()
+            raw.send(factory.head("POST", "/v1/responses", None, (), len(body)) + body)
+            wait_for("it waits", lambda: in_flight(factory) == 1, 2)
+        wait_for("it is over", lambda: in_flight(factory) == 0, 1)
+    finally:
+        os.kill(factory.daemons["stored"].proc.pid, 18)
+    wait_for("stored is back", lambda: factory.call("GET", "/v1/responses/" + made.id).status == 200, 5)
+    assert not factory.fake.requests("never") and factory.usage()["requests"] == before
+
+
+def test_a_question_that_is_open_goes_again(factory, client):
+    """A restart of stored while a call looks up its history: the call is served."""
+    made = client.responses.create(model=MODEL, input=fake(say="a"))
+    os.kill(factory.daemons["stored"].proc.pid, 19)
+    got = {}
+    asking = threading.Thread(target=lambda: got.update(
+        answer=client.responses.create(model=MODEL, input=fake(say="b"), previous_response_id=made.id)))
+    asking.start()
+    wait_for("it waits", lambda: in_flight(factory) == 1, 2)
+    factory.daemons["stored"].kill()
+    factory.restart("stored")
+    asking.join(10)
+    assert got["answer"].output_text == "b"
+
+
+def test_status(factory, client):
+    client.responses.create(model=MODEL, input=fake(say="a"))
+    wait_for("the operator sees it", lambda: any(
+        r.get("daemon") == "stored" or r.get("name") == "stored" for r in factory.keyctl("status")), 5)
+    shown = factory.keyctl_run("metrics", "stored").stdout
+    assert re.search(r'^tf_store_puts_total\{kind="response"\} [1-9]', shown, re.M), shown
+    wait_for("it is counted", lambda: re.search(
+        r"^tf_store_responses [1-9]", factory.keyctl_run("metrics", "stored").stdout, re.M), 5)
+
+
+@pytest.mark.timeout(60)
+def test_threads(fresh):
+    """Whichever thread a connection comes to, it finds what another one kept."""
+    factory = fresh(conf={"gatewayd": {"threads": "3"}})
+    previous = None
+    for i in range(9):
+        client = make(factory)
+        more = {"previous_response_id": previous} if previous else {}
+        previous = client.responses.create(model=MODEL, input=fake(say="n%d" % i, tag="th%d" % i), **more).id
+        client.close()
+    assert len(sent(factory, "th8")["messages"]) == 17
+
+
+@pytest.mark.timeout(60)
+def test_expiry(fresh):
+    factory = fresh(conf={"stored": {"response-ttl": "1h"}})
+    client = make(factory)
+    made = client.responses.create(model=MODEL, input=fake(say="a"))
+    factory.shift_clock(3500)
+    assert make(factory).responses.retrieve(made.id).id == made.id
+    factory.shift_clock(200)
+    assert refusal(make(factory).responses.retrieve, response_id=made.id).status_code == 404
+    wait_for("it is removed", lambda: rows(factory) == 0 and rows(factory, "items") == 0, 10)
 
 
 def test_a_client_that_leaves_while_it_is_stored(factory):
