@@ -274,6 +274,7 @@ st_op_expire(struct db_lane *lane, struct st_expire *e)
 
 	db_q_int(&q, e->now_ms);
 	db_q_int(&q, e->limit);
+	db_q_int(&q, (int64_t)e->bytes);
 	while ((rc = db_q_step(&q)) == 1)
 		responses++;
 	if (rc == 0) {
@@ -285,6 +286,6 @@ st_op_expire(struct db_lane *lane, struct st_expire *e)
 	if (rc != 0)
 		st_file_undo(lane, mark);
 	e->removed = responses + values;
-	e->more = responses == e->limit || values == e->limit;
+	e->more = e->removed > 0;
 	return rc;
 }

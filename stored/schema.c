@@ -40,6 +40,8 @@ run(struct db_lane *lane, struct db_op *op)
 const struct db_schema st_schema = {
 	.owner = "stored", .application_id = 0x54465331 /* "TFS1" */,
 	.migrations = migrations, .n_migrations = TF_LEN(migrations), .stmts = stmts, .n_stmts = TF_LEN(stmts),
+	/* what was deleted is not to be read out of the file */
+	.pragmas = "PRAGMA secure_delete = ON",
 	.user_size = sizeof(struct st_files), .run = run, .settled = st_files_settled, .fini = st_files_fini,
 };
 

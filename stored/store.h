@@ -86,9 +86,10 @@ struct st_drop { /* TF_E_NOENT as above */
 struct st_expire {
 	int64_t now_ms;
 	unsigned limit;   /* rows of each sort */
+	uint64_t bytes;   /* of responses; one is removed in any case */
 	const char *dir;
 	uint64_t removed; /* out */
-	bool more;        /* out: there is more to remove now */
+	bool more;        /* out: there may be more to remove now */
 };
 
 /* Removes files that no row names, which a crash may have left. */

@@ -130,7 +130,8 @@ on_expire(void *arg)
 		ev_timer_set(&st->expire, ST_EXPIRE_MS);
 		return;
 	}
-	*e = (struct st_expire){ .now_ms = st_wall_ms(), .limit = ST_EXPIRE_STEP, .dir = st->blob_dir };
+	*e = (struct st_expire){ .now_ms = st_wall_ms(), .limit = ST_EXPIRE_STEP, .bytes = ST_EXPIRE_BYTES,
+		.dir = st->blob_dir };
 	st->expiring = true;
 	db_store_submit(st->store, b);
 }

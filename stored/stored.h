@@ -19,6 +19,7 @@
 
 #define ST_TICK_MS 500
 #define ST_EXPIRE_STEP 200     /* rows of each sort that one step removes */
+#define ST_EXPIRE_BYTES (32u << 20) /* of responses in one step */
 #define ST_EXPIRE_PAUSE_MS 50  /* between two steps while there is more */
 #define ST_EXPIRE_MS 5000      /* between two looks */
 #define ST_ARRIVE_MS 30000     /* silence after which the pieces of a value are given up */

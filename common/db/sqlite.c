@@ -245,6 +245,8 @@ lane_open(struct db_lane *lane, const char *path, bool reads, char *why, size_t 
 	if (rc == SQLITE_OK && !reads)
 		rc = sqlite3_exec(lane->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
 		    "PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -8192", NULL, NULL, NULL);
+	if (rc == SQLITE_OK && !reads && lane->store->schema->pragmas != NULL)
+		rc = sqlite3_exec(lane->db, lane->store->schema->pragmas, NULL, NULL, NULL);
 	if (rc == SQLITE_OK)
 		return 0;
 	snprintf(why, size, "%s", lane->db != NULL ? sqlite3_errmsg(lane->db) : sqlite3_errstr(rc));

@@ -35,6 +35,7 @@ struct db_schema {
 	size_t n_migrations;
 	const struct db_stmt *stmts;
 	size_t n_stmts;
+	const char *pragmas;  /* for the writing connection, beside our own; NULL none */
 	size_t user_size;     /* bytes of lane->user, zero at first */
 	/* Carries out one operation on the store's thread: sets op->result, returns op->rc. */
 	int (*run)(struct db_lane *lane, struct db_op *op);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "common/json/json.h"
+#include "stored/sqlite.h"
 #include "tests/stored/bed.h"
 
 #define DAY_NS (INT64_C(86400) * 1000000000)
@@ -408,6 +409,69 @@ test_expiry_steps(void **state)
 	bed_close(&b);
 }
 
+/* A step takes a bounded number of bytes, and always one response. */
+static void
+test_expiry_bytes(void **state)
+{
+	struct st_expire e = { .limit = 100, .bytes = 500000 };
+	struct tf_buf text = { 0 };
+	struct db_sqlite *db;
+	char name[32];
+	struct bed b;
+
+	(void)state;
+	bed_open(&b, "");
+	tf_buf_addc(&text, '"');
+	for (int k = 0; k < 300000; k++)
+		tf_buf_addc(&text, 'a');
+	tf_buf_addc(&text, '"');
+	for (int i = 0; i < 5; i++) {
+		snprintf(name, sizeof name, "resp_%d", i);
+		assert_string_equal(put_response(&b, 1, name, NULL, tf_buf_cstr(&text)), "");
+	}
+	db = TF_CONTAINER(b.st->store, struct db_sqlite, base);
+	e.now_ms = INT64_MAX - 1;
+	e.dir = b.st->blob_dir;
+	/* nobody else writes meanwhile: the expiry of the daemon finds nothing old enough */
+	assert_int_equal(st_op_expire(&db->writer, &e), 0);
+	assert_int_equal(e.removed, 2);
+	e.bytes = 1;
+	assert_int_equal(st_op_expire(&db->writer, &e), 0);
+	assert_int_equal(e.removed, 1);
+	assert_true(e.more);
+	tf_buf_free(&text);
+	bed_close(&b);
+}
+
+/* What was deleted is not in the file any more. */
+static void
+test_deleted_is_gone(void **state)
+{
+	static const char mark[] = "the words of a deleted prompt";
+	char path[128], *bytes;
+	struct bed b;
+	size_t n;
+	FILE *f;
+
+	(void)state;
+	bed_open(&b, "");
+	assert_string_equal(put_response(&b, 1, "resp_1", NULL, "\"the words of a deleted prompt\""), "");
+	assert_string_equal(put_response(&b, 1, "resp_2", NULL, "\"another\""), "");
+	assert_string_equal(bed_drop(&b, WIRE_KIND_RESPONSE, 1, "resp_1"), "");
+	bed_stop(&b);
+	snprintf(path, sizeof path, "%s/stored.db", b.dir);
+	f = fopen(path, "r");
+	bytes = malloc(1 << 20);
+	assert_non_null(f);
+	assert_non_null(bytes);
+	n = fread(bytes, 1, 1 << 20, f);
+	fclose(f);
+	assert_non_null(memmem(bytes, n, "another", 7));
+	assert_null(memmem(bytes, n, mark, sizeof mark - 1));
+	free(bytes);
+	bed_close(&b);
+}
+
 static void
 test_space(void **state)
 {
@@ -535,6 +599,7 @@ main(void)
 		cmocka_unit_test(test_values), cmocka_unit_test(test_workspaces), cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_pieces), cmocka_unit_test(test_chain), cmocka_unit_test(test_items),
 		cmocka_unit_test(test_pages), cmocka_unit_test(test_expiry), cmocka_unit_test(test_expiry_steps),
+		cmocka_unit_test(test_expiry_bytes), cmocka_unit_test(test_deleted_is_gone),
 		cmocka_unit_test(test_space), cmocka_unit_test(test_restart), cmocka_unit_test(test_drain),
 	};
 

@@ -91,6 +91,8 @@ test_dump(void **state)
 static void
 test_plans(void **state)
 {
+	/* by index in order is a SCAN too, of as many rows as the limit says */
+	static const char *const tables[] = { "SCAN responses", "SCAN items", "SCAN objects", "SCAN spaces", "SCAN r" };
 	char path[64], sql[4096];
 	sqlite3 *db;
 
@@ -107,9 +109,9 @@ test_plans(void **state)
 		while (sqlite3_step(stmt) == SQLITE_ROW) {
 			const char *plan = (const char *)sqlite3_column_text(stmt, 3);
 
-			if (!row->scans && strncmp(plan, "SCAN", 4) == 0 && strncmp(plan, "SCAN chain", 10) != 0 &&
-			    strcmp(plan, "SCAN CONSTANT ROW") != 0)
-				fail_msg("%s: %s", row->text, plan);
+			for (size_t i = 0; i < TF_LEN(tables) && !row->scans; i++)
+				if (strncmp(plan, tables[i], strlen(tables[i])) == 0)
+					fail_msg("%s: %s", row->text, plan);
 		}
 		sqlite3_finalize(stmt);
 	}
