@@ -433,8 +433,8 @@ typedef void gw_store_fn(struct gw_req *req, struct gw_stored *got);
 bool gw_store_here(const struct gw_thread *t);
 /*
  * Each asks for req, which has no other question open; fn runs later, once, unless gw_store_leave comes
- * first. Another code than 0: nothing was asked (TF_E_STORE_UNAVAILABLE, TF_E_SERVER_ERROR). The caller moves req to
- * STORE or KEEP. put takes the bytes of value when it returns 0; m names kind, name, ttl_ms and content_type.
+ * first. Another code than 0: nothing was asked (TF_E_STORE_UNAVAILABLE, TF_E_OVERLOADED, TF_E_SERVER_ERROR). The
+ * caller moves req to STORE or KEEP. put takes the bytes of value when it returns 0; m names kind, name, ttl_ms and content_type.
  */
 int gw_store_get(struct gw_req *req, const struct wire_get *m, gw_store_fn *fn) TF_MUSTCHECK;
 int gw_store_drop(struct gw_req *req, const struct wire_drop *m, gw_store_fn *fn) TF_MUSTCHECK;

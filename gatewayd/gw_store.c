@@ -100,7 +100,7 @@ gw_wait_new(struct gw_req *req, gw_store_fn *fn)
 
 /* ---- questions -------------------------------------------------------------------------------- */
 
-/* TF_E_STORE_UNAVAILABLE or TF_E_SERVER_ERROR; then nothing waits. */
+/* TF_E_STORE_UNAVAILABLE, TF_E_OVERLOADED or TF_E_SERVER_ERROR; then nothing waits. */
 static int
 gw_store_ask(struct gw_req *req, enum wire_verb verb, const void *m, gw_store_fn *fn)
 {
@@ -109,6 +109,9 @@ gw_store_ask(struct gw_req *req, enum wire_verb verb, const void *m, gw_store_fn
 
 	if (p == NULL)
 		return TF_E_STORE_UNAVAILABLE;
+	/* what is asked for lies in memory as bodies do */
+	if (req->t->body_held > req->conf->c->gatewayd.body_memory)
+		return TF_E_OVERLOADED;
 	w = gw_wait_new(req, fn);
 	if (w == NULL)
 		return TF_E_SERVER_ERROR;

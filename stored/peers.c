@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Gateway threads: what they put arrives in pieces, what they ask for leaves in pieces. A value that
+ * Gateway threads, and what they put, which arrives in pieces; what they ask for is in asks.c. A value that
  * arrives counts against the memory option from its first piece on, and what is wrong with it is
  * said then. Work that a gateway began is finished when it goes, without an answer.
  */
@@ -10,15 +10,6 @@
 #include <stdlib.h>
 
 #include "stored/stored.h"
-
-/* One start of a gateway thread, as long as it is in session or work names it. */
-struct st_gateway {
-	struct tf_node node;     /* st.gateways */
-	struct st *st;
-	struct wire_peer *peer;  /* NULL: not in session */
-	struct tf_list arriving; /* st_arrival */
-	size_t refs;             /* operations under way */
-};
 
 struct st_arrival { /* a value whose pieces come in, then is being stored */
 	struct tf_node node;     /* gateway.arriving until it is whole */
@@ -32,13 +23,6 @@ struct st_arrival { /* a value whose pieces come in, then is being stored */
 	struct tf_buf bytes;
 	struct st_response response;
 	struct st_put put;
-};
-
-struct st_ask { /* a GET or a DROP */
-	struct st_gateway *gateway;
-	struct tf_id id;
-	struct st_get get;
-	struct st_drop drop;
 };
 
 uint64_t
@@ -58,8 +42,8 @@ st_kind_ttl(const struct conf_stored *c, unsigned kind)
 	}
 }
 
-static void
-gateway_unref(struct st_gateway *g)
+void
+st_gateway_unref(struct st_gateway *g)
 {
 	if (g->peer != NULL || g->refs > 0)
 		return;
@@ -69,8 +53,8 @@ gateway_unref(struct st_gateway *g)
 
 /* ---- answers ---------------------------------------------------------------------------------- */
 
-static void
-say_done(struct st_gateway *g, const struct tf_id *id, int err, const char *message)
+void
+st_say_done(struct st_gateway *g, const struct tf_id *id, int err, const char *message)
 {
 	struct wire_put_done m = { 0 };
 	const char *labels[1];
@@ -86,36 +70,8 @@ say_done(struct st_gateway *g, const struct tf_id *id, int err, const char *mess
 		(void)wire_send_put_done(g->peer, id, 0, &m, (struct tf_span){ 0 });
 }
 
-static void
-say_none(struct st_gateway *g, const struct tf_id *id, int err, const char *message, const char *param)
-{
-	struct wire_value m = { .last = 1, .code = tf_cspan(tf_err_row(err)->code), .message = tf_cspan(message),
-		.param = tf_cspan(param) };
-
-	if (g->peer != NULL)
-		(void)wire_send_value(g->peer, id, 0, &m, (struct tf_span){ 0 });
-}
-
-static void
-say_value(struct st_gateway *g, const struct tf_id *id, const struct st_get *get)
-{
-	struct wire_value m = { .total = get->total, .content_type = tf_cspan(get->type) };
-	size_t at = 0;
-
-	while (g->peer != NULL && !m.last) {
-		size_t n = get->bytes.n - at < WIRE_PIECE ? get->bytes.n - at : WIRE_PIECE;
-
-		m.offset = get->offset + at;
-		m.last = at + n == get->bytes.n;
-		if (wire_send_value(g->peer, id, 0, &m, tf_span(get->bytes.n > 0 ? get->bytes.p + at : "", n)) != 0)
-			return;
-		at += n;
-	}
-}
-
-/* What an error of the store is to the caller. */
-static int
-err_of(int rc)
+int
+st_err_of(int rc)
 {
 	switch (rc) {
 	case TF_E_NOENT:
@@ -188,13 +144,13 @@ put_stored(struct db_batch *b, void *arg)
 		tf_log(TF_WARN, "store", NULL, "a value was not stored kind=%s bytes=%llu error=%s", labels[0],
 		    (unsigned long long)a->total, tf_err_text(rc));
 	}
-	say_done(g, &a->key.id, rc == 0 ? 0 : err_of(rc),
+	st_say_done(g, &a->key.id, rc == 0 ? 0 : st_err_of(rc),
 	    rc == TF_E_RANGE ? "The value is larger than a workspace may keep." : NULL);
 	g->refs--;
 	st->puts--;
 	arrival_free(a);
 	db_batch_free(&b);
-	gateway_unref(g);
+	st_gateway_unref(g);
 	st_check_drained(st);
 }
 
@@ -233,7 +189,7 @@ arrival_whole(struct st_arrival *a)
 			rc = TF_E_NOMEM;
 	}
 	if (rc != 0) {
-		say_done(g, &a->key.id, err_of(rc), rc == TF_E_INVAL ? "The value is not what its kind is made of." : NULL);
+		st_say_done(g, &a->key.id, st_err_of(rc), rc == TF_E_INVAL ? "The value is not what its kind is made of." : NULL);
 		db_batch_free(&b);
 		arrival_free(a);
 		return;
@@ -309,13 +265,13 @@ on_put(struct st_gateway *g, const struct wire_frame *f, const struct wire_put *
 		if (err == 0 && (a = arrival_new(g, &f->id, m)) == NULL)
 			err = TF_E_OVERLOADED;
 		if (err != 0) {
-			say_done(g, &f->id, err, why);
+			st_say_done(g, &f->id, err, why);
 			return;
 		}
 	}
 	if (m->offset != a->bytes.n || f->payload.n > a->total - a->bytes.n ||
 	    tf_buf_addspan(&a->bytes, f->payload) != 0) {
-		say_done(g, &f->id, TF_E_BAD_REQUEST, "The pieces of the value do not fit together.");
+		st_say_done(g, &f->id, TF_E_BAD_REQUEST, "The pieces of the value do not fit together.");
 		arrival_unlink(a);
 		arrival_free(a);
 		return;
@@ -323,157 +279,6 @@ on_put(struct st_gateway *g, const struct wire_frame *f, const struct wire_put *
 	a->at_mono = tf_mono_ms();
 	if (a->bytes.n == a->total)
 		arrival_whole(a);
-}
-
-/* ---- questions --------------------------------------------------------------------------------- */
-
-static void
-ask_free(struct st_ask *q)
-{
-	struct st_gateway *g = q->gateway;
-
-	g->refs--;
-	g->st->asks--;
-	st_get_fini(&q->get);
-	free(q);
-	gateway_unref(g);
-}
-
-static void
-ask_done(struct db_batch *b, void *arg)
-{
-	struct st_ask *q = arg;
-	struct st_gateway *g = q->gateway;
-	struct st *st = g->st;
-	const char *labels[2] = { wire_kind_text(b->read ? q->get.kind : q->drop.kind), b->rc == 0 ? "yes" : "no" };
-
-	if (!b->read) {
-		st_note(st, b->rc);
-		say_done(g, &q->id, b->rc == 0 ? 0 : err_of(b->rc), NULL);
-	} else {
-		tf_metric_add_l(TF_M_ST_GETS, 1, labels);
-		if (b->rc == 0)
-			say_value(g, &q->id, &q->get);
-		else
-			say_none(g, &q->id, err_of(b->rc), NULL, b->rc == TF_E_INVAL ? "after" : q->get.missing);
-	}
-	db_batch_free(&b);
-	ask_free(q);
-	st_check_drained(st);
-}
-
-static struct st_ask *
-ask_new(struct st_gateway *g, const struct tf_id *id)
-{
-	struct st_ask *q = g->st->asks < ST_ASKS_MAX ? calloc(1, sizeof *q) : NULL;
-
-	if (q == NULL)
-		return NULL;
-	q->gateway = g;
-	q->id = *id;
-	g->refs++;
-	g->st->asks++;
-	return q;
-}
-
-static int
-ask_submit(struct st_ask *q, enum st_op_kind kind, void *arg)
-{
-	struct db_batch *b = db_batch_new(ask_done, q);
-
-	if (b == NULL || db_batch_add(b, kind, arg) != 0) {
-		db_batch_free(&b);
-		return TF_E_NOMEM;
-	}
-	b->read = kind == ST_OP_GET;
-	db_store_submit(q->gateway->st->store, b);
-	return 0;
-}
-
-/* Each entry is a name; TF_E_BAD_REQUEST. */
-static int
-names_copy(struct st_get *g, const struct wire_get *m)
-{
-	struct wire_rep it = m->name;
-	struct tf_span name;
-
-	while (wire_next(&it, &name)) {
-		if (name.n == 0 || name.n > ST_NAME_MAX)
-			return TF_E_BAD_REQUEST;
-		if (wire_rep_add(&g->names, WIRE_FN_GET_name, name) != 0)
-			return TF_E_OVERLOADED;
-	}
-	g->name = wire_rep_of(&g->names, WIRE_FN_GET_name);
-	return 0;
-}
-
-static int
-get_fill(struct st_get *g, const struct st *st, const struct wire_get *m)
-{
-	bool items = m->kind == WIRE_KIND_ITEM;
-
-	if (m->kind > UINT8_MAX || (!items && st_kind_ttl(&st->conf->stored, (unsigned)m->kind) == 0) ||
-	    (m->workspace.n != sizeof(struct tf_id) && (m->workspace.n != 0 || m->kind != WIRE_KIND_IMAGE)) ||
-	    m->after.n > ST_NAME_MAX || m->count > INT32_MAX)
-		return TF_E_BAD_REQUEST;
-	g->kind = (unsigned)m->kind;
-	g->view = (unsigned)m->view;
-	g->anywhere = m->workspace.n == 0;
-	if (!g->anywhere)
-		memcpy(g->workspace.b, m->workspace.p, sizeof g->workspace.b);
-	g->now_ms = st_wall_ms();
-	g->offset = m->offset;
-	g->limit = m->limit;
-	g->dir = st->blob_dir;
-	if (m->after.n > 0)
-		memcpy(g->after, m->after.p, m->after.n);
-	g->count = m->count;
-	g->ascending = m->ascending != 0;
-	return names_copy(g, m);
-}
-
-static void
-on_get(struct st_gateway *g, const struct wire_frame *f, const struct wire_get *m)
-{
-	struct st_ask *q = ask_new(g, &f->id);
-	int err = q != NULL ? get_fill(&q->get, g->st, m) : TF_E_OVERLOADED;
-
-	if (err == 0 && ask_submit(q, ST_OP_GET, &q->get) != 0)
-		err = TF_E_OVERLOADED;
-	if (err == 0)
-		return;
-	say_none(g, &f->id, err, NULL, NULL);
-	if (q != NULL)
-		ask_free(q);
-}
-
-static int
-drop_fill(struct st_drop *d, const struct st *st, const struct wire_drop *m)
-{
-	if (m->kind > UINT8_MAX || st_kind_ttl(&st->conf->stored, (unsigned)m->kind) == 0 ||
-	    m->workspace.n != sizeof d->workspace || m->name.n == 0 || m->name.n > ST_NAME_MAX)
-		return TF_E_BAD_REQUEST;
-	d->kind = (unsigned)m->kind;
-	memcpy(d->workspace.b, m->workspace.p, sizeof d->workspace.b);
-	memcpy(d->name, m->name.p, m->name.n);
-	d->dir = st->blob_dir;
-	d->now_ms = st_wall_ms();
-	return 0;
-}
-
-static void
-on_drop(struct st_gateway *g, const struct wire_frame *f, const struct wire_drop *m)
-{
-	struct st_ask *q = ask_new(g, &f->id);
-	int err = q != NULL ? drop_fill(&q->drop, g->st, m) : TF_E_OVERLOADED;
-
-	if (err == 0 && ask_submit(q, ST_OP_DROP, &q->drop) != 0)
-		err = TF_E_OVERLOADED;
-	if (err == 0)
-		return;
-	say_done(g, &f->id, err, NULL);
-	if (q != NULL)
-		ask_free(q);
 }
 
 /* ---- sessions ---------------------------------------------------------------------------------- */
@@ -492,6 +297,7 @@ on_up(void *arg, struct wire_peer *p)
 	g->peer = p;
 	p->user = g;
 	tf_list_init(&g->arriving);
+	tf_list_init(&g->answers);
 	tf_list_append(&st->gateways, &g->node);
 	tf_log(TF_INFO, "peers", NULL, "gateway is here name=%s build=%s", p->name, tf_log_q(tf_cspan(p->build)));
 }
@@ -507,13 +313,16 @@ on_down(void *arg, struct wire_peer *p, const char *why)
 		return;
 	tf_log(TF_WARN, "peers", NULL, "gateway is gone name=%s reason=%s", p->name, tf_log_q(tf_cspan(why)));
 	g->peer = NULL;
+	g->refs++; /* ours */
 	while ((e = tf_list_first(&g->arriving)) != NULL) {
 		struct st_arrival *a = TF_CONTAINER(e, struct st_arrival, node);
 
 		arrival_unlink(a);
 		arrival_free(a);
 	}
-	gateway_unref(g);
+	st_asks_gone(g);
+	g->refs--;
+	st_gateway_unref(g);
 }
 
 static void
@@ -527,9 +336,9 @@ on_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, const union
 	if (f->verb == WIRE_PUT)
 		on_put(g, f, &m->put);
 	else if (f->verb == WIRE_GET)
-		on_get(g, f, &m->get);
+		st_asks_get(g, f, &m->get);
 	else if (f->verb == WIRE_DROP)
-		on_drop(g, f, &m->drop);
+		st_asks_drop(g, f, &m->drop);
 }
 
 struct wire_hooks
@@ -557,7 +366,7 @@ st_peers_tick(struct st *st, uint64_t mono_ms)
 
 			if (mono_ms - a->at_mono < ST_ARRIVE_MS)
 				continue;
-			say_done(g, &a->key.id, TF_E_BAD_REQUEST, "The rest of the value did not come.");
+			st_say_done(g, &a->key.id, TF_E_BAD_REQUEST, "The rest of the value did not come.");
 			arrival_unlink(a);
 			arrival_free(a);
 		}

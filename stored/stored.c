@@ -215,6 +215,7 @@ st_new(struct ev_loop *loop, const struct conf *conf, struct st **out)
 	st->loop = loop;
 	st->conf = conf;
 	st_peers_init(st);
+	st_asks_init(st);
 	st->blob_dir = tf_span_dup(tf_cspan(conf->stored.blob_dir));
 	ev_timer_init(&st->tick, loop, on_tick, st);
 	ev_timer_init(&st->expire, loop, on_expire, st);
@@ -244,6 +245,7 @@ st_free(struct st **stp)
 	wire_hub_free(&st->hub);
 	db_store_close(&st->store);
 	ev_timer_del(&st->expire);
+	ev_timer_del(&st->push);
 	st_peers_free(st);
 	ev_zctx_free(&st->zctx);
 	free(st->blob_dir);

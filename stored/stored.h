@@ -5,7 +5,8 @@
  * the only user outside.
  *
  *	store   what is kept (store.h); the loop only ever waits for callbacks
- *	peers   gateway threads: values that arrive in pieces, questions, answers (peers.c)
+ *	peers   gateway threads, and values that arrive in pieces (peers.c)
+ *	asks    questions, and answers that leave in pieces (asks.c)
  *	ctl     the operator's commands (control.c)
  */
 #ifndef ST_STORED_H
@@ -24,6 +25,10 @@
 #define ST_EXPIRE_MS 5000      /* between two looks */
 #define ST_ARRIVE_MS 30000     /* silence after which the pieces of a value are given up */
 #define ST_ASKS_MAX 4096       /* questions under way */
+#define ST_READS_MAX 8         /* of them at once in the store, and ... */
+#define ST_ANSWERS_MAX (64u << 20) /* ... none while so many bytes of answers wait to be sent */
+#define ST_AHEAD (8u << 20)    /* bytes of answers given to a link at once */
+#define ST_PUSH_MS 2
 
 struct st {
 	struct ev_loop *loop;
@@ -35,7 +40,11 @@ struct st {
 	struct tf_list gateways;    /* st_gateway */
 	struct tf_map arriving;     /* st_arrival by gateway and frame id */
 	uint64_t held;              /* bytes of values that arrive or are being stored */
-	size_t puts, asks;          /* operations under way; those that read */
+	size_t puts, asks;          /* changes under way; questions, from their arrival to the last byte of the answer */
+	struct tf_list waiting;     /* st_ask: questions that the store was not asked yet */
+	size_t reading;             /* questions that it was asked */
+	uint64_t answered;          /* bytes of answers that are not all sent */
+	struct ev_timer push;
 	struct st_totals totals;    /* as last counted */
 	bool counting, expiring;
 	struct ev_timer tick, expire;
@@ -51,13 +60,35 @@ st_wall_ms(void)
 	return tf_wall_ns() / 1000000;
 }
 
+/* One start of a gateway thread, as long as it is in session or work names it. */
+struct st_gateway {
+	struct tf_node node;     /* st.gateways */
+	struct st *st;
+	struct wire_peer *peer;  /* NULL: not in session */
+	struct tf_list arriving; /* values of which pieces are missing */
+	struct tf_list answers;  /* st_ask: answers that are not all sent */
+	size_t refs;             /* operations under way, and answers */
+};
+
 /* peers.c */
+void st_gateway_unref(struct st_gateway *g);
+/* Says that it is durable (err 0), or why not. */
+void st_say_done(struct st_gateway *g, const struct tf_id *id, int err, const char *message);
+/* What an error of the store is to the caller. */
+int st_err_of(int rc);
 struct wire_hooks st_peers_hooks(struct st *st);
 void st_peers_init(struct st *st);
 void st_peers_tick(struct st *st, uint64_t mono_ms);
 void st_peers_free(struct st *st);
 /* How long a kind is kept, in ms; 0: it is no kind that is kept. */
 uint64_t st_kind_ttl(const struct conf_stored *c, unsigned kind);
+
+/* asks.c */
+void st_asks_init(struct st *st);
+void st_asks_get(struct st_gateway *g, const struct wire_frame *f, const struct wire_get *m);
+void st_asks_drop(struct st_gateway *g, const struct wire_frame *f, const struct wire_drop *m);
+/* Its session is over: what waits for it is dropped. */
+void st_asks_gone(struct st_gateway *g);
 
 /* stored.c */
 /* Makes the store and the blob directory, and listens at RUN_DIR/stored.sock. Errors have been logged. */

@@ -236,6 +236,51 @@ test_pieces(void **state)
 	bed_close(&b);
 }
 
+/* More than a link may hold is asked for at once: all of it comes, and nobody's session breaks. */
+static void
+test_many_large(void **state)
+{
+	struct wire_get m = { .kind = WIRE_KIND_IMAGE, .workspace = bed_ws(1) };
+	struct tf_buf names = { 0 };
+	struct wire_peer *peer;
+	struct bed b;
+
+	(void)state;
+	bed_open(&b, "");
+	assert_string_equal(bed_put(&b, WIRE_KIND_IMAGE, 1, "x", noise(5000000)), "");
+	assert_int_equal(wire_rep_add(&names, WIRE_FN_GET_name, TF_SPAN("x")), 0);
+	m.name = wire_rep_of(&names, WIRE_FN_GET_name);
+	peer = b.gw[0].peer;
+	for (int i = 0; i < 40; i++) {
+		struct tf_id id = tf_id_new();
+
+		assert_int_equal(wire_send_get(b.gw[0].peer, &id, 0, &m, (struct tf_span){ 0 }), 0);
+	}
+	assert_string_equal(bed_ask(&b, &m), "");
+	assert_true(tf_span_eq(tf_buf_span(&b.gw[0].body), noise(5000000)));
+	assert_ptr_equal(b.gw[0].peer, peer);
+	assert_int_equal(b.st->asks, 0);
+	assert_int_equal(b.st->answered, 0);
+	/* one that leaves in the middle of it takes its questions along */
+	bed_gateway(&b, 1);
+	for (int i = 0; i < 40; i++) {
+		struct tf_id id = tf_id_new();
+
+		assert_int_equal(wire_send_get(b.gw[1].peer, &id, 0, &m, (struct tf_span){ 0 }), 0);
+	}
+	for (int i = 0; i < 2000 && b.st->reading == 0; i++)
+		bed_turn(&b);
+	assert_true(b.st->asks > 0);
+	wire_dial_free(&b.gw[1].dial);
+	for (int i = 0; i < 20000 && b.st->asks > 0; i++)
+		bed_turn(&b);
+	assert_int_equal(b.st->asks, 0);
+	assert_int_equal(b.st->answered, 0);
+	assert_int_equal(b.st->gateways.n, 1);
+	tf_buf_free(&names);
+	bed_close(&b);
+}
+
 /* ---- responses -------------------------------------------------------------------------------- */
 
 static void
@@ -597,8 +642,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values), cmocka_unit_test(test_workspaces), cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_pieces), cmocka_unit_test(test_chain), cmocka_unit_test(test_items),
-		cmocka_unit_test(test_pages), cmocka_unit_test(test_expiry), cmocka_unit_test(test_expiry_steps),
+		cmocka_unit_test(test_pieces), cmocka_unit_test(test_many_large),
+		cmocka_unit_test(test_chain), cmocka_unit_test(test_items), cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_expiry), cmocka_unit_test(test_expiry_steps),
 		cmocka_unit_test(test_expiry_bytes), cmocka_unit_test(test_deleted_is_gone),
 		cmocka_unit_test(test_space), cmocka_unit_test(test_restart), cmocka_unit_test(test_drain),
 	};
