@@ -58,12 +58,10 @@ start(struct dl_enc *e, struct tf_buf *out)
 static int
 begin_item_event(struct dl_enc *e, const struct renc_item *it, const char *name, const char *counter, struct tf_buf *out)
 {
-	char id[64];
 	int r = begin_event(e, out, name);
 
-	renc_item_id(e, it, id);
 	if (r == 0)
-		r = tf_buf_printf(out, ",\"item_id\":\"%s\",\"output_index\":%u", id, it->output);
+		r = tf_buf_printf(out, ",\"item_id\":\"%s\",\"output_index\":%u", it->id, it->output);
 	if (r == 0 && counter != NULL)
 		r = tf_buf_printf(out, ",\"%s\":0", counter);
 	return r;
@@ -136,18 +134,50 @@ part_event(struct dl_enc *e, const struct renc_item *it, bool done, struct tf_bu
 }
 
 static int
-delta_event(struct dl_enc *e, const struct renc_item *it, struct tf_span text, struct tf_span logprobs, struct tf_buf *out)
+delta_parts(const struct dl_enc *e, struct renc_item *it)
 {
 	const struct words *n = words(e, it);
-	int r = begin_item_event(e, it, n->delta, n->counter, out);
+	int r = tf_buf_printf(&it->delta[0], "event: %s\ndata: {\"type\":\"%s\",\"sequence_number\":", n->delta, n->delta);
 
-	r = LIT(r, out, ",\"delta\":");
+	if (r == 0)
+		r = tf_buf_printf(&it->delta[1], ",\"item_id\":\"%s\",\"output_index\":%u", it->id, it->output);
+	if (r == 0 && n->counter != NULL)
+		r = tf_buf_printf(&it->delta[1], ",\"%s\":0", n->counter);
+	return r < 0 ? r : tf_buf_addstr(&it->delta[1], ",\"delta\":");
+}
+
+static int
+add_number(uint64_t n, struct tf_buf *out)
+{
+	char digits[20];
+	size_t at = sizeof digits;
+
+	do
+		digits[--at] = (char)('0' + n % 10);
+	while ((n /= 10) > 0);
+	return tf_buf_append(out, digits + at, sizeof digits - at);
+}
+
+/* There is one for each token. */
+static int
+delta_event(struct dl_enc *e, struct renc_item *it, struct tf_span text, struct tf_span logprobs, struct tf_buf *out)
+{
+	int r = it->delta[0].n == 0 ? delta_parts(e, it) : 0;
+
+	if (r == 0)
+		r = tf_buf_addspan(out, tf_buf_span(&it->delta[0]));
+	if (r == 0)
+		r = add_number(e->sequence++, out);
+	if (r == 0)
+		r = tf_buf_addspan(out, tf_buf_span(&it->delta[1]));
 	if (r == 0)
 		r = js_quote(out, text);
-	if (it->kind == DL_ITEM_TEXT) {
+	if (it->kind == DL_ITEM_TEXT && logprobs.n > 0) {
 		r = LIT(r, out, ",\"logprobs\":");
 		if (r == 0)
-			r = logprobs.n > 0 ? tf_buf_addspan(out, logprobs) : tf_buf_addstr(out, "[]");
+			r = tf_buf_addspan(out, logprobs);
+	} else if (it->kind == DL_ITEM_TEXT) {
+		r = LIT(r, out, ",\"logprobs\":[]");
 	}
 	return LIT(r, out, "}\n\n");
 }
@@ -186,7 +216,7 @@ begin_item(struct dl_enc *e, struct renc_item *it, struct tf_buf *out)
 	if (it->begun)
 		return 0;
 	it->begun = true;
-	it->output = e->noutput++;
+	renc_item_place(e, it);
 	if (out == NULL)
 		return 0;
 	r = start(e, out);
@@ -223,17 +253,16 @@ static int
 give_call(struct dl_enc *e, struct renc_item *it, struct tf_buf *out)
 {
 	static const struct tf_span none;
-	struct tf_buf text = { 0 };
+	struct tf_span text = tf_buf_span(&it->held);
 	int r = begin_item(e, it, out);
 
 	if (r == 0 && it->custom && !it->plain) {
-		r = dl_unwrap_feed(&it->unwrap, tf_buf_span(&it->held), &text);
-		if (r == 0)
-			r = say(e, it, tf_buf_span(&text), none, out);
-		tf_buf_free(&text);
-	} else if (r == 0) {
-		r = say(e, it, tf_buf_span(&it->held), none, out);
+		tf_buf_reset(&e->scratch);
+		r = dl_unwrap_feed(&it->unwrap, text, &e->scratch);
+		text = tf_buf_span(&e->scratch);
 	}
+	if (r == 0)
+		r = say(e, it, text, none, out);
 	tf_buf_reset(&it->held);
 	return r;
 }
@@ -243,14 +272,13 @@ static int
 end_call(struct dl_enc *e, struct renc_item *it, struct tf_buf *out)
 {
 	static const struct tf_span none;
-	struct tf_buf text = { 0 };
 	int r = 0;
 
 	if (it->custom && !it->plain) {
-		r = dl_unwrap_end(&it->unwrap, &text);
+		tf_buf_reset(&e->scratch);
+		r = dl_unwrap_end(&it->unwrap, &e->scratch);
 		if (r == 0)
-			r = say(e, it, tf_buf_span(&text), none, out);
-		tf_buf_free(&text);
+			r = say(e, it, tf_buf_span(&e->scratch), none, out);
 	} else if (!it->custom && it->all.n == 0) {
 		r = say(e, it, TF_SPAN("{}"), none, out); /* clients parse what they collected */
 	}

@@ -16,6 +16,8 @@ struct renc_item {
 	bool ended;           /* nothing more comes */
 	bool begun;           /* it has its place in the answer ... */
 	uint32_t output;      /* ... which is this */
+	char id[64];          /* from then on */
+	struct tf_buf delta[2]; /* what all its deltas say in front of and behind the number */
 	bool cut;             /* the answer ended inside of it */
 	struct dl_track track;
 	struct dl_unwrap unwrap;
@@ -42,6 +44,7 @@ struct dl_enc {
 	uint32_t nitem, cap, front; /* front: the first item that is not given out whole */
 	struct renc_item *item;
 	uint32_t noutput;
+	struct tf_buf scratch;
 	struct tf_buf blank;      /* white space in front of nothing */
 	size_t object, object_end; /* of the finished response object in the bytes given last */
 };
@@ -56,8 +59,9 @@ int renc_event(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out);
 /* No further event: what is open is closed, an answer of nothing becomes an empty text. */
 int renc_finish(struct dl_enc *e, enum dl_finish finish, struct tf_buf *out);
 
-/* Values of the response object. id: of an item in its place. done false: as it begins, without content. */
-void renc_item_id(const struct dl_enc *e, const struct renc_item *it, char out[static 64]);
+/* The item has its place: it gets its id. */
+void renc_item_place(struct dl_enc *e, struct renc_item *it);
+/* Values of the response object. done false: as it begins, without content. */
 void renc_item_object(struct dl_enc *e, const struct renc_item *it, bool done, struct js_w *w);
 void renc_part_object(const struct dl_enc *e, const struct renc_item *it, bool done, struct js_w *w);
 /* usage NULL: the answer is in progress. */

@@ -55,6 +55,8 @@ responses_enc_free(struct dl_enc **ep)
 		struct renc_item *it = &e->item[i];
 
 		dl_unwrap_fini(&it->unwrap);
+		tf_buf_free(&it->delta[0]);
+		tf_buf_free(&it->delta[1]);
 		tf_buf_free(&it->call_id);
 		tf_buf_free(&it->name);
 		tf_buf_free(&it->space);
@@ -65,6 +67,7 @@ responses_enc_free(struct dl_enc **ep)
 	}
 	free(e->item);
 	tf_buf_free(&e->blank);
+	tf_buf_free(&e->scratch);
 	free(e);
 }
 
@@ -165,12 +168,13 @@ renc_item(struct dl_enc *e, const struct dl_event *ev)
 /* ---- values of the response object ------------------------------------------------------- */
 
 void
-renc_item_id(const struct dl_enc *e, const struct renc_item *it, char out[static 64])
+renc_item_place(struct dl_enc *e, struct renc_item *it)
 {
 	const char *call = it->custom ? "ctc_" : "fc_";
 	const char *prefix = it->kind == DL_ITEM_REASONING ? "rs_" : it->kind == DL_ITEM_CALL ? call : "msg_";
 
-	dl_mint_id(out, 64, prefix, &e->conf.rid, it->output, 10);
+	it->output = e->noutput++;
+	dl_mint_id(it->id, sizeof it->id, prefix, &e->conf.rid, it->output, 10);
 }
 
 void
@@ -226,11 +230,9 @@ void
 renc_item_object(struct dl_enc *e, const struct renc_item *it, bool done, struct js_w *w)
 {
 	struct tf_span text = done ? tf_buf_span(&it->all) : tf_span(NULL, 0);
-	char id[64];
 
-	renc_item_id(e, it, id);
 	js_w_object(w);
-	js_w_kcstr(w, "id", id);
+	js_w_kcstr(w, "id", it->id);
 	if (it->kind == DL_ITEM_REASONING) {
 		reasoning_object(e, it, done, w);
 	} else if (it->kind == DL_ITEM_CALL) {
