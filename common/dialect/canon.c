@@ -80,6 +80,7 @@ dl_request_fini(struct dl_request *rq)
 {
 	dl_arena_free(&rq->arena);
 	tf_buf_free(&rq->scratch);
+	tf_buf_free(&rq->dropped);
 	memset(rq, 0, sizeof *rq);
 }
 

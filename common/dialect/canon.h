@@ -143,6 +143,7 @@ struct dl_request {
 	bool legacy; /* functions and function_call: answers in that form */
 	bool blind;  /* set before decoding: the model takes no images */
 	const uint8_t *seal_key; /* set before decoding: TF_SEAL_KEY bytes, or NULL */
+	struct tf_buf dropped; /* names of what the decoder left out, comma separated */
 	bool native; /* set before decoding: it goes to a runtime of the same dialect */
 	struct tf_span model;
 	bool stream, include_usage;

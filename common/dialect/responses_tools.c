@@ -7,6 +7,7 @@
  */
 #include "config.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/dialect/responses.h"
@@ -277,6 +278,33 @@ named(struct dl_request *rq, struct tf_span body, struct tf_span choice, struct 
 	return r < 0 ? r : responses_flat_name(rq, space, name, &rq->choice.name);
 }
 
+/* Tools that only a provider could run have no effect here: the client is told which. */
+static int
+note_hosted(struct dl_request *rq, struct tf_span body)
+{
+	char name[64];
+	struct tf_span v, el;
+	struct js_iter it;
+	int r = 0;
+
+	if (!js_member(body, "tools", &v))
+		return 0;
+	js_iter_init(&it, v);
+	while (r == 0 && js_iter_next(&it, NULL, &el)) {
+		struct tf_span type = string(el, "type");
+		bool good = type.n > 2 && type.n < sizeof name - 6;
+
+		if (responses_tool_kind(type) != RESPONSES_TOOL_HOSTED)
+			continue;
+		for (size_t i = 1; good && i + 1 < type.n; i++)
+			good = plain(type.p[i]);
+		/* it goes into a header */
+		snprintf(name, sizeof name, good ? "tools.%.*s" : "tools", (int)type.n - 2, type.p + 1);
+		r = dl_note_dropped(&rq->dropped, tf_cspan(name));
+	}
+	return r;
+}
+
 int
 responses_tools(struct dl_request *rq, struct tf_span body, struct dl_fault *f)
 {
@@ -298,6 +326,8 @@ responses_tools(struct dl_request *rq, struct tf_span body, struct dl_fault *f)
 	}
 	r = each_list(body, decode_tool, &c);
 	tf_buf_free(&c.text);
+	if (r == 0)
+		r = note_hosted(rq, body);
 	if (r < 0)
 		return r;
 	if (filter && rq->tools == NULL) {

@@ -235,6 +235,8 @@ translate_request(
 	rq.seal_key = x->conf.seal ? x->conf.seal_key : NULL;
 	rq.blind = (x->head.flags & DL_HEAD_BLIND) != 0;
 	r = x->surface->request_decode(body, &rq, &x->facts.fault);
+	if (r == 0 && rq.dropped.n > 0)
+		r = dl_note_dropped(&x->dropped, tf_buf_span(&rq.dropped));
 	if (r == 0)
 		r = watch_stops(x, &rq);
 	if (r == 0)
