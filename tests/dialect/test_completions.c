@@ -17,74 +17,10 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "tests/dialect/gold.h"
 #include "tests/dialect/completer.h"
 
-static char root[1024];
-
-static bool
-read_file(const char *dir, const char *name, const char *suffix, struct tf_buf *out)
-{
-	char path[2048], block[4096];
-	size_t n;
-	FILE *f;
-
-	snprintf(path, sizeof path, "%s/%s/%s%s", root, dir, name, suffix);
-	f = fopen(path, "rb");
-	if (f == NULL)
-		return false;
-	while ((n = fread(block, 1, sizeof block, f)) > 0)
-		assert_int_equal(tf_buf_append(out, block, n), 0);
-	fclose(f);
-	return true;
-}
-
-/* Compares with the file, or writes it. */
-static void
-golden(const char *name, const char *suffix, struct tf_span got)
-{
-	struct tf_buf want = { 0 };
-	char path[2048];
-	FILE *f;
-
-	if (getenv("GOLDEN_UPDATE") != NULL) {
-		snprintf(path, sizeof path, "%s/openai_completions/%s%s", root, name, suffix);
-		f = fopen(path, "wb");
-		assert_non_null(f);
-		assert_int_equal(fwrite(got.p, 1, got.n, f), got.n);
-		fclose(f);
-		return;
-	}
-	assert_true(read_file("openai_completions", name, suffix, &want));
-	if (!tf_span_eq(tf_buf_span(&want), got))
-		fail_msg("%s%s differs\n--- want\n%.*s\n--- got\n%.*s", name, suffix, (int)want.n, want.p, (int)got.n, got.p);
-	tf_buf_free(&want);
-}
-
 /* ---- requests ---------------------------------------------------------------------------- */
-
-/* Scans whole and byte by byte: both must say the same. */
-static int
-scan(struct dl_scan *s, struct tf_span body)
-{
-	struct dl_scan t;
-	char *copy = malloc(body.n);
-	int r = 0;
-
-	assert_non_null(copy);
-	dl_scan_init(s, DL_OPENAI_COMPLETIONS, 0, 0);
-	dl_scan_init(&t, DL_OPENAI_COMPLETIONS, 0, 0);
-	for (size_t i = 1; r == 0 && i <= body.n; i++) {
-		memcpy(copy, body.p, i);
-		r = i < body.n ? dl_scan_feed(&t, copy, i) : dl_scan_end(&t, copy, i);
-	}
-	assert_int_equal(dl_scan_end(s, body.p, body.n), r);
-	assert_string_equal(s->fault.message, t.fault.message);
-	assert_string_equal(s->fault.param, t.fault.param);
-	if (r == 0)
-		assert_int_equal(s->head.prompt_bytes, t.head.prompt_bytes);
-	free(copy);
-	return r;
-}
 
 static struct dl_xlate *
 attempt(const struct dl_scan *s, uint32_t can, uint64_t max)
@@ -108,8 +44,8 @@ one_request(const char *name, uint32_t can, const char *suffix)
 	const struct dl_fault *f = &s.fault;
 	int r;
 
-	assert_true(read_file("openai_completions", name, ".request", &body));
-	r = scan(&s, tf_buf_span(&body));
+	assert_true(gold_read("openai_completions", name, ".request", &body));
+	r = gold_scan(&s, DL_OPENAI_COMPLETIONS, tf_buf_span(&body));
 	if (r == 0) {
 		x = attempt(&s, can, strstr(name, "enforced") != NULL ? 5 : 0);
 		assert_string_equal(dl_xlate_path(x), can ? "/completions" : "/chat/completions");
@@ -121,12 +57,12 @@ one_request(const char *name, uint32_t can, const char *suffix)
 		tf_buf_printf(&said, TF_SPAN_FMT "\ndropped=" TF_SPAN_FMT "\n", TF_SPAN_ARG(tf_buf_span(&sent)),
 		    TF_SPAN_ARG(dl_xlate_dropped(x)));
 	} else {
-		tf_buf_printf(&said, "%s param=%s message=%s\n", tf_err_row(f->err)->code, f->param, f->message);
+		gold_fault(f, &said);
 	}
 	if (x != NULL)
 		tf_buf_printf(&said, "answers=%u cap=%llu prompt_bytes=%llu needs=%x\n", s.head.n,
 		    (unsigned long long)s.head.max_output, (unsigned long long)s.head.prompt_bytes, s.head.needs);
-	golden(name, suffix, tf_buf_span(&said));
+	gold_check("openai_completions", name, suffix, tf_buf_span(&said));
 	dl_xlate_free(&x);
 	tf_buf_free(&body);
 	tf_buf_free(&sent);
@@ -207,12 +143,12 @@ golden_upstream(const char *name)
 	const char *const *ask = strstr(name, "several") != NULL ? &asks[2] : asks;
 	struct tf_buf up = { 0 }, out = { 0 };
 
-	assert_true(read_file("openai_completions", name, ".upstream", &up));
+	assert_true(gold_read("openai_completions", name, ".upstream", &up));
 	answer(ask[1], DL_NEED_COMPLETIONS, &up, up.n, &out);
-	golden(name, ".stream", tf_buf_span(&out));
+	gold_check("openai_completions", name, ".stream", tf_buf_span(&out));
 	tf_buf_reset(&out);
 	answer(ask[0], DL_NEED_COMPLETIONS, &up, up.n, &out);
-	golden(name, ".whole", tf_buf_span(&out));
+	gold_check("openai_completions", name, ".whole", tf_buf_span(&out));
 	one_upstream(name, DL_NEED_COMPLETIONS, &up, ask);
 	tf_buf_free(&up);
 	tf_buf_free(&out);
@@ -226,7 +162,7 @@ test_golden(void **state)
 	int n, seen = 0;
 
 	(void)state;
-	snprintf(path, sizeof path, "%s/openai_completions", root);
+	snprintf(path, sizeof path, "%s/openai_completions", gold_root());
 	n = scandir(path, &e, NULL, alphasort);
 	assert_true(n > 0);
 	for (int i = 0; i < n; i++) {
@@ -256,14 +192,14 @@ test_chat_upstreams(void **state)
 	int n, seen = 0;
 
 	(void)state;
-	snprintf(path, sizeof path, "%s/openai_chat", root);
+	snprintf(path, sizeof path, "%s/openai_chat", gold_root());
 	n = scandir(path, &e, NULL, alphasort);
 	assert_true(n > 0);
 	for (int i = 0; i < n; i++) {
 		struct tf_buf up = { 0 };
 
 		snprintf(file, sizeof file, "%s/upstream", e[i]->d_name);
-		if (e[i]->d_name[0] != '.' && strncmp(e[i]->d_name, "err_", 4) != 0 && read_file("openai_chat", file, "", &up) &&
+		if (e[i]->d_name[0] != '.' && strncmp(e[i]->d_name, "err_", 4) != 0 && gold_read("openai_chat", file, "", &up) &&
 		    up.n > 0 && up.n < 12000) {
 			one_upstream(e[i]->d_name, 0, &up, asks);
 			seen++;
@@ -295,7 +231,7 @@ test_echo(void **state)
 	struct dl_scan s;
 
 	(void)state;
-	assert_int_equal(scan(&s, tf_cspan(ask)), 0);
+	assert_int_equal(gold_scan(&s, DL_OPENAI_COMPLETIONS, tf_cspan(ask)), 0);
 	x = attempt(&s, DL_NEED_COMPLETIONS, 0);
 	dl_xlate_head(x, 200, TF_SPAN("text/event-stream"), 0);
 	assert_int_equal(dl_xlate_feed(x, echoed, strlen(echoed), &out), 0);
@@ -322,8 +258,8 @@ test_heads(void **state)
 	struct dl_fault f;
 
 	(void)state;
-	assert_int_equal(scan(&s, tf_cspan(one)), 0);
-	assert_int_equal(scan(&t, tf_cspan(two)), 0);
+	assert_int_equal(gold_scan(&s, DL_OPENAI_COMPLETIONS, tf_cspan(one)), 0);
+	assert_int_equal(gold_scan(&t, DL_OPENAI_COMPLETIONS, tf_cspan(two)), 0);
 	assert_true(s.nprefix == 1 && t.nprefix == 1 && s.prefix[0] == t.prefix[0]);
 	/* either capability serves a plain text */
 	for (size_t i = 0; i < TF_LEN(names); i++) {
@@ -340,10 +276,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_chat_upstreams),
 		cmocka_unit_test(test_echo), cmocka_unit_test(test_heads) };
-	const char *top = getenv("top_srcdir");
 	int r;
 
-	snprintf(root, sizeof root, "%s/tests/golden", top != NULL ? top : ".");
 	if (dl_init() < 0)
 		return 1;
 	r = cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,74 +16,10 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "tests/dialect/gold.h"
 #include "tests/dialect/reader.h"
 
-static char root[1024];
-
-static bool
-read_file(const char *dir, const char *name, const char *suffix, struct tf_buf *out)
-{
-	char path[2048], block[4096];
-	size_t n;
-	FILE *f;
-
-	snprintf(path, sizeof path, "%s/%s/%s%s", root, dir, name, suffix);
-	f = fopen(path, "rb");
-	if (f == NULL)
-		return false;
-	while ((n = fread(block, 1, sizeof block, f)) > 0)
-		assert_int_equal(tf_buf_append(out, block, n), 0);
-	fclose(f);
-	return true;
-}
-
-/* Compares with the file, or writes it. */
-static void
-golden(const char *name, const char *suffix, struct tf_span got)
-{
-	struct tf_buf want = { 0 };
-	char path[2048];
-	FILE *f;
-
-	if (getenv("GOLDEN_UPDATE") != NULL) {
-		snprintf(path, sizeof path, "%s/anthropic_messages/%s%s", root, name, suffix);
-		f = fopen(path, "wb");
-		assert_non_null(f);
-		assert_int_equal(fwrite(got.p, 1, got.n, f), got.n);
-		fclose(f);
-		return;
-	}
-	assert_true(read_file("anthropic_messages", name, suffix, &want));
-	if (!tf_span_eq(tf_buf_span(&want), got))
-		fail_msg("%s%s differs\n--- want\n%.*s\n--- got\n%.*s", name, suffix, (int)want.n, want.p, (int)got.n, got.p);
-	tf_buf_free(&want);
-}
-
 /* ---- requests ---------------------------------------------------------------------------- */
-
-/* Scans whole and byte by byte: both must say the same. */
-static int
-scan(struct dl_scan *s, const struct tf_buf *body)
-{
-	struct dl_scan t;
-	char *copy = malloc(body->n);
-	int r = 0;
-
-	assert_non_null(copy);
-	dl_scan_init(s, DL_ANTHROPIC_MESSAGES, 0, 0);
-	dl_scan_init(&t, DL_ANTHROPIC_MESSAGES, 0, 0);
-	for (size_t i = 1; r == 0 && i <= body->n; i++) {
-		memcpy(copy, body->p, i);
-		r = i < body->n ? dl_scan_feed(&t, copy, i) : dl_scan_end(&t, copy, i);
-	}
-	assert_int_equal(dl_scan_end(s, body->p, body->n), r);
-	assert_string_equal(s->fault.message, t.fault.message);
-	assert_string_equal(s->fault.param, t.fault.param);
-	if (r == 0)
-		assert_int_equal(s->head.prompt_bytes, t.head.prompt_bytes);
-	free(copy);
-	return r;
-}
 
 static struct dl_xlate *
 attempt(const struct dl_scan *s)
@@ -108,8 +44,8 @@ one_request(const char *name)
 	const struct dl_fault *f = &s.fault;
 	int r;
 
-	assert_true(read_file("anthropic_messages", name, ".request", &body));
-	r = scan(&s, &body);
+	assert_true(gold_read("anthropic_messages", name, ".request", &body));
+	r = gold_scan(&s, DL_ANTHROPIC_MESSAGES, tf_buf_span(&body));
 	if (strstr(name, "blind") != NULL)
 		s.head.flags |= DL_HEAD_BLIND;
 	if (r == 0) {
@@ -122,10 +58,10 @@ one_request(const char *name)
 		tf_buf_addspan(&sent, TF_SPAN("\n"));
 		tf_buf_printf(&sent, "dropped=" TF_SPAN_FMT " images=%u files=%u tools=%u\n", TF_SPAN_ARG(dl_xlate_dropped(x)),
 		    s.head.images, s.head.files, s.head.tools);
-		golden(name, ".sent", tf_buf_span(&sent));
+		gold_check("anthropic_messages", name, ".sent", tf_buf_span(&sent));
 	} else {
-		tf_buf_printf(&said, "%s param=%s message=%s\n", tf_err_row(f->err)->code, f->param, f->message);
-		golden(name, ".fault", tf_buf_span(&said));
+		gold_fault(f, &said);
+		gold_check("anthropic_messages", name, ".fault", tf_buf_span(&said));
 	}
 	dl_xlate_free(&x);
 	tf_buf_free(&body);
@@ -211,7 +147,7 @@ test_upstreams(void **state)
 	int n, seen = 0;
 
 	(void)state;
-	snprintf(path, sizeof path, "%s/openai_chat", root);
+	snprintf(path, sizeof path, "%s/openai_chat", gold_root());
 	n = scandir(path, &e, NULL, alphasort);
 	assert_true(n > 0);
 	for (int i = 0; i < n; i++) {
@@ -219,7 +155,7 @@ test_upstreams(void **state)
 
 		snprintf(file, sizeof file, "%s/upstream", e[i]->d_name);
 		if (e[i]->d_name[0] != '.' && strncmp(e[i]->d_name, "err_", 4) != 0 && strstr(e[i]->d_name, "n2") == NULL &&
-		    read_file("openai_chat", file, "", &up) && up.n > 0 && up.n < 12000) {
+		    gold_read("openai_chat", file, "", &up) && up.n > 0 && up.n < 12000) {
 			one_upstream(e[i]->d_name, &up, asks[0], asks[1]);
 			one_upstream(e[i]->d_name, &up, asks[2], asks[3]);
 			seen++;
@@ -239,7 +175,7 @@ test_golden(void **state)
 	int n, seen = 0;
 
 	(void)state;
-	snprintf(path, sizeof path, "%s/anthropic_messages", root);
+	snprintf(path, sizeof path, "%s/anthropic_messages", gold_root());
 	n = scandir(path, &e, NULL, alphasort);
 	assert_true(n > 0);
 	for (int i = 0; i < n; i++) {
@@ -252,12 +188,12 @@ test_golden(void **state)
 			seen++;
 		} else if (dot != NULL && strcmp(dot, ".upstream") == 0) {
 			*dot = '\0';
-			assert_true(read_file("anthropic_messages", e[i]->d_name, ".upstream", &up));
+			assert_true(gold_read("anthropic_messages", e[i]->d_name, ".upstream", &up));
 			assert_int_equal(answer(asks[3], &up, up.n, &out), 0);
-			golden(e[i]->d_name, ".stream", tf_buf_span(&out));
+			gold_check("anthropic_messages", e[i]->d_name, ".stream", tf_buf_span(&out));
 			tf_buf_reset(&out);
 			assert_int_equal(answer(asks[0], &up, up.n, &out), 0);
-			golden(e[i]->d_name, ".whole", tf_buf_span(&out));
+			gold_check("anthropic_messages", e[i]->d_name, ".whole", tf_buf_span(&out));
 			one_upstream(e[i]->d_name, &up, asks[0], asks[1]);
 			one_upstream(e[i]->d_name, &up, asks[2], asks[3]);
 			seen++;
@@ -298,10 +234,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_upstreams),
 		cmocka_unit_test(test_envelopes) };
-	const char *top = getenv("top_srcdir");
 	int r;
 
-	snprintf(root, sizeof root, "%s/tests/golden", top != NULL ? top : ".");
 	if (dl_init() < 0)
 		return 1;
 	r = cmocka_run_group_tests(tests, NULL, NULL);

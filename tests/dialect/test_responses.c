@@ -16,75 +16,10 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "tests/dialect/gold.h"
 #include "tests/dialect/responses_reader.h"
 
-static char root[1024];
-
-static bool
-read_file(const char *dir, const char *name, const char *suffix, struct tf_buf *out)
-{
-	char path[2048], block[4096];
-	size_t n;
-	FILE *f;
-
-	snprintf(path, sizeof path, "%s/%s/%s%s", root, dir, name, suffix);
-	f = fopen(path, "rb");
-	if (f == NULL)
-		return false;
-	while ((n = fread(block, 1, sizeof block, f)) > 0)
-		assert_int_equal(tf_buf_append(out, block, n), 0);
-	fclose(f);
-	return true;
-}
-
-/* Compares with the file, or writes it. */
-static void
-golden(const char *name, const char *suffix, struct tf_span got)
-{
-	struct tf_buf want = { 0 };
-	char path[2048];
-	FILE *f;
-
-	if (getenv("GOLDEN_UPDATE") != NULL) {
-		snprintf(path, sizeof path, "%s/openai_responses/%s%s", root, name, suffix);
-		f = fopen(path, "wb");
-		assert_non_null(f);
-		assert_int_equal(fwrite(got.p, 1, got.n, f), got.n);
-		fclose(f);
-		return;
-	}
-	if (!read_file("openai_responses", name, suffix, &want))
-		fail_msg("%s%s is missing, got\n%.*s", name, suffix, (int)got.n, got.p);
-	if (!tf_span_eq(tf_buf_span(&want), got))
-		fail_msg("%s%s differs\n--- want\n%.*s\n--- got\n%.*s", name, suffix, (int)want.n, want.p, (int)got.n, got.p);
-	tf_buf_free(&want);
-}
-
 /* ---- requests ---------------------------------------------------------------------------- */
-
-/* Scans whole and byte by byte: both must say the same. */
-static int
-scan(struct dl_scan *s, const struct tf_buf *body)
-{
-	struct dl_scan t;
-	char *copy = malloc(body->n);
-	int r = 0;
-
-	assert_non_null(copy);
-	dl_scan_init(s, DL_OPENAI_RESPONSES, 0, 0);
-	dl_scan_init(&t, DL_OPENAI_RESPONSES, 0, 0);
-	for (size_t i = 1; r == 0 && i <= body->n; i++) {
-		memcpy(copy, body->p, i);
-		r = i < body->n ? dl_scan_feed(&t, copy, i) : dl_scan_end(&t, copy, i);
-	}
-	assert_int_equal(dl_scan_end(s, body->p, body->n), r);
-	assert_string_equal(s->fault.message, t.fault.message);
-	assert_string_equal(s->fault.param, t.fault.param);
-	if (r == 0)
-		assert_int_equal(s->head.prompt_bytes, t.head.prompt_bytes);
-	free(copy);
-	return r;
-}
 
 static struct dl_xlate *
 attempt(const struct dl_scan *s)
@@ -109,8 +44,8 @@ one_request(const char *name)
 	const struct dl_fault *f = &s.fault;
 	int r;
 
-	assert_true(read_file("openai_responses", name, ".request", &body));
-	r = scan(&s, &body);
+	assert_true(gold_read("openai_responses", name, ".request", &body));
+	r = gold_scan(&s, DL_OPENAI_RESPONSES, tf_buf_span(&body));
 	if (strstr(name, "blind") != NULL)
 		s.head.flags |= DL_HEAD_BLIND;
 	if (r == 0) {
@@ -125,10 +60,10 @@ one_request(const char *name)
 		    "dropped=" TF_SPAN_FMT " messages=%u images=%u files=%u tools=%u needs=%x flags=%x prompts=%u\n",
 		    TF_SPAN_ARG(dl_xlate_dropped(x)), s.head.messages, s.head.images, s.head.files, s.head.tools, s.head.needs,
 		    s.head.flags, s.nprefix);
-		golden(name, ".sent", tf_buf_span(&sent));
+		gold_check("openai_responses", name, ".sent", tf_buf_span(&sent));
 	} else {
-		tf_buf_printf(&said, "%s param=%s message=%s\n", tf_err_row(f->err)->code, f->param, f->message);
-		golden(name, ".fault", tf_buf_span(&said));
+		gold_fault(f, &said);
+		gold_check("openai_responses", name, ".fault", tf_buf_span(&said));
 	}
 	dl_xlate_free(&x);
 	tf_buf_free(&body);
@@ -230,7 +165,7 @@ test_upstreams(void **state)
 	int n, seen = 0;
 
 	(void)state;
-	snprintf(path, sizeof path, "%s/openai_chat", root);
+	snprintf(path, sizeof path, "%s/openai_chat", gold_root());
 	n = scandir(path, &e, NULL, alphasort);
 	assert_true(n > 0);
 	for (int i = 0; i < n; i++) {
@@ -238,7 +173,7 @@ test_upstreams(void **state)
 
 		snprintf(file, sizeof file, "%s/upstream", e[i]->d_name);
 		if (e[i]->d_name[0] != '.' && strncmp(e[i]->d_name, "err_", 4) != 0 && strstr(e[i]->d_name, "n2") == NULL &&
-		    read_file("openai_chat", file, "", &up) && up.n > 0 && up.n < 8000) {
+		    gold_read("openai_chat", file, "", &up) && up.n > 0 && up.n < 8000) {
 			one_upstream(e[i]->d_name, &up, asks[0], asks[1]);
 			one_upstream(e[i]->d_name, &up, asks[2], asks[3]);
 			seen++;
@@ -256,12 +191,12 @@ one_answer(const char *name)
 	const char *const *ask = strstr(name, "summary") != NULL ? asks + 2 : asks;
 	struct tf_buf up = { 0 }, out = { 0 };
 
-	assert_true(read_file("openai_responses", name, ".upstream", &up));
+	assert_true(gold_read("openai_responses", name, ".upstream", &up));
 	assert_int_equal(answer(ask[1], &up, up.n, &out), 0);
-	golden(name, ".stream", tf_buf_span(&out));
+	gold_check("openai_responses", name, ".stream", tf_buf_span(&out));
 	tf_buf_reset(&out);
 	assert_int_equal(answer(ask[0], &up, up.n, &out), 0);
-	golden(name, ".whole", tf_buf_span(&out));
+	gold_check("openai_responses", name, ".whole", tf_buf_span(&out));
 	one_upstream(name, &up, ask[0], ask[1]);
 	tf_buf_free(&up);
 	tf_buf_free(&out);
@@ -275,7 +210,7 @@ test_golden(void **state)
 	int n, seen = 0;
 
 	(void)state;
-	snprintf(path, sizeof path, "%s/openai_responses", root);
+	snprintf(path, sizeof path, "%s/openai_responses", gold_root());
 	n = scandir(path, &e, NULL, alphasort);
 	assert_true(n > 0);
 	for (int i = 0; i < n; i++) {
@@ -345,7 +280,7 @@ test_sealed(void **state)
 	struct tf_span token;
 
 	(void)state;
-	assert_true(read_file("openai_responses", "a_reasoning", ".upstream", &up));
+	assert_true(gold_read("openai_responses", "a_reasoning", ".upstream", &up));
 	for (int stream = 0; stream < 2; stream++) {
 		struct dl_xlate *x;
 		struct dl_scan s;
@@ -566,10 +501,8 @@ main(void)
 		cmocka_unit_test(test_mixed),
 		cmocka_unit_test(test_params_of_needs),
 	};
-	const char *top = getenv("top_srcdir");
 	int r;
 
-	snprintf(root, sizeof root, "%s/tests/golden", top != NULL ? top : ".");
 	if (dl_init() < 0)
 		return 1;
 	r = cmocka_run_group_tests(tests, NULL, NULL);

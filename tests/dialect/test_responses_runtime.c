@@ -17,49 +17,9 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "tests/dialect/gold.h"
 #include "tests/dialect/client.h"
 #include "tests/dialect/reader.h"
-
-static char root[1024];
-
-static bool
-read_file(const char *name, const char *suffix, struct tf_buf *out)
-{
-	char path[2048], block[4096];
-	size_t n;
-	FILE *f;
-
-	snprintf(path, sizeof path, "%s/%s%s", root, name, suffix);
-	f = fopen(path, "rb");
-	if (f == NULL)
-		return false;
-	while ((n = fread(block, 1, sizeof block, f)) > 0)
-		assert_int_equal(tf_buf_append(out, block, n), 0);
-	fclose(f);
-	return true;
-}
-
-/* Compares with the file, or writes it. */
-static void
-golden(const char *name, const char *suffix, struct tf_span got)
-{
-	struct tf_buf want = { 0 };
-	char path[2048];
-	FILE *f;
-
-	if (getenv("GOLDEN_UPDATE") != NULL) {
-		snprintf(path, sizeof path, "%s/%s%s", root, name, suffix);
-		f = fopen(path, "wb");
-		assert_non_null(f);
-		assert_int_equal(fwrite(got.p, 1, got.n, f), got.n);
-		fclose(f);
-		return;
-	}
-	assert_true(read_file(name, suffix, &want));
-	if (!tf_span_eq(tf_buf_span(&want), got))
-		fail_msg("%s%s differs\n--- want\n%.*s\n--- got\n%.*s", name, suffix, (int)want.n, want.p, (int)got.n, got.p);
-	tf_buf_free(&want);
-}
 
 static uint64_t max; /* output cap to enforce */
 
@@ -90,7 +50,7 @@ one_request(const char *name, const char *suffix, enum dl_dialect surface)
 	if (strstr(name, "word") != NULL)
 		quirks |= DL_Q_CHOICE_WORD;
 	max = strstr(name, "enforced") != NULL ? 20 : 0;
-	assert_true(read_file(name, suffix, &body));
+	assert_true(gold_read("responses_runtime", name, suffix, &body));
 	dl_scan_init(&s, surface, 0, 0);
 	if (dl_scan_end(&s, body.p, body.n) < 0)
 		fail_msg("%s: %s", name, s.fault.message);
@@ -103,9 +63,9 @@ one_request(const char *name, const char *suffix, enum dl_dialect surface)
 		    TF_SPAN_ARG(dl_xlate_dropped(x)));
 	} else {
 		assert_int_equal(sent.n, 0);
-		tf_buf_printf(&said, "%s param=%s message=%s\n", tf_err_row(f->err)->code, f->param, f->message);
+		gold_fault(f, &said);
 	}
-	golden(name, ".sent", tf_buf_span(&said));
+	gold_check("responses_runtime", name, ".sent", tf_buf_span(&said));
 	max = 0;
 	dl_xlate_free(&x);
 	tf_buf_free(&body);
@@ -220,7 +180,7 @@ one_upstream(const char *name)
 	int err = 0;
 
 	memset(facts, 0, sizeof facts);
-	assert_true(read_file(name, ".upstream", &up));
+	assert_true(gold_read("responses_runtime", name, ".upstream", &up));
 	for (int ask = 0; ask < ASKS; ask++) {
 		struct tf_buf out = { 0 }, cut = { 0 }, f = { 0 };
 		int e = answer(ask, &up, up.n, &out, &facts[ask]);
@@ -248,7 +208,7 @@ one_upstream(const char *name)
 	    !tf_span_eq(tf_buf_span(&made[0]), tf_buf_span(&made[1])))
 		fail_msg("%s: stream and whole differ\n%.*s\n---\n%.*s", name, (int)made[0].n, made[0].p, (int)made[1].n,
 		    made[1].p);
-	golden(name, ".answer", tf_buf_span(&all));
+	gold_check("responses_runtime", name, ".answer", tf_buf_span(&all));
 	for (int ask = 0; ask < ASKS; ask++)
 		tf_buf_free(&facts[ask]);
 	tf_buf_free(&made[0]);
@@ -320,7 +280,7 @@ one_passed(const char *name)
 	struct tf_buf up = { 0 }, out = { 0 }, facts = { 0 }, cut = { 0 }, f = { 0 };
 	int err;
 
-	assert_true(read_file(name, ".passed", &up));
+	assert_true(gold_read("responses_runtime", name, ".passed", &up));
 	err = passed(body, &up, up.n, &out, &facts);
 	if (body == bodies[1])
 		judge_passed(name, tf_buf_span(&out), err);
@@ -332,7 +292,7 @@ one_passed(const char *name)
 			fail_msg("%s: a cut at %zu gives something else", name, i);
 	}
 	assert_int_equal(tf_buf_addspan(&out, tf_buf_span(&facts)), 0);
-	golden(name, ".answer", tf_buf_span(&out));
+	gold_check("responses_runtime", name, ".answer", tf_buf_span(&out));
 	tf_buf_free(&up);
 	tf_buf_free(&out);
 	tf_buf_free(&facts);
@@ -352,10 +312,12 @@ static void
 test_golden(void **state)
 {
 	struct dirent **e;
+	char path[1100];
 	int n, seen = 0;
 
 	(void)state;
-	n = scandir(root, &e, NULL, alphasort);
+	snprintf(path, sizeof path, "%s/responses_runtime", gold_root());
+	n = scandir(path, &e, NULL, alphasort);
 	assert_true(n > 0);
 	for (int i = 0; i < n; i++) {
 		char *dot = strrchr(e[i]->d_name, '.'), suffix[16];
@@ -451,10 +413,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_cut_passed) };
-	const char *top = getenv("top_srcdir");
 	int r;
 
-	snprintf(root, sizeof root, "%s/tests/golden/responses_runtime", top != NULL ? top : ".");
 	if (dl_init() < 0)
 		return 1;
 	r = cmocka_run_group_tests(tests, NULL, NULL);
