@@ -105,6 +105,10 @@ def outcome(p, surface, runtime, name, row):
     return 'passed' if same and row[5] != 'U' else 'honoured'
 
 
+# surfaces whose requests have the table of another
+SAME = {'openai_translations': 'openai_transcriptions'}
+
+
 def roff(s):
     return s.replace('\\', '\\e').replace('"', '\\(dq')
 
@@ -139,6 +143,16 @@ def section(p, surface, path, runtimes):
         if a[7]:
             out.append(cell(roff(a[7][0].upper() + a[7][1:])) + ('' if a[7].endswith('.') else '.'))
     return out + ['.El'] if len(out) > head else []
+
+
+def form(surface, path):
+    """A request that is a form: what its table says, for every runtime alike."""
+    out = [f'.Ss {surface}', f'.Li POST {path}', 'with a form (multipart/form-data).', '.Bl -tag -width Ds -compact']
+    for _, a, _ in tree.table(f'common/dialect/fields_{SAME.get(surface, surface)}.def', 'FORM'):
+        out += [f'.It Ic {a[1]}', MEANT[a[5].strip("'")].capitalize() + '.']
+        if a[7]:
+            out.append(cell(roff(a[7][0].upper() + a[7][1:])) + ('' if a[7].endswith('.') else '.'))
+    return out + ['.El']
 
 
 HEAD = '''.\\" SPDX-License-Identifier: Apache-2.0
@@ -187,8 +201,11 @@ def page():
     (row,) = [a for _, a, _ in tree.table('common/conf/conf.def', 'CONF') if a[:2] == ['worker', 'dialect']]
     out = [HEAD]
     for _, a, _ in tree.table('common/dialect/dialect.def', 'DIALECT'):
-        if os.path.exists(os.path.join(TOP, f'common/dialect/fields_{a[2]}.def')):
+        rows = tree.table(f'common/dialect/fields_{SAME.get(a[2], a[2])}.def', 'FIELD', 'FORM')
+        if any(kind == 'FIELD' for kind, _, _ in rows):
             out += section(p, a[2], a[4], row[5].split('|'))
+        if any(kind == 'FORM' for kind, _, _ in rows):
+            out += form(a[2], a[4])
     if p.close() != 0:
         sys.exit('xlate_pipe failed')
     return '\n'.join(out + [TAIL]) + '\n'
