@@ -189,6 +189,12 @@ copy_part(void *arg, const struct dl_form_part *part)
 		if (st->asked == DL_TRANSCRIPT_VERBOSE)
 			dl_form_w_text(&c->w, "timestamp_granularities[]", part->value);
 		break;
+	case FIELD_LANGUAGE:
+		/* a translation is told the language by nobody but some runtimes */
+		if (translates(c->j->head->surface) && (c->j->conf->quirks & DL_Q_HOSTED))
+			return dl_note_dropped(c->j->dropped, part->name);
+		dl_form_w_copy(&c->w, part);
+		break;
 	case FIELD_INCLUDE:
 		dl_form_w_text(&c->w, "include[]", part->value);
 		break;

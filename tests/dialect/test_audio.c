@@ -391,6 +391,25 @@ test_translate_field(void **state)
 	stop(&run);
 }
 
+/* Hosted models hear which language it is when they translate; others may be told. */
+static void
+test_language_of_translations(void **state)
+{
+	static const uint32_t quirks[] = { 0, DL_Q_HOSTED };
+
+	(void)state;
+	for (size_t i = 0; i < TF_LEN(quirks); i++) {
+		struct run run = { .surface = DL_OPENAI_TRANSLATIONS, .quirks = quirks[i],
+			.body = B(FORM(PART("language", "de"))) };
+
+		start(&run);
+		assert_int_equal(dl_xlate_request(run.x, tf_span(run.body.p, run.body.n), &run.sent), 0);
+		assert_int_equal(has(&run.sent, PART("language", "de")), quirks[i] == 0);
+		assert_true(tf_span_is(dl_xlate_dropped(run.x), quirks[i] == 0 ? "" : "language"));
+		stop(&run);
+	}
+}
+
 static void
 test_refused_formats(void **state)
 {
@@ -706,6 +725,7 @@ main(void)
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_tokens),
 		cmocka_unit_test(test_translate_field),
+		cmocka_unit_test(test_language_of_translations),
 		cmocka_unit_test(test_refused_formats),
 		cmocka_unit_test(test_foreign_body),
 		cmocka_unit_test(test_says),
