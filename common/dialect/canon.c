@@ -222,6 +222,12 @@ dl_seal(const uint8_t *key, struct tf_span text, struct tf_buf *out)
 	return r;
 }
 
+bool
+dl_sealed(struct tf_span token)
+{
+	return token.n >= sizeof SEAL_MARK - 1 && memcmp(token.p, SEAL_MARK, sizeof SEAL_MARK - 1) == 0;
+}
+
 int
 dl_unseal(const uint8_t *key, struct tf_span token, struct tf_buf *out)
 {
@@ -229,7 +235,7 @@ dl_unseal(const uint8_t *key, struct tf_span token, struct tf_buf *out)
 	struct tf_buf sealed = { 0 };
 	int r;
 
-	if (key == NULL || token.n < mark || memcmp(token.p, SEAL_MARK, mark) != 0)
+	if (key == NULL || !dl_sealed(token))
 		return TF_E_INVAL;
 	r = tf_b64_decode(tf_span(token.p + mark, token.n - mark), &sealed);
 	if (r == 0)

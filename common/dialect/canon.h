@@ -373,6 +373,8 @@ const struct dl_ops *dl_ops(enum dl_dialect d);
 
 /* Reasoning as a token for clients to bring back, plain characters. key: NULL for none. 0, TF_E_NOMEM, TF_E_INVAL. */
 int dl_seal(const uint8_t *key, struct tf_span text, struct tf_buf *out) TF_MUSTCHECK;
+/* Is it one of ours, whoever it is for? */
+bool dl_sealed(struct tf_span token);
 /* TF_E_INVAL: it is none of ours, or for somebody else. */
 int dl_unseal(const uint8_t *key, struct tf_span token, struct tf_buf *out) TF_MUSTCHECK;
 

@@ -26,14 +26,16 @@ responses_raw_request_ok(const struct dl_head *h, uint32_t quirks)
 	return (quirks & DL_Q_HOSTED) != 0;
 }
 
-/* Does the provider refuse that item? It takes back only reasoning that it has encrypted itself. */
+/* Does the provider refuse that item? It takes back only reasoning that it has encrypted itself, not what we sealed. */
 static bool
 foreign(struct tf_span item)
 {
 	struct tf_span v;
 
-	return responses_item_kind(item) == RESPONSES_IS_REASONING &&
-	    (!js_member(item, "encrypted_content", &v) || js_type(v) != JS_STRING || v.n <= 2);
+	if (responses_item_kind(item) != RESPONSES_IS_REASONING)
+		return false;
+	return !js_member(item, "encrypted_content", &v) || js_type(v) != JS_STRING || v.n <= 2 ||
+	    dl_sealed(tf_span(v.p + 1, v.n - 2));
 }
 
 static size_t

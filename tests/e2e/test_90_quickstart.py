@@ -188,6 +188,17 @@ def test_upstream(clone, suffix):
         fake.close()
 
 
+@pytest.mark.timeout(90)
+def test_upstream_of_responses(clone):
+    fake = Fake()
+    try:
+        done = clone.start("--upstream", fake.url, "--model", "my/model", "--upstream-dialect", "responses")
+        assert "tok0 tok1" in done.stdout, done.stdout
+        assert fake.last()["target"] == "/v1/responses" and fake.last()["body"]["model"] == "my/model"
+    finally:
+        fake.close()
+
+
 @pytest.mark.parametrize("args", [["--port"], ["--port", "x"], ["--port", "0"], ["--port", "70000"], ["--upstream", "ftp://x", "--model", "m"],
                                   ["--upstream", "http://x"], ["--model", "m"], ["--nonsense"], ["--upstream-dialect", "smoke"]])
 def test_bad_options(clone, args):
