@@ -22,7 +22,8 @@ SCRIPTS = {"talks": "prompt=40", "calls": "prompt=40&reasoning=both&tools=2&inte
 # What a request gets that is neither served (200) nor below a path without a route (404, or 405 when the
 # route is there for other methods): (client's file, n or None, path below the surface's prefix, status)
 EXPECTED = [
-    (None, None, "images/generations|images/edits", 404),  # no model here that makes them
+    (None, None, "images/generations", 404),  # no model here that makes them
+    (None, None, "images/edits", 400),  # what was recorded in the picture's place is none
     ("openai_sdk", None, "responses/resp_.+", 404),  # a response that this factory never made
     ("codex_doctor", 2, "models", 401),  # asks without a key
     ("codex_builtin", 1, "responses", 426),  # tries a WebSocket
