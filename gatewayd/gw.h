@@ -146,6 +146,7 @@ struct gw_req {
 	struct gw_store_wait *store;  /* NULL: nothing is asked of stored */
 	struct gw_resolve *resolve;   /* NULL: nothing is being looked up for it */
 	struct gw_keep *keep;         /* NULL: its answer is not kept */
+	struct gw_hosted *hosted;     /* NULL: its answer names no images of ours */
 
 	/* inference only */
 	struct dl_scan *scan; /* until dispatch */
@@ -406,6 +407,8 @@ void gw_relay_end(struct gw_thread *t, struct wire_peer *p, const struct wire_fr
 void gw_relay_keep(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_keep *m);
 /* The answer is whole and kept, or cannot be: settles it and gives its last bytes. */
 void gw_relay_kept(struct gw_req *req, const struct wire_end *m);
+/* The whole answer, which was held, and its end. */
+void gw_relay_hosted(struct gw_req *req, struct tf_span answer, const struct wire_end *m);
 void gw_relay_drained(struct gw_req *req, size_t pending);
 void gw_relay_tick(struct gw_req *req, uint64_t now);
 
@@ -472,6 +475,15 @@ bool gw_keep_waits(struct gw_req *req, const struct wire_end *m);
 int gw_keep_finish(struct gw_req *req);
 /* The client left while it waited. */
 void gw_keep_abort(struct gw_req *req);
+
+/* gw_hosted.c: images that answers name by address */
+void gw_hosted_piece(struct gw_req *req, const struct wire_frame *f, const struct wire_keep *m);
+/* While req->hosted is there the bytes of the answer are held. 0 or TF_E_NOMEM. */
+int gw_hosted_hold(struct gw_req *req, struct tf_span bytes);
+/* END has come. True: it is taken care of. */
+bool gw_hosted_waits(struct gw_req *req, const struct wire_end *m);
+void gw_hosted_abort(struct gw_req *req); /* the client left while it waited for stored */
+void gw_hosted_free(struct gw_req *req);
 
 /* gw_models.c */
 /* Whose model names count: the error's shape follows the called API, and so do the aliases. */

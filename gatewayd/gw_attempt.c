@@ -113,7 +113,7 @@ gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 		wire_set(&m, DISPATCH, max_output, most);
 	m.strict = gw_strict(req);
 	tf_buf_reset(&req->t->url);
-	if (gw_model_has(req->model, "images") && gw_base_url(req, &req->t->url) == 0)
+	if ((req->head->needs & DL_NEED_IMAGES) && gw_store_here(req->t) && gw_base_url(req, &req->t->url) == 0)
 		m.base_url = tf_buf_span(&req->t->url);
 	if (req->keep != NULL)
 		wire_set(&m, DISPATCH, keep, 1);
@@ -157,6 +157,7 @@ gw_attempt_begin(struct gw_req *req, uint64_t now)
 	req->rx = (struct wire_rx){ .limit = c->unread_max, .window = c->unread_max };
 	req->tx = (struct wire_tx){ 0 };
 	gw_keep_again(req);
+	gw_hosted_free(req);
 	gw_req_to(req, GW_S_QUEUED);
 	gw_dispatch_try(req, now);
 }
@@ -253,6 +254,7 @@ gw_attempt_failed(struct gw_req *req, int err, enum gw_blame blame, const struct
 
 	if (!again && req->http != NULL && !req->begun)
 		req->status = (unsigned)tf_err_row(err)->http; /* it is in the record */
+	gw_hosted_free(req);
 	/* an attempt that gave content before it failed is charged for what it gave */
 	gw_settle(req, req->content ? WIRE_OUTCOME_PARTIAL : WIRE_OUTCOME_FAILED, end, err, again);
 	if (again) {

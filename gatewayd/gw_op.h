@@ -17,6 +17,7 @@ int gw_op_response_cancel(struct gw_req *req);
 int gw_op_response_delete(struct gw_req *req);
 int gw_op_response_input(struct gw_req *req);
 int gw_op_usage(struct gw_req *req);
+int gw_op_hosted(struct gw_req *req);
 int gw_op_health(struct gw_req *req);
 int gw_op_ready(struct gw_req *req);
 int gw_op_metrics(struct gw_req *req);

@@ -94,8 +94,10 @@ static int
 gw_relay_bytes(struct gw_req *req, const struct wire_event *m, struct tf_span bytes, uint64_t now)
 {
 	if (!req->begun) {
-		if (m->dropped.n > 0)
+		if (m->dropped.n > 0 && req->dropped == NULL)
 			req->dropped = tf_span_dup(m->dropped);
+		if (req->hosted != NULL)
+			return gw_hosted_hold(req, bytes);
 		if (gw_relay_begin(req, m->content_type,
 		    req->head->stream || !wire_has(m, EVENT, length) ? HTTP_STREAM : (int64_t)m->length) != 0)
 			return TF_E_CLOSED;
@@ -148,7 +150,7 @@ gw_relay_keep(struct gw_thread *t, struct wire_peer *p, const struct wire_frame 
 	struct gw_req *req = gw_relay_find(t, p, f);
 
 	if (req != NULL && (req->state == GW_S_ACCEPTED || req->state == GW_S_STREAM))
-		gw_keep_piece(req, f, m);
+		(m->kind == WIRE_KIND_IMAGE ? gw_hosted_piece : gw_keep_piece)(req, f, m);
 }
 
 void
@@ -161,6 +163,16 @@ gw_relay_kept(struct gw_req *req, const struct wire_end *m)
 		gw_req_replied(req);
 	else
 		gw_req_to(req, GW_S_REPLY); /* on_abort follows */
+}
+
+void
+gw_relay_hosted(struct gw_req *req, struct tf_span answer, const struct wire_end *m)
+{
+	struct wire_event e = { .flags = WIRE_EV_BOUNDARY | WIRE_EV_CONTENT };
+
+	wire_set(&e, EVENT, length, answer.n);
+	if (gw_relay_bytes(req, &e, answer, tf_mono_ms()) == 0)
+		gw_relay_kept(req, m);
 }
 
 /* Nobody waits for the answer any more: what was generated is charged, whole if it was whole. */
@@ -200,6 +212,8 @@ gw_relay_end(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *
 		row = tf_err_by_code(code);
 		gw_attempt_failed(req, row ? row->err : TF_E_UPSTREAM_ERROR,
 		    m->retryable ? GW_BLAME_UPSTREAM : GW_BLAME_FINAL, m);
+	} else if (gw_hosted_waits(req, m)) {
+		return;
 	} else if (!gw_relay_whole(req, m)) {
 		gw_attempt_failed(req, TF_E_UPSTREAM_ERROR, GW_BLAME_UPSTREAM, m);
 	} else if (!gw_keep_waits(req, m)) {

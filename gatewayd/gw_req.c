@@ -87,6 +87,7 @@ gw_req_free(struct gw_req *req)
 	gw_store_leave(req);
 	gw_resolve_free(req);
 	gw_keep_free(req);
+	gw_hosted_free(req);
 	gw_key_drop(req);
 	gw_req_body_drop(req);
 	gw_conf_unref(&req->conf);
@@ -447,7 +448,10 @@ gw_req_abort(struct gw_req *req)
 		gw_attempt_orphan(req, WIRE_CANCEL_CLIENT_GONE);
 		break;
 	case GW_S_KEEP:
-		gw_keep_abort(req);
+		if (req->hosted != NULL)
+			gw_hosted_abort(req);
+		else
+			gw_keep_abort(req);
 		break;
 	case GW_S_HEAD:
 	case GW_S_BODY:

@@ -20,6 +20,7 @@
 #define WK_LINK_MS 2000           /* how long a job may wait for the link to its gateway */
 #define WK_PIECE (128u << 10)     /* payload of one EVENT */
 #define WK_HELD_PAUSE (128u << 10) /* bytes without credit after which the runtime is not read */
+#define WK_KEPT_AHEAD (8u << 20)  /* bytes of values handed to a link that has not sent them yet */
 #define WK_BODY_WINDOW (1u << 20) /* request body bytes under way */
 #define WK_ANSWER_MAX (64u << 20) /* largest unstreamed answer */
 
@@ -69,6 +70,7 @@ struct wk_attempt {
 	struct wire_tx tx;
 	bool first;            /* the first EVENT has gone */
 	bool complete;         /* nothing more will come into out */
+	size_t kept, kept_at;  /* values that went ahead of the answer, bytes of the one that is going */
 	struct dl_fault fault; /* how it ended, when it failed */
 	bool cancelled;
 	enum wire_cancel_reason reason;

@@ -286,11 +286,39 @@ wk_may_send(const struct wk_attempt *a)
 	return dl_xlate_live(a->x) && (a->first || dl_xlate_facts(a->x)->content);
 }
 
+/*
+ * What the answer names by address goes ahead of it, no more at a time than the link may hold. False: not all of
+ * it has gone; the tick goes on.
+ */
+static bool
+wk_kept_push(struct wk_attempt *a, struct wire_peer *p)
+{
+	struct dl_kept v;
+
+	while (a->out.n > 0 && a->fault.err == 0 && dl_xlate_kept(a->x, a->kept, &v)) {
+		struct wire_keep m = { .kind = WIRE_KIND_IMAGE, .name = v.name, .content_type = v.content_type,
+			.offset = a->kept_at, .total = v.bytes.n };
+		size_t n = v.bytes.n - a->kept_at < WIRE_PIECE ? v.bytes.n - a->kept_at : WIRE_PIECE;
+
+		if (p == NULL || wire_backlog(p) > WK_KEPT_AHEAD ||
+		    wire_send_keep(p, &a->id, a->number, &m, tf_span(v.bytes.p + a->kept_at, n)) != 0)
+			return false;
+		a->kept_at += n;
+		if (a->kept_at == v.bytes.n) {
+			a->kept++;
+			a->kept_at = 0;
+		}
+	}
+	return true;
+}
+
 void
 wk_attempt_flush(struct wk_attempt *a)
 {
 	struct wire_peer *p = wk_gateway_peer(a->gateway);
 
+	if (a->complete && !wk_kept_push(a, p))
+		return;
 	while (p != NULL && a->out.n > 0 && wk_may_send(a) && wire_tx_room(&a->tx) > 0) {
 		size_t n = a->out.n;
 
@@ -349,7 +377,7 @@ wk_attempt_xlate(struct wk_attempt *a, const struct wire_dispatch *m, const stru
 	struct dl_xlate_conf xc = {
 		.runtime = wk->dialect, .can = (uint32_t)model->needs, .quirks = wk->quirks,
 		.asked = m->asked, .model = tf_cspan(model->runtime),
-		.content_type = m->content_type,
+		.content_type = m->content_type, .base_url = m->base_url,
 		.max_output = m->max_output, .model_output = model->max_output, .model_context = model->context, .rid = a->id,
 	};
 	int rc;
@@ -600,6 +628,13 @@ wk_attempts_tick(struct wk *wk, uint64_t now)
 
 		if (now - a->since >= WK_LINK_MS)
 			wk_attempt_end(a);
+	}
+	TF_LIST_EACH(&wk->state[WK_S_SEND], e, tmp) {
+		struct wk_attempt *a = TF_CONTAINER(e, struct wk_attempt, node);
+		struct dl_kept v;
+
+		if (dl_xlate_kept(a->x, a->kept, &v))
+			wk_attempt_flush(a);
 	}
 	TF_LIST_EACH(&wk->state[WK_S_ENDED], e, tmp) {
 		struct wk_attempt *a = TF_CONTAINER(e, struct wk_attempt, node);

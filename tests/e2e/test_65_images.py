@@ -4,12 +4,15 @@ The Node SDK's cases of all calls without turns are run here too."""
 import base64
 import hashlib
 import json
+import re
+import urllib.error
+import urllib.request
 
 import openai
 import pytest
 
 import clients
-from factory import MODEL
+from factory import MODEL, wait_for
 from fake_plain import image, vector
 
 DRAW, VEC = "fake/draw", "fake/vectors"
@@ -50,6 +53,62 @@ def test_stream(client):
     events = list(client.images.generate(model=DRAW, prompt="fake?nostream=1", stream=True, partial_images=2))
     assert [e.type for e in events] == ["image_generation.completed"]
     assert base64.b64decode(events[0].b64_json) == image("fake?nostream=1", 0) and events[0].output_format == "png"
+
+
+def fetch(url, method="GET"):
+    """What a browser gets: without a key."""
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=20) as answer:
+        return answer.headers, answer.read()
+
+
+def test_addresses(factory, client):
+    prompt = "fake?tag=addresses"
+    answer = client.images.generate(model=DRAW, prompt=prompt, n=2)
+    assert [i.b64_json for i in answer.data] == [None, None] and answer.data[1].revised_prompt == prompt[:20]
+    assert factory.fake.last("addresses")["body"]["response_format"] == "b64_json"
+    urls = [i.url for i in answer.data]
+    assert len(set(urls)) == 2 and all(re.fullmatch(factory.url + r"/v1/images/hosted/[0-9a-f]{40}\.png", u) for u in urls)
+    for i, url in enumerate(urls):
+        headers, body = fetch(url)
+        assert body == image(prompt, i) and headers["content-type"] == "image/png"
+        assert "max-age=3600" in headers["cache-control"] and headers["x-content-type-options"] == "nosniff"
+        headers, body = fetch(url, "HEAD")
+        assert body == b"" and int(headers["content-length"]) == len(image(prompt, i))
+    for name in ("0" * 40 + ".png", "x.png", "../../etc/passwd", "%2e%2e%2fx"):
+        with pytest.raises(urllib.error.HTTPError) as missing:
+            fetch(factory.url + "/v1/images/hosted/" + name)
+        assert missing.value.code == 404 and json.loads(missing.value.read())["error"]["code"] == "not_found"
+    # one that takes many pieces, and of an edit
+    large = client.images.generate(model=DRAW, prompt="fake?big=9000000", response_format="url")
+    assert fetch(large.data[0].url)[1] == image("fake?big=9000000", 0, 9000000)
+    edited = client.images.edit(model=DRAW, prompt="fake?", image=("a.png", image("a", 0)))
+    assert fetch(edited.data[0].url)[1] == image("fake?", 0)
+
+
+def test_addresses_of_runtimes(client):
+    answer = client.images.generate(model=DRAW, prompt="fake?form=url&host=https://x.test", n=1)
+    assert answer.data[0].url == "https://x.test/0.png"
+
+
+def test_forgotten(factory, client):
+    url = client.images.generate(model=DRAW, prompt="x").data[0].url
+    fetch(url)
+    factory.shift_clock(3700)
+    with pytest.raises(urllib.error.HTTPError) as missing:
+        fetch(url)
+    assert missing.value.code == 404
+
+
+def test_not_stored(factory, client):
+    """Without stored there are no addresses; bytes there are."""
+    factory.daemons["stored"].kill()
+    with pytest.raises(openai.InternalServerError) as refused:
+        client.images.generate(model=DRAW, prompt="x")
+    assert refused.value.status_code == 503 and "b64_json" in refused.value.message
+    assert client.images.generate(model=DRAW, prompt="x", response_format="b64_json").data[0].b64_json
+    factory.restart("stored")
+    asked = {"model": DRAW, "prompt": "x"}
+    wait_for("an address", lambda: factory.call("POST", "/v1/images/generations", asked).status == 200)
 
 
 def test_edit(factory, client):

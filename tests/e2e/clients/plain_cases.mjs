@@ -27,6 +27,12 @@ await main({
     const e = await refused(OpenAI.BadRequestError, 400, () => client.embeddings.create({ model: vectors, input: "" }));
     assert.equal(e.param, "input");
   },
+  async image_addresses() {
+    const answer = await client.images.generate({ model: images, prompt: "a quay" });
+    const fetched = await fetch(answer.data[0].url);
+    assert.equal(fetched.headers.get("content-type"), "image/png");
+    assert.equal(Buffer.from(await fetched.arrayBuffer()).toString("latin1").slice(8), "a quay 0");
+  },
   async images() {
     const answer = await client.images.generate({ model: images, prompt: "a quay", n: 2, response_format: "b64_json" });
     assert.equal(answer.data.length, 2);
