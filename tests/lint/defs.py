@@ -115,4 +115,14 @@ def flags():
     return n
 
 
-tree.finish('defs', errors() + metrics() + options() + commands() + flags())
+def numbers():
+    """What stands in messages or in one word of bits: two branches may each have taken the next free one."""
+    n = 0
+    for path, macro, what in (('common/dialect/dialect.def', 'DIALECT', 'number'), ('common/dialect/quirk.def', 'QUIRK', 'bit')):
+        rows = tree.table(path, macro)
+        unique(path, rows, 1, what)
+        n += len(rows)
+    return n
+
+
+tree.finish('defs', numbers() + errors() + metrics() + options() + commands() + flags())
