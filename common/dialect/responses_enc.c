@@ -510,19 +510,17 @@ responses_sequence(struct tf_span given)
 	uint64_t n = 0;
 
 	/* an event of its own cannot be inside another: strings have no line ends */
-	for (size_t at = given.n; at-- > 0;) {
-		struct tf_span line;
-		const char *p;
+	while (given.n > 0) {
+		const char *end = given.p + given.n, *line = memrchr(given.p, '\n', given.n), *p;
 
-		if (at > 0 && given.p[at - 1] != '\n')
+		line = line != NULL ? line + 1 : given.p;
+		given.n = line > given.p ? (size_t)(line - 1 - given.p) : 0;
+		if (end - line < 6 || memcmp(line, "data: ", 6) != 0)
 			continue;
-		line = tf_span(given.p + at, given.n - at);
-		if (line.n < 6 || memcmp(line.p, "data: ", 6) != 0)
-			continue;
-		p = memmem(line.p, line.n < 128 ? line.n : 128, mark, sizeof mark - 1);
+		p = memmem(line, end - line < 128 ? (size_t)(end - line) : 128, mark, sizeof mark - 1);
 		if (p == NULL)
 			return 0;
-		for (p += sizeof mark - 1; p < given.p + given.n && *p >= '0' && *p <= '9' && n < UINT64_MAX / 16; p++)
+		for (p += sizeof mark - 1; p < end && *p >= '0' && *p <= '9' && n < UINT64_MAX / 16; p++)
 			n = n * 10 + (uint64_t)(*p - '0');
 		return n + 1;
 	}
