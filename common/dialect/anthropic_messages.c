@@ -3,7 +3,8 @@
  * The anthropic_messages dialect: POST /messages. Its parts: fields_anthropic_messages.def and
  * messages_scan.c (what a request may hold), messages_request.c and messages_turns.c (request ->
  * canonical), messages_request_enc.c, messages_turns_enc.c and messages_schema.c (canonical ->
- * request), messages_dec.c (answer -> events), messages_enc.c and messages_join.c (events -> answer).
+ * request), messages_dec.c (answer -> events), messages_enc.c and messages_join.c (events -> answer),
+ * messages_raw.c (as it is).
  */
 #include "config.h"
 
@@ -28,6 +29,14 @@ const struct dl_ops dl_anthropic_messages = {
 	.enc_end = messages_enc_end,
 	.join_event = messages_join_event,
 	.join_end = messages_join_end,
+	.raw_request_ok = messages_raw_request_ok,
+	.raw_request = messages_raw_request,
+	.raw_answer_ok = messages_raw_answer_ok,
+	.raw_new = messages_raw_new,
+	.raw_free = messages_raw_free,
+	.raw_event = messages_raw_event,
+	.raw_response = messages_raw_response,
+	.raw_end = messages_raw_end,
 	.error_event = messages_error_event,
 	.ping = { PING, sizeof PING - 1 },
 	.stops = UINT32_MAX,

@@ -217,7 +217,7 @@ struct dl_event {
 	enum dl_tool_kind tool;  /* ITEM of a call */
 	enum dl_finish finish;   /* FINISH */
 	enum dl_level level;     /* RAW */
-	enum dl_dialect origin;  /* RAW, USAGE: whose raw it is */
+	enum dl_dialect origin;  /* RAW, USAGE: whose raw it is; SIGNATURE: of which API */
 	int64_t created;         /* START: seconds since 1970; 0 unknown */
 	struct tf_span id;       /* START; ITEM of a call */
 	struct tf_span name;     /* ITEM of a call: the tool; RAW: the member's name, raw */

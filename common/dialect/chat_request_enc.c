@@ -214,7 +214,7 @@ gathered(struct enc *e, const struct dl_turn *t, enum dl_part_kind kind, const c
 	for (const struct dl_part *p = t->parts; p != NULL; p = p->next) {
 		if (p->kind != kind || e->err < 0)
 			continue;
-		some = true;
+		some = some || kind != DL_PART_REASONING || p->text.n > 0;
 		e->err = tf_buf_addspan(&text, p->text);
 	}
 	if (some)

@@ -36,6 +36,9 @@ int messages_request_encode(const struct dl_request *rq, const struct dl_target 
  */
 int messages_input(struct tf_span args, struct tf_buf *scratch, struct tf_span *out);
 
+/* Is it the signature of reasoning that we have signed, or that nobody has? text: raw. */
+bool messages_own(struct tf_span text);
+
 /* ---- the answer -------------------------------------------------------------------------- */
 
 struct dl_enc *messages_enc_new(const struct dl_enc_conf *conf);
@@ -46,5 +49,19 @@ int messages_enc_end(struct dl_enc *e, const struct dl_usage *usage, struct tf_b
 int messages_join_event(struct dl_enc *e, const struct dl_event *ev);
 int messages_join_end(struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out);
 int messages_error_event(const struct dl_error *e, struct tf_buf *out);
+
+/* ---- as it is (messages_raw.c) ----------------------------------------------------------- */
+
+bool messages_raw_request_ok(const struct dl_head *h, uint32_t quirks);
+int messages_raw_request(const struct dl_head *h, const struct dl_target *to, struct tf_span body, struct tf_buf *out,
+    struct tf_buf *dropped);
+bool messages_raw_answer_ok(const struct dl_head *h, uint32_t quirks);
+struct dl_raw *messages_raw_new(const struct dl_enc_conf *conf);
+void messages_raw_free(struct dl_raw **r);
+int messages_raw_event(struct dl_raw *r, struct dl_dec *d, struct tf_span event, struct tf_span data, struct tf_buf *out,
+    size_t *text);
+int messages_raw_response(struct dl_raw *r, struct dl_dec *d, struct tf_span body, struct tf_buf *out,
+    struct dl_raw_answer *answer);
+int messages_raw_end(struct dl_raw *r, enum dl_finish finish, const struct dl_usage *usage, struct tf_buf *out);
 
 #endif

@@ -42,7 +42,13 @@ messages_dec_free(struct dl_dec **dp)
 static int
 emit(struct dl_dec *d, const struct dl_event *e)
 {
-	return d->conf.emit(d->conf.arg, e);
+	struct dl_event passed;
+
+	if (!d->passed)
+		return d->conf.emit(d->conf.arg, e);
+	passed = *e;
+	passed.passed = true;
+	return d->conf.emit(d->conf.arg, &passed);
 }
 
 static int
@@ -70,9 +76,8 @@ string(struct tf_span o, const char *name, struct tf_span *v)
 	return js_member(o, name, v) && js_type(*v) == JS_STRING;
 }
 
-/* Clean JSON text of data in *out. 0, TF_E_INVAL, TF_E_NOMEM. */
-static int
-parse(struct dl_dec *d, struct tf_span data, struct tf_span *out)
+int
+messages_dec_parse(struct dl_dec *d, struct tf_span data, struct tf_span *out)
 {
 	int r;
 
@@ -105,9 +110,8 @@ count(struct tf_span usage, const char *path, uint64_t *n)
 
 /* Numbers are cumulative: what is said again replaces what was said before. */
 static void
-take_usage(struct dl_dec *d, struct tf_span object)
+take_usage(struct mdec_usage *u, struct tf_span object)
 {
-	struct mdec_usage *u = &d->usage;
 	struct tf_span v;
 
 	if (!js_member(object, "usage", &v) || js_type(v) != JS_OBJECT)
@@ -120,21 +124,37 @@ take_usage(struct dl_dec *d, struct tf_span object)
 	count(v, "output_tokens_details.thinking_tokens", &u->thinking);
 }
 
+static struct dl_usage
+canonical(const struct mdec_usage *u)
+{
+	uint64_t thinking = u->thinking < u->output ? u->thinking : u->output;
+
+	return (struct dl_usage){ .prompt = u->input, .cache_read = u->read, .cache_write = u->write,
+		.completion = u->output - thinking, .reasoning = thinking };
+}
+
+bool
+messages_dec_usage(struct tf_span message, struct dl_usage *usage)
+{
+	struct mdec_usage u = { 0 };
+
+	take_usage(&u, message);
+	*usage = canonical(&u);
+	return u.some && dl_usage_in(usage) > 0;
+}
+
 /* begin: the answer's first event, whose count of output says nothing yet. */
 static int
 emit_usage(struct dl_dec *d, bool begin)
 {
 	const struct mdec_usage *u = &d->usage;
-	uint64_t thinking = u->thinking < u->output ? u->thinking : u->output;
 	struct dl_event e = { .kind = DL_EV_USAGE, .origin = DL_ANTHROPIC_MESSAGES, .prompt_only = begin };
 
 	if (!u->some || (begin && u->input + u->read + u->write == 0))
 		return 0;
-	e.usage = (struct dl_usage){ .prompt = u->input, .cache_read = u->read, .cache_write = u->write };
-	if (!begin) {
-		e.usage.completion = u->output - thinking;
-		e.usage.reasoning = thinking;
-	}
+	e.usage = canonical(u);
+	if (begin)
+		e.usage.completion = e.usage.reasoning = 0;
 	return emit(d, &e);
 }
 
@@ -193,7 +213,7 @@ open_said(struct dl_dec *d, enum dl_item kind)
 static int
 say(struct dl_dec *d, enum dl_item kind, enum dl_ev what, struct tf_span o, const char *member)
 {
-	struct dl_event e = { .kind = what, .item_kind = kind };
+	struct dl_event e = { .kind = what, .item_kind = kind, .origin = DL_ANTHROPIC_MESSAGES };
 	struct tf_span v;
 	int r;
 
@@ -404,9 +424,8 @@ end_block(struct dl_dec *d, struct mdec_block *b)
 
 /* ---- the end ----------------------------------------------------------------------------- */
 
-/* NONE: the answer is none that could be given to anybody. */
-static enum dl_finish
-reason(struct tf_span text)
+enum dl_finish
+messages_finish(struct tf_span text)
 {
 	static const struct {
 		const char *name;
@@ -457,7 +476,7 @@ stop(struct dl_dec *d, struct tf_span from)
 
 	if (d->finished || !string(from, "stop_reason", &why))
 		return 0;
-	f = reason(why);
+	f = messages_finish(why);
 	if (f == DL_FINISH_NONE)
 		return failed(d, "The model's runtime gave up on this answer.");
 	(void)js_member(from, "stop_sequence", &matched);
@@ -504,7 +523,7 @@ on_start(struct dl_dec *d, struct tf_span data)
 	if (d->started)
 		return TF_E_INVAL;
 	r = start(d, m);
-	take_usage(d, m);
+	take_usage(&d->usage, m);
 	return r < 0 ? r : emit_usage(d, true);
 }
 
@@ -514,7 +533,7 @@ on_delta(struct dl_dec *d, struct tf_span data)
 	struct tf_span delta = tf_span(NULL, 0);
 	int r = start(d, delta);
 
-	take_usage(d, data);
+	take_usage(&d->usage, data);
 	(void)js_member(data, "delta", &delta);
 	if (r == 0)
 		r = emit_usage(d, false);
@@ -545,6 +564,23 @@ on_block(struct dl_dec *d, struct tf_span type, struct tf_span data)
 }
 
 int
+messages_dec_apply(struct dl_dec *d, struct tf_span type, struct tf_span data)
+{
+	if (tf_span_is(type, "error"))
+		return on_error(d, data);
+	if (tf_span_is(type, "message_start"))
+		return on_start(d, data);
+	if (tf_span_is(type, "message_delta"))
+		return on_delta(d, data);
+	if (tf_span_is(type, "message_stop"))
+		return settle(d, DL_FINISH_STOP);
+	if (tf_span_is(type, "content_block_start") || tf_span_is(type, "content_block_delta") ||
+	    tf_span_is(type, "content_block_stop"))
+		return on_block(d, type, data);
+	return type.n > 0 ? 0 : TF_E_INVAL;
+}
+
+int
 messages_dec_event(struct dl_dec *d, struct tf_span event, struct tf_span data)
 {
 	struct tf_buf name = { 0 };
@@ -553,30 +589,14 @@ messages_dec_event(struct dl_dec *d, struct tf_span event, struct tf_span data)
 
 	if (d->done || d->failed)
 		return 0;
-	r = parse(d, data, &data);
+	r = messages_dec_parse(d, data, &data);
 	if (r == TF_E_INVAL && tf_span_is(event, "error"))
 		return on_error(d, tf_span(NULL, 0));
-	if (r < 0)
-		return r;
 	type = event;
-	if (string(data, "type", &v)) {
+	if (r == 0 && !tf_span_is(event, "error") && string(data, "type", &v))
 		r = js_str(v, &name, &type);
-		if (r < 0)
-			return r;
-	}
-	if (tf_span_is(type, "error") || tf_span_is(event, "error"))
-		r = on_error(d, data);
-	else if (tf_span_is(type, "message_start"))
-		r = on_start(d, data);
-	else if (tf_span_is(type, "message_delta"))
-		r = on_delta(d, data);
-	else if (tf_span_is(type, "message_stop"))
-		r = settle(d, DL_FINISH_STOP);
-	else if (tf_span_is(type, "content_block_start") || tf_span_is(type, "content_block_delta") ||
-	    tf_span_is(type, "content_block_stop"))
-		r = on_block(d, type, data);
-	else if (type.n == 0)
-		r = TF_E_INVAL;
+	if (r == 0)
+		r = messages_dec_apply(d, type, data);
 	tf_buf_free(&name);
 	return r;
 }
@@ -600,7 +620,7 @@ whole(struct dl_dec *d, struct tf_span body)
 		if (r == 0)
 			r = end_block(d, find(d, n));
 	}
-	take_usage(d, body);
+	take_usage(&d->usage, body);
 	if (r == 0)
 		r = emit_usage(d, false);
 	if (r == 0)
@@ -611,7 +631,7 @@ whole(struct dl_dec *d, struct tf_span body)
 int
 messages_dec_response(struct dl_dec *d, struct tf_span body)
 {
-	int r = parse(d, body, &body);
+	int r = messages_dec_parse(d, body, &body);
 
 	if (r == 0)
 		r = whole(d, body);

@@ -28,6 +28,7 @@ struct dl_dec {
 	struct tf_buf scratch, mended;
 	struct dl_carry carry;
 	bool started, finished, done, failed;
+	bool passed;         /* the events' bytes go out as they came */
 	bool said;           /* an item is open that is no call ... */
 	enum dl_item kind;   /* ... of this kind ... */
 	uint32_t item;       /* ... and number */
@@ -38,6 +39,15 @@ struct dl_dec {
 	struct dl_arena arena; /* ... whose texts are here */
 	struct mdec_usage usage;
 };
+
+/* Clean JSON text of data in *out, which may lie in d. 0, TF_E_INVAL, TF_E_NOMEM. */
+int messages_dec_parse(struct dl_dec *d, struct tf_span data, struct tf_span *out);
+/* An event of that type, parsed. As dec_event. */
+int messages_dec_apply(struct dl_dec *d, struct tf_span type, struct tf_span data);
+/* The counts of a message. False: there are none. */
+bool messages_dec_usage(struct tf_span message, struct dl_usage *usage);
+/* A stop_reason, raw. NONE: the answer is none that could be given to anybody. */
+enum dl_finish messages_finish(struct tf_span text);
 
 struct dl_dec *messages_dec_new(const struct dl_dec_conf *conf);
 void messages_dec_free(struct dl_dec **d);

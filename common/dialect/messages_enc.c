@@ -77,8 +77,8 @@ close_block(struct dl_enc *e, struct tf_buf *out)
 	if (e->open == MENC_NONE)
 		return 0;
 	if (e->open == MENC_THINKING) {
-		menc_signature(e, e->nblock - 1, signature);
-		r = delta(e, "signature_delta", "signature", tf_cspan(signature), out);
+		r = delta(e, "signature_delta", "signature",
+		    menc_signature(e, &e->item[e->item_open], e->nblock - 1, signature), out);
 	}
 	e->open = MENC_NONE;
 	if (r == 0)
@@ -130,6 +130,8 @@ give_text(struct dl_enc *e, struct menc_item *it, enum menc_block block, struct 
 		return 0;
 	if (e->open != block)
 		r = open_block(e, block, 0, out);
+	if (block == MENC_THINKING)
+		e->item_open = (uint32_t)(it - e->item);
 	if (r == 0)
 		r = block == MENC_TEXT ? delta(e, "text_delta", "text", text, out)
 				       : delta(e, "thinking_delta", "thinking", text, out);
@@ -167,10 +169,19 @@ give_call(struct dl_enc *e, struct menc_item *it, struct tf_buf *out)
 static int
 end_item(struct dl_enc *e, struct menc_item *it, struct tf_buf *out)
 {
+	int r = 0;
+
 	switch (it->kind) {
-	case DL_ITEM_CALL:
 	case DL_ITEM_REASONING:
-		return it->kind == DL_ITEM_CALL || e->open == MENC_THINKING ? close_block(e, out) : 0;
+		/* a signature without words stands for words that were left out */
+		if (e->open != MENC_THINKING && it->signature.n > 0)
+			r = open_block(e, MENC_THINKING, 0, out);
+		if (e->open != MENC_THINKING || r < 0)
+			return r;
+		e->item_open = (uint32_t)(it - e->item);
+		return close_block(e, out);
+	case DL_ITEM_CALL:
+		return close_block(e, out);
 	default: /* a text block stays open: more text may go on with it */
 		return tf_buf_addspan(&e->blank, tf_buf_span(&it->held));
 	}
@@ -263,6 +274,8 @@ messages_enc_event(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *o
 	case DL_EV_REASONING:
 	case DL_EV_ARGS:
 		return piece(e, ev, out);
+	case DL_EV_SIGNATURE:
+		return menc_sign(e, ev);
 	case DL_EV_FINISH:
 		return finish(e, ev, out);
 	case DL_EV_USAGE:

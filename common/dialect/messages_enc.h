@@ -19,6 +19,7 @@ struct menc_item {
 	bool object;  /* a call: its arguments begin as an object */
 	struct dl_track track;
 	struct tf_buf id, name;
+	struct tf_buf signature; /* of reasoning, when the runtime gave one */
 	struct tf_buf held; /* not given out yet; whole answers: all of it */
 };
 
@@ -29,6 +30,7 @@ struct dl_enc {
 	uint32_t hidden;          /* pieces since the client was last given anything */
 	uint32_t nitem, cap, front; /* front: the first item that is not given out whole */
 	struct menc_item *item;
+	uint32_t item_open;       /* reasoning whose block is open */
 	enum menc_block open;     /* the block that is open ... */
 	uint32_t nblock;          /* ... is the last of these */
 	struct tf_buf blank;      /* white space in front of nothing */
@@ -45,8 +47,11 @@ bool menc_is_blank(struct tf_span s);
 void menc_call(struct dl_enc *e, uint32_t n, struct js_w *w);
 /* Argument text as an object: raw JSON in *out, which may borrow from e->scratch. */
 int menc_input(struct dl_enc *e, struct tf_span args, struct tf_span *out);
-/* The signature of the n-th block. */
-void menc_signature(const struct dl_enc *e, uint32_t n, char out[static 64]);
+/* The signature of reasoning: the runtime's, or one of our own for the n-th block, which lies in `own`. */
+struct tf_span menc_signature(const struct dl_enc *e, const struct menc_item *it, uint32_t n, char own[static 64]);
+/* Keeps the runtime's signature. 0 or TF_E_NOMEM. */
+int menc_sign(struct dl_enc *e, const struct dl_event *ev);
+const char *messages_stop_reason(enum dl_finish finish);
 /* Members of the message up to and including stop_details; contents: raw. */
 void menc_head(struct dl_enc *e, struct js_w *w);
 void menc_stop(struct dl_enc *e, struct js_w *w);

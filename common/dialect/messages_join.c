@@ -32,6 +32,7 @@ messages_enc_free(struct dl_enc **ep)
 		tf_buf_free(&e->item[i].id);
 		tf_buf_free(&e->item[i].name);
 		tf_buf_free(&e->item[i].held);
+		tf_buf_free(&e->item[i].signature);
 	}
 	free(e->item);
 	tf_buf_free(&e->blank);
@@ -159,10 +160,34 @@ menc_input(struct dl_enc *e, struct tf_span args, struct tf_span *out)
 
 /* ---- members of the message -------------------------------------------------------------- */
 
-void
-menc_signature(const struct dl_enc *e, uint32_t n, char out[static 64])
+#define OWN "tf1."
+
+struct tf_span
+menc_signature(const struct dl_enc *e, const struct menc_item *it, uint32_t n, char own[static 64])
 {
-	dl_mint_id(out, 64, "tf1.", &e->conf.rid, n, 2);
+	if (it->signature.n > 0)
+		return tf_buf_span(&it->signature);
+	dl_mint_id(own, 64, OWN, &e->conf.rid, n, 2);
+	return tf_cspan(own);
+}
+
+int
+menc_sign(struct dl_enc *e, const struct dl_event *ev)
+{
+	struct menc_item *it = menc_item(e, ev);
+
+	/* what other APIs keep with their reasoning is no signature of this one */
+	if (it == NULL || ev->origin != DL_ANTHROPIC_MESSAGES)
+		return it != NULL ? 0 : TF_E_NOMEM;
+	return tf_buf_addspan(&it->signature, ev->text);
+}
+
+bool
+messages_own(struct tf_span text)
+{
+	size_t n = sizeof OWN - 1;
+
+	return js_type(text) != JS_STRING || text.n <= 2 || (text.n > n && memcmp(text.p + 1, OWN, n) == 0);
 }
 
 void
@@ -187,11 +212,18 @@ menc_head(struct dl_enc *e, struct js_w *w)
 	js_w_knull(w, "diagnostics");
 }
 
+const char *
+messages_stop_reason(enum dl_finish finish)
+{
+	static const char *const reasons[] = { "end_turn", "end_turn", "max_tokens", "tool_use", "refusal" };
+
+	return reasons[finish];
+}
+
 void
 menc_stop(struct dl_enc *e, struct js_w *w)
 {
-	static const char *const reasons[] = { "end_turn", "end_turn", "max_tokens", "tool_use", "refusal" };
-	const char *reason = reasons[e->finish];
+	const char *reason = messages_stop_reason(e->finish);
 	bool matched = e->matched.n > 0 && e->finish == DL_FINISH_STOP;
 
 	if (e->refused && e->finish == DL_FINISH_STOP)
@@ -262,6 +294,8 @@ messages_join_event(struct dl_enc *e, const struct dl_event *ev)
 		if (it == NULL)
 			return TF_E_NOMEM;
 		return ev->kind == DL_EV_ITEM || it->hidden ? 0 : tf_buf_addspan(&it->held, ev->text);
+	case DL_EV_SIGNATURE:
+		return menc_sign(e, ev);
 	case DL_EV_FINISH:
 	case DL_EV_USAGE:
 		return menc_note(e, ev);
@@ -297,10 +331,9 @@ other_block(struct dl_enc *e, uint32_t n, struct js_w *w)
 		js_w_compact(w, input);
 		js_w_kraw(w, "caller", TF_SPAN("{\"type\":\"direct\"}"));
 	} else {
-		menc_signature(e, e->nblock, signature);
 		js_w_kcstr(w, "type", "thinking");
 		js_w_kstr(w, "thinking", input);
-		js_w_kcstr(w, "signature", signature);
+		js_w_kstr(w, "signature", menc_signature(e, &e->item[n], e->nblock, signature));
 	}
 	js_w_object_end(w);
 	e->nblock++;
@@ -318,7 +351,7 @@ contents(struct dl_enc *e, struct js_w *w)
 		struct menc_item *it = &e->item[i];
 		struct tf_span held = tf_buf_span(&it->held);
 
-		if (it->hidden || (it->kind == DL_ITEM_REASONING && held.n == 0))
+		if (it->hidden || (it->kind == DL_ITEM_REASONING && held.n == 0 && it->signature.n == 0))
 			continue;
 		if (it->kind == DL_ITEM_TEXT || it->kind == DL_ITEM_REFUSAL) {
 			r = tf_buf_addspan(text.n == 0 && menc_is_blank(held) ? &e->blank : &text, held);

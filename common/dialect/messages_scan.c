@@ -195,6 +195,7 @@ in_block(struct dl_scan *s, const struct dl_value *v)
 	switch ((enum messages_field)v->id) {
 	case MESSAGES_TYPE:
 		m->bits |= block_type(v->text);
+		s->head.flags |= js_str_eq(v->text, "thinking") ? DL_HEAD_REASONING : 0;
 		return 0;
 	case MESSAGES_TEXT:
 		m->bits |= text ? BIT_HAS_TEXT : 0;

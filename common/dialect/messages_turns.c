@@ -428,12 +428,17 @@ static int
 thinking(struct turns *t, struct dl_turn *turn, struct tf_span el)
 {
 	struct dl_part *p;
-	struct tf_span v;
+	struct tf_span v, signature;
+	int r;
 
-	if (!js_member(el, "thinking", &v) || js_type(v) != JS_STRING || v.n <= 2)
+	if (!js_member(el, "thinking", &v) || js_type(v) != JS_STRING)
+		return 0;
+	if (v.n <= 2 && (!js_member(el, "signature", &signature) || messages_own(signature)))
 		return 0;
 	p = dl_rq_part(t->rq, &turn->parts, &turn->last, DL_PART_REASONING);
-	return p != NULL ? dl_rq_str(t->rq, v, &p->text) : TF_E_NOMEM;
+	r = p != NULL ? dl_rq_str(t->rq, v, &p->text) : TF_E_NOMEM;
+	/* another provider's signature is good there only, and there it must come back */
+	return r == 0 && js_member(el, "signature", &v) && !messages_own(v) ? dl_rq_str(t->rq, v, &p->signature) : r;
 }
 
 /* Its texts are one: runtimes take a string from the assistant. */

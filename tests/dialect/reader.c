@@ -42,7 +42,8 @@ usage(struct tf_span u)
 static const char *
 stop(struct reader *r, struct tf_span o)
 {
-	static const char *const known[] = { "end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal" };
+	static const char *const known[] = { "end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal",
+		"pause_turn", "model_context_window_exceeded" };
 	struct tf_span v, s;
 	bool found = false;
 
@@ -142,7 +143,8 @@ block_end(struct reader *r)
 
 	if (r->kind == 'h' && !r->signature)
 		return "thinking without signature";
-	if (!r->some && r->kind != 'u')
+	/* thinking may be left out, its signature stands for it */
+	if (!r->some && r->kind == 't')
 		r->empty++;
 	/* arguments that a cap cut short are no JSON, and are given as they came */
 	if (r->kind == 'u' && (all.n == 0 || js_valid(all) < 0)) {
@@ -270,7 +272,7 @@ read_json(struct reader *r, struct tf_span body)
 			tf_buf_addspan(r->made, text);
 		else if (js_str_append(text, r->made) < 0)
 			return "memory";
-		r->empty += text.n == 2 && r->kind != 'u';
+		r->empty += text.n == 2 && r->kind == 't';
 	}
 	if (r->blocks == 0 || (r->empty > 0 && r->blocks > 1))
 		return "no block, or an empty one";

@@ -70,8 +70,31 @@ run(const struct dl_scan *s, unsigned how, struct tf_span up, size_t step, struc
 	dl_xlate_free(&x);
 }
 
+/* What is passed on says what the runtime says; only its frame is ours to keep: one beginning, and one end. */
+static const char *
+frame(struct tf_span got, bool whole)
+{
+	static const char begin[] = "event: message_start\ndata: {";
+	static const char end[] = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+	size_t b = sizeof begin - 1, e = sizeof end - 1;
+
+	if (got.n == 0)
+		return whole ? "nothing of a whole answer" : NULL;
+	if (got.n < b || memcmp(got.p, begin, b) != 0)
+		return "no message_start first";
+	if (memmem(got.p + 1, got.n - 1, begin, b - 1) != NULL)
+		return "second message_start";
+	if (whole && (got.n < e || memcmp(got.p + got.n - e, end, e) != 0))
+		return "no message_stop last";
+	if (memmem(got.p, got.n - (whole ? e : 0), end, e) != NULL)
+		return "message_stop before the end";
+	if (whole && memmem(got.p, got.n, "\nevent: message_delta\n", 22) == NULL)
+		return "no message_delta";
+	return memmem(got.p, got.n, "\nevent: error\n", 14) != NULL ? "an error" : NULL;
+}
+
 static void
-judge(const struct dl_scan *s, const struct answer *a)
+judge(const struct dl_scan *s, const struct answer *a, bool passed)
 {
 	static struct client client;
 	const struct dl_facts *f = &a->facts;
@@ -81,7 +104,11 @@ judge(const struct dl_scan *s, const struct answer *a)
 
 	must(f->complete == (f->fault.err == 0), "neither complete nor failed");
 	must(!f->content || a->bytes.n > 0, "content without bytes");
-	if (s->head.surface == DL_ANTHROPIC_MESSAGES && s->head.stream)
+	if (s->head.surface == DL_ANTHROPIC_MESSAGES && passed && s->head.stream)
+		bad = frame(got, f->complete);
+	else if (s->head.surface == DL_ANTHROPIC_MESSAGES && passed && f->complete)
+		bad = js_valid(got) < 0 ? "an answer that is no JSON" : NULL;
+	else if (s->head.surface == DL_ANTHROPIC_MESSAGES && s->head.stream)
 		bad = reader_stream(got, TF_SPAN("m"), f->complete, &made);
 	else if (s->head.surface == DL_ANTHROPIC_MESSAGES && f->complete)
 		bad = reader_json(got, TF_SPAN("m"), &made);
@@ -116,7 +143,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	s = &scans[data[1] & 7];
 	run(s, data[1], up, up.n + 1, &whole);
 	run(s, data[1], up, data[0] % 31 + 1, &sliced);
-	judge(s, &whole);
+	judge(s, &whole, (data[1] & 32) == 0);
 	must(whole.bytes.n == sliced.bytes.n, "slices give other bytes");
 	must(whole.facts.fault.err == sliced.facts.fault.err, "slices give another fault");
 	must(whole.facts.skipped == sliced.facts.skipped, "slices give other skips");
