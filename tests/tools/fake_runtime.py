@@ -6,8 +6,8 @@
 
 Port 0 picks a free one. The first line on stdout says where it listens: {"port":..,"tls_port":..}.
 Standard library only, one loop. What it answers to POST */chat/completions and */completions is scripted
-by the caller, see fake_script.py; so are POST */responses, see fake_responses.py, and calls without turns,
-see fake_plain.py and fake_audio.py. GET */models and /health
+by the caller, see fake_script.py; so are POST */responses, see fake_responses.py, POST */messages, see
+fake_messages.py, and calls without turns, see fake_plain.py and fake_audio.py. GET */models and /health
 answer 200 unless scripted otherwise.
 
 Control, on the same listeners:
@@ -29,6 +29,7 @@ import sys
 import time
 
 from fake_audio import SpeechAnswer, TranscriptAnswer, form_of
+from fake_messages import MessagesAnswer
 from fake_plain import EditsAnswer, EmbeddingsAnswer, ImagesAnswer, RerankAnswer
 from fake_responses import ResponsesAnswer
 from fake_script import Answer, Params, Scripted, params_of
@@ -39,6 +40,7 @@ BODY_MAX = 256 << 20
 
 
 KINDS = [("/chat/completions", Answer), ("/completions", TextAnswer), ("/embeddings", EmbeddingsAnswer),
+         ("/messages", MessagesAnswer),
          ("/rerank", RerankAnswer), ("/images/generations", ImagesAnswer), ("/images/edits", EditsAnswer), ("/responses", ResponsesAnswer),
          ("/audio/transcriptions", TranscriptAnswer), ("/audio/translations", TranscriptAnswer), ("/audio/speech", SpeechAnswer)]
 
