@@ -385,6 +385,8 @@ void dl_mint_id(char *out, size_t cap, const char *prefix, const struct tf_id *r
 
 /* What an answer of status 400.. or an error object of a 200 means to the client (upstream.c). */
 void dl_upstream_fault(int status, struct tf_span body, uint32_t retry_after_s, uint32_t quirks, struct dl_fault *f);
+/* Says it as clients of that family expect to read it. */
+void dl_fault_words(struct dl_fault *f, enum dl_family family);
 /* text without addresses, keys, paths and control characters, one line, terminated, cut to cap. */
 void dl_scrub(struct tf_span text, char *out, size_t cap);
 

@@ -559,6 +559,9 @@ chat_request_encode(const struct dl_request *rq, const struct dl_target *to, str
 		js_w_key(&e.w, "stream_options");
 		js_w_object(&e.w);
 		js_w_kbool(&e.w, "include_usage", true);
+		/* answers of that API begin with the prompt's tokens */
+		if (quirk(&e, DL_Q_EARLY_USAGE) && rq->origin == DL_ANTHROPIC_MESSAGES)
+			js_w_kbool(&e.w, "continuous_usage_stats", true);
 		js_w_object_end(&e.w);
 	}
 	settings(&e);

@@ -294,6 +294,8 @@ dl_fault_set(struct dl_fault *f, int err, const char *param, const char *fmt, ..
 		vsnprintf(text, sizeof text, fmt, ap);
 		va_end(ap);
 	}
+	f->too_long = false;
+	f->tokens = f->output = f->context = 0;
 	f->err = err;
 	f->retryable = false;
 	f->retry_after_s = 0;
@@ -336,6 +338,9 @@ anthropic_error(struct js_w *w, const struct tf_err_row *e, const struct dl_erro
 	js_w_key(w, "details");
 	js_w_object(w);
 	js_w_kcstr(w, "error_code", e->code);
+	/* the SDK reads which part of the request is at fault there; none is: it is to be sent without threads */
+	if (e->err == TF_E_THREAD_UNSUPPORTED_REQUEST)
+		js_w_knull(w, "unsupported");
 	if (why->param.n > 0)
 		js_w_kstr(w, "param", why->param);
 	js_w_object_end(w);

@@ -78,6 +78,8 @@ const char *dl_quirk_name(unsigned bit); /* NULL beyond the last */
 struct dl_fault {
 	int err;                    /* positive code of err.def */
 	bool retryable;             /* the runtime's fault: another attempt, elsewhere, may do */
+	bool too_long;              /* prompt and output exceed the model's context: tokens of the prompt, of the output */
+	uint64_t tokens, output, context; /* asked for, and of the context, as far as the runtime said; else 0 */
 	uint32_t retry_after_s;     /* as the runtime said; 0: it did not */
 	char param[DL_PARAM_MAX];   /* "" : none */
 	char message[DL_MESSAGE_MAX]; /* "" : the row's sentence */

@@ -38,6 +38,8 @@ int messages_input(struct tf_span args, struct tf_buf *scratch, struct tf_span *
 
 /* Is it the signature of reasoning that we have signed, or that nobody has? text: raw. */
 bool messages_own(struct tf_span text);
+/* Our signature of reasoning: terminated. key: TF_SEAL_KEY bytes. */
+void messages_sign(const uint8_t *key, struct tf_span reasoning, char out[static 64]);
 
 /* ---- the answer -------------------------------------------------------------------------- */
 

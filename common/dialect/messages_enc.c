@@ -78,7 +78,7 @@ close_block(struct dl_enc *e, struct tf_buf *out)
 		return 0;
 	if (e->open == MENC_THINKING) {
 		r = delta(e, "signature_delta", "signature",
-		    menc_signature(e, &e->item[e->item_open], e->nblock - 1, signature), out);
+		    menc_signature(e, &e->item[e->item_open], tf_buf_span(&e->reasoning), e->nblock - 1, signature), out);
 	}
 	e->open = MENC_NONE;
 	if (r == 0)
@@ -103,6 +103,7 @@ open_block(struct dl_enc *e, enum menc_block block, uint32_t item, struct tf_buf
 		return r;
 	e->open = block;
 	e->nblock++;
+	tf_buf_reset(&e->reasoning);
 	if (block == MENC_TEXT)
 		return LIT(r, out, "{\"type\":\"text\",\"text\":\"\",\"citations\":null}}\n\n");
 	if (block == MENC_THINKING)
@@ -130,8 +131,10 @@ give_text(struct dl_enc *e, struct menc_item *it, enum menc_block block, struct 
 		return 0;
 	if (e->open != block)
 		r = open_block(e, block, 0, out);
-	if (block == MENC_THINKING)
+	if (r == 0 && block == MENC_THINKING) {
 		e->item_open = (uint32_t)(it - e->item);
+		r = tf_buf_addspan(&e->reasoning, text);
+	}
 	if (r == 0)
 		r = block == MENC_TEXT ? delta(e, "text_delta", "text", text, out)
 				       : delta(e, "thinking_delta", "thinking", text, out);

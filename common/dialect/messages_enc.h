@@ -33,6 +33,7 @@ struct dl_enc {
 	uint32_t item_open;       /* reasoning whose block is open */
 	enum menc_block open;     /* the block that is open ... */
 	uint32_t nblock;          /* ... is the last of these */
+	struct tf_buf reasoning;  /* in the block that is open, to be signed */
 	struct tf_buf blank;      /* white space in front of nothing */
 	struct tf_buf scratch;
 	struct dl_usage usage;
@@ -48,7 +49,8 @@ void menc_call(struct dl_enc *e, uint32_t n, struct js_w *w);
 /* Argument text as an object: raw JSON in *out, which may borrow from e->scratch. */
 int menc_input(struct dl_enc *e, struct tf_span args, struct tf_span *out);
 /* The signature of reasoning: the runtime's, or one of our own for the n-th block, which lies in `own`. */
-struct tf_span menc_signature(const struct dl_enc *e, const struct menc_item *it, uint32_t n, char own[static 64]);
+struct tf_span menc_signature(const struct dl_enc *e, const struct menc_item *it, struct tf_span reasoning, uint32_t n,
+    char own[static 64]);
 /* Keeps the runtime's signature. 0 or TF_E_NOMEM. */
 int menc_sign(struct dl_enc *e, const struct dl_event *ev);
 const char *messages_stop_reason(enum dl_finish finish);

@@ -36,6 +36,7 @@ messages_enc_free(struct dl_enc **ep)
 	}
 	free(e->item);
 	tf_buf_free(&e->blank);
+	tf_buf_free(&e->reasoning);
 	tf_buf_free(&e->scratch);
 	tf_buf_free(&e->matched);
 	free(e);
@@ -163,12 +164,27 @@ menc_input(struct dl_enc *e, struct tf_span args, struct tf_span *out)
 #define OWN "tf1."
 
 struct tf_span
-menc_signature(const struct dl_enc *e, const struct menc_item *it, uint32_t n, char own[static 64])
+menc_signature(const struct dl_enc *e, const struct menc_item *it, struct tf_span reasoning, uint32_t n, char own[static 64])
 {
 	if (it->signature.n > 0)
 		return tf_buf_span(&it->signature);
-	dl_mint_id(own, 64, OWN, &e->conf.rid, n, 2);
+	if (e->conf.seal_key != NULL)
+		messages_sign(e->conf.seal_key, reasoning, own);
+	else
+		dl_mint_id(own, 64, OWN, &e->conf.rid, n, 2);
 	return tf_cspan(own);
+}
+
+void
+messages_sign(const uint8_t *key, struct tf_span reasoning, char out[static 64])
+{
+	static const char use[] = "signature"; /* the key itself is what other APIs seal with */
+	uint8_t sign[TF_SHA256], mac[TF_SHA256];
+
+	tf_hmac_sha256(tf_span(key, TF_SEAL_KEY), use, sizeof use - 1, sign);
+	tf_hmac_sha256(tf_span(sign, TF_SHA256), reasoning.n > 0 ? reasoning.p : "", reasoning.n, mac);
+	memcpy(out, OWN, sizeof OWN - 1);
+	tf_hex(mac, 24, out + sizeof OWN - 1);
 }
 
 int
@@ -333,7 +349,7 @@ other_block(struct dl_enc *e, uint32_t n, struct js_w *w)
 	} else {
 		js_w_kcstr(w, "type", "thinking");
 		js_w_kstr(w, "thinking", input);
-		js_w_kstr(w, "signature", menc_signature(e, &e->item[n], e->nblock, signature));
+		js_w_kstr(w, "signature", menc_signature(e, &e->item[n], input, e->nblock, signature));
 	}
 	js_w_object_end(w);
 	e->nblock++;

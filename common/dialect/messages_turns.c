@@ -424,6 +424,22 @@ call(struct turns *t, struct dl_turn *turn, struct tf_span el)
 	return p->text.p != NULL ? 0 : TF_E_NOMEM;
 }
 
+/* False: it bears our signature, but it is not what we said with this model. */
+static bool
+ours(struct turns *t, struct tf_span thinking, struct tf_span block)
+{
+	char own[64];
+	struct tf_span v;
+
+	if (!js_member(block, "signature", &v) || v.n <= 2 || !messages_own(v))
+		return true;
+	tf_buf_reset(&t->text);
+	if (js_str_append(thinking, &t->text) < 0)
+		return false;
+	messages_sign(t->rq->seal_key, tf_buf_span(&t->text), own);
+	return v.n - 2 == strlen(own) && tf_ct_equal(v.p + 1, own, v.n - 2);
+}
+
 static int
 thinking(struct turns *t, struct dl_turn *turn, struct tf_span el)
 {
@@ -434,6 +450,8 @@ thinking(struct turns *t, struct dl_turn *turn, struct tf_span el)
 	if (!js_member(el, "thinking", &v) || js_type(v) != JS_STRING)
 		return 0;
 	if (v.n <= 2 && (!js_member(el, "signature", &signature) || messages_own(signature)))
+		return 0;
+	if (t->rq->seal_key != NULL && !ours(t, v, el))
 		return 0;
 	p = dl_rq_part(t->rq, &turn->parts, &turn->last, DL_PART_REASONING);
 	r = p != NULL ? dl_rq_str(t->rq, v, &p->text) : TF_E_NOMEM;

@@ -7,7 +7,9 @@
 #include "config.h"
 
 #include <ctype.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -231,6 +233,7 @@ about_context(const char *message)
 		"context window",
 		"max_model_len",
 		"prompt is too long",
+		"context limit",
 		"too many tokens",
 		"n_ctx",
 	};
@@ -239,6 +242,56 @@ about_context(const char *message)
 		if (strcasestr(message, signs[i]) != NULL)
 			return true;
 	return false;
+}
+
+/* Which of the numbers in a runtime's sentence is which, by the words beside it. */
+static void
+context_numbers(const char *text, struct dl_fault *f)
+{
+	static const struct {
+		const char *before, *behind; /* one of them */
+		size_t to;
+	} marks[] = {
+		{ "context length is ", NULL, offsetof(struct dl_fault, context) },
+		{ "context length (", NULL, offsetof(struct dl_fault, context) },
+		{ "context length of ", NULL, offsetof(struct dl_fault, context) },
+		{ "context size (", NULL, offsetof(struct dl_fault, context) },
+		{ "context window of ", NULL, offsetof(struct dl_fault, context) },
+		{ "> ", NULL, offsetof(struct dl_fault, context) },
+		{ NULL, " in the messages", offsetof(struct dl_fault, tokens) },
+		{ NULL, " in the prompt", offsetof(struct dl_fault, tokens) },
+		{ NULL, " input tokens", offsetof(struct dl_fault, tokens) },
+		{ NULL, " tokens > ", offsetof(struct dl_fault, tokens) },
+		{ NULL, " + ", offsetof(struct dl_fault, tokens) },
+		{ NULL, " in the completion", offsetof(struct dl_fault, output) },
+		{ NULL, " output tokens", offsetof(struct dl_fault, output) },
+		{ NULL, " > ", offsetof(struct dl_fault, output) },
+	};
+	unsigned long long most = 0;
+	char *end;
+
+	for (const char *at = text; *at != '\0'; at = end) {
+		unsigned long long n;
+		bool known = false;
+
+		at += strcspn(at, "0123456789");
+		n = strtoull(at, &end, 10);
+		if (end == at)
+			break;
+		for (size_t i = 0; i < TF_LEN(marks) && !known; i++) {
+			size_t k = strlen(marks[i].before != NULL ? marks[i].before : marks[i].behind);
+			uint64_t *to = (uint64_t *)((char *)f + marks[i].to);
+
+			known = marks[i].behind != NULL ? strncmp(end, marks[i].behind, k) == 0
+							: (size_t)(at - text) >= k && memcmp(at - k, marks[i].before, k) == 0;
+			if (known && *to == 0 && n < UINT64_MAX / 8)
+				*to = n;
+		}
+		most = !known && n > most ? n : most;
+	}
+	/* "the input (5000 tokens) is longer than ..." */
+	if (f->tokens == 0 && most > f->context && most < UINT64_MAX / 8)
+		f->tokens = most;
 }
 
 static void
@@ -266,6 +319,36 @@ client_message(const struct said *s, struct dl_fault *f)
 		dl_fault_set(f, f->err, param, "%s", text);
 	else
 		dl_fault_set(f, f->err, param, NULL);
+	if ((s->prompt > 0 && s->context > 0) || about_context(text)) {
+		f->too_long = true;
+		f->tokens = s->prompt;
+		f->context = s->context;
+		if (f->context == 0)
+			context_numbers(text, f);
+	}
+}
+
+void
+dl_fault_words(struct dl_fault *f, enum dl_family family)
+{
+	unsigned long long a = f->tokens, b = f->output, c = f->context;
+	char param[DL_PARAM_MAX];
+	struct dl_fault was = *f;
+
+	if (!f->too_long || family != DL_FAMILY_ANTHROPIC)
+		return;
+	memcpy(param, f->param, sizeof param);
+	/* agents look for these sentences: they compact the conversation, or ask for less */
+	if (a > c && c > 0)
+		dl_fault_set(f, f->err, param, "prompt is too long: %llu tokens > %llu maximum", a, c);
+	else if (a > 0 && b > 0 && c > 0)
+		dl_fault_set(f, f->err, param,
+		    "input length and `max_tokens` exceed context limit: %llu + %llu > %llu, decrease input length or "
+		    "`max_tokens` and try again", a, b, c);
+	else if (strstr(f->message, "prompt is too long") == NULL)
+		dl_fault_set(f, f->err, param, "prompt is too long: %s", was.message);
+	f->retryable = was.retryable;
+	f->retry_after_s = was.retry_after_s;
 }
 
 void

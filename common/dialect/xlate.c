@@ -333,6 +333,9 @@ fail_with(struct dl_xlate *x, const struct dl_fault *f)
 	if (x->facts.fault.err != 0 || x->facts.complete)
 		return;
 	x->facts.fault = *f;
+	if (f->too_long && x->facts.fault.output == 0)
+		x->facts.fault.output = x->head.max_output;
+	dl_fault_words(&x->facts.fault, dl_dialect_family(x->conf.surface));
 	if (x->given)
 		x->facts.fault.retryable = false;
 }

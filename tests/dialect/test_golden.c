@@ -495,10 +495,19 @@ test_messages_runtime(void **state)
 	assert_true(directory("messages_runtime") >= 30);
 }
 
+/* Clients of the Messages API and a runtime that speaks chat. */
+static void
+test_messages_over_chat(void **state)
+{
+	(void)state;
+	assert_true(directory("messages_over_chat") >= 5);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_chat), cmocka_unit_test(test_messages_runtime) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_chat), cmocka_unit_test(test_messages_runtime),
+		cmocka_unit_test(test_messages_over_chat) };
 	int r;
 
 	if (getenv("top_srcdir") != NULL)

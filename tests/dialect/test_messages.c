@@ -219,6 +219,11 @@ test_envelopes(void **state)
 	assert_int_equal(dl_error_event(DL_ANTHROPIC_MESSAGES, &e, &b), 0);
 	assert_memory_equal(b.p, "event: error\ndata: {\"type\":\"error\",", 35);
 	assert_non_null(strstr(tf_buf_cstr(&b), "\"type\":\"overloaded_error\""));
+	tf_buf_reset(&b);
+	/* SDKs that use threads look for the second member, too, before they do without */
+	e.err = TF_E_THREAD_UNSUPPORTED_REQUEST;
+	assert_int_equal(dl_error_json(DL_FAMILY_ANTHROPIC, &e, &b), 0);
+	assert_non_null(strstr(tf_buf_cstr(&b), "\"error_code\":\"thread_unsupported_request\",\"unsupported\":null}"));
 	tf_buf_free(&b);
 	/* counting needs no cap */
 	dl_scan_init(&s, DL_ANTHROPIC_MESSAGES, 0, 0);
@@ -229,11 +234,62 @@ test_envelopes(void **state)
 	assert_int_equal(dl_scan_end(&s, body, sizeof body - 1), 0);
 }
 
+/* What one answer's reasoning is signed with is taken back with that model, as it was, and not otherwise. */
+static void
+test_signatures(void **state)
+{
+	static const char up[] = "{\"id\":\"c\",\"object\":\"chat.completion\",\"created\":1790000000,\"model\":\"x\","
+				 "\"choices\":[{\"index\":0,"
+				 "\"message\":{\"role\":\"assistant\",\"content\":\"42\",\"reasoning_content\":\"h\\\"m \\u00e4\"},"
+				 "\"finish_reason\":\"stop\"}]}";
+	struct dl_xlate_conf conf = { .surface = DL_ANTHROPIC_MESSAGES, .runtime = DL_OPENAI_CHAT, .check = true,
+		.asked = TF_SPAN("m"), .model = TF_SPAN("r"), .seal = true };
+	struct tf_buf out = { 0 }, body = { 0 }, sent = { 0 };
+	struct tf_span thought, signature;
+	struct dl_xlate *x;
+	struct dl_scan s;
+
+	(void)state;
+	memset(conf.seal_key, 3, sizeof conf.seal_key);
+	dl_scan_init(&s, DL_ANTHROPIC_MESSAGES, 0, 0);
+	assert_int_equal(dl_scan_end(&s, asks[2], strlen(asks[2])), 0);
+	x = dl_xlate_new(&conf, &s.head);
+	assert_non_null(x);
+	dl_xlate_head(x, 200, TF_SPAN("application/json"), 0);
+	assert_int_equal(dl_xlate_feed(x, up, sizeof up - 1, &out), 0);
+	assert_int_equal(dl_xlate_end(x, &out), 0);
+	dl_xlate_free(&x);
+	assert_true(js_at(tf_buf_span(&out), "content[0].thinking", &thought));
+	assert_true(js_at(tf_buf_span(&out), "content[0].signature", &signature));
+	for (int other = 0; other < 4; other++) {
+		bool given = other == 0 || other == 3;
+
+		tf_buf_reset(&body);
+		tf_buf_reset(&sent);
+		/* 1: the text was changed; 2: another model's key; 3: signed by nobody we know */
+		tf_buf_printf(&body, "{\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"a\"},"
+		    "{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":" TF_SPAN_FMT
+		    ",\"signature\":" TF_SPAN_FMT "},{\"type\":\"text\",\"text\":\"b\"}]},{\"role\":\"user\",\"content\":\"c\"}]}",
+		    TF_SPAN_ARG(other == 1 ? TF_SPAN("\"h\"") : thought),
+		    TF_SPAN_ARG(other == 3 ? TF_SPAN("\"c2ln\"") : signature));
+		conf.seal_key[0] = other == 2 ? 4 : 3;
+		dl_scan_init(&s, DL_ANTHROPIC_MESSAGES, 0, 0);
+		assert_int_equal(dl_scan_end(&s, body.p, body.n), 0);
+		x = dl_xlate_new(&conf, &s.head);
+		assert_int_equal(dl_xlate_request(x, tf_buf_span(&body), &sent), 0);
+		assert_int_equal(memmem(sent.p, sent.n, "reasoning_content", 17) != NULL, given);
+		dl_xlate_free(&x);
+	}
+	tf_buf_free(&out);
+	tf_buf_free(&body);
+	tf_buf_free(&sent);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_upstreams),
-		cmocka_unit_test(test_envelopes) };
+		cmocka_unit_test(test_envelopes), cmocka_unit_test(test_signatures) };
 	int r;
 
 	if (dl_init() < 0)
