@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The anthropic_messages dialect: POST /messages. Its parts: fields_anthropic_messages.def and
- * messages_scan.c (what a request may hold), messages_request.c and messages_turns.c (request ->
- * canonical), messages_request_enc.c, messages_turns_enc.c and messages_schema.c (canonical ->
+ * messages_scan.c (what a request may hold), messages_request.c, messages_tools.c and
+ * messages_turns.c (request -> canonical), messages_request_enc.c, messages_turns_enc.c and messages_schema.c (canonical ->
  * request), messages_dec.c (answer -> events), messages_enc.c and messages_join.c (events -> answer),
  * messages_raw.c (as it is).
  */
@@ -14,6 +14,7 @@
 
 const struct dl_ops dl_anthropic_messages = {
 	.request_decode = messages_request_decode,
+	.request_keep = messages_keep,
 	.request_encode = messages_request_encode,
 	.dec_new = messages_dec_new,
 	.dec_free = messages_dec_free,

@@ -183,6 +183,39 @@ dl_note_dropped(struct tf_buf *list, struct tf_span name)
 	return r < 0 ? r : tf_buf_addspan(list, name);
 }
 
+#define NAME_MAX_OC 64 /* longest name of a tool that runtimes take, bytes */
+#define NAME_KEPT 55   /* of a longer one: so much of it, '_' and 8 hexadecimal digits */
+
+bool
+dl_plain_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+}
+
+int
+dl_plain_name(struct tf_buf *out, size_t from)
+{
+	char hex[2 * TF_SHA256 + 1];
+	uint8_t hash[TF_SHA256];
+	bool good = true;
+	int r;
+
+	for (size_t i = from; i < out->n; i++)
+		good = good && dl_plain_char(out->p[i]);
+	if (good && out->n - from <= NAME_MAX_OC)
+		return 0;
+	/* the same every time: history has the names too */
+	tf_sha256(out->p + from, out->n - from, hash);
+	tf_hex(hash, sizeof hash, hex);
+	if (out->n - from > NAME_KEPT)
+		out->n = from + NAME_KEPT;
+	for (size_t i = from; i < out->n; i++)
+		if (!dl_plain_char(out->p[i]))
+			out->p[i] = '_';
+	r = tf_buf_addc(out, '_');
+	return r < 0 ? r : tf_buf_append(out, hex, 8);
+}
+
 void
 dl_mint_id(
     char *out, size_t cap, const char *prefix, const struct tf_id *rid, uint32_t a, uint32_t b)

@@ -383,6 +383,14 @@ int dl_unseal(const uint8_t *key, struct tf_span token, struct tf_buf *out) TF_M
 /* Writes prefix and n base 62 characters that depend on rid, a and b, and a NUL. */
 void dl_mint_id(char *out, size_t cap, const char *prefix, const struct tf_id *rid, uint32_t a, uint32_t b);
 
+/*
+ * Makes what out holds from there on a name that every runtime takes for a tool: unchanged, or shortened and with
+ * other characters replaced, always in the same way. 0 or TF_E_NOMEM.
+ */
+int dl_plain_name(struct tf_buf *out, size_t from);
+/* Is it a character of such a name? */
+bool dl_plain_char(char c);
+
 /* What an answer of status 400.. or an error object of a 200 means to the client (upstream.c). */
 void dl_upstream_fault(int status, struct tf_span body, uint32_t retry_after_s, uint32_t quirks, struct dl_fault *f);
 /* Says it as clients of that family expect to read it. */

@@ -18,11 +18,20 @@ enum messages_field {
 };
 extern const struct dl_fields messages_fields;
 
-/* What a tool of that type is: a client's own, one the provider would run, or one with a schema only it knows. */
-enum messages_tool { MESSAGES_TOOL_CLIENT, MESSAGES_TOOL_SERVER, MESSAGES_TOOL_KNOWN };
+/*
+ * What a tool of that type is: a client's own, one the provider would run, one that clients run whose schema is
+ * known here, or only there.
+ */
+enum messages_tool { MESSAGES_TOOL_CLIENT, MESSAGES_TOOL_SERVER, MESSAGES_TOOL_KNOWN, MESSAGES_TOOL_ALIEN };
 /* type: the member's text, raw; empty or null for a client's own. */
 enum messages_tool messages_tool_kind(struct tf_span type);
 
+/* What the encoder of the answer needs: the names of tools that runtimes know by another one, a list. */
+int messages_keep(struct tf_span body, const struct dl_head *head, struct tf_buf *out);
+/* The name that runtimes get. text: a string, raw. *out borrows from the request's arena or text. */
+int messages_name(struct dl_request *rq, struct tf_span text, struct tf_span *out);
+/* Gives t the schema and description of a tool of the API's own that clients run. TF_E_NOENT: it has none. */
+int messages_known_tool(struct dl_request *rq, struct tf_span type, struct tf_span el, struct dl_tool *t);
 int messages_request_decode(struct tf_span body, struct dl_request *rq, struct dl_fault *f);
 /* The turns of a list of messages, behind what rq holds already (messages_turns.c). */
 int messages_turns(struct dl_request *rq, struct tf_span list, struct dl_fault *f);

@@ -56,6 +56,26 @@ plain_id(struct tf_span id)
 	return id.n > 0 && id.n <= 256;
 }
 
+/* The name that the client gave the tool. */
+static int
+own_name(struct dl_enc *e, struct tf_span name, struct tf_buf *out)
+{
+	struct tf_span el;
+	struct js_iter it;
+	int r = 0;
+
+	js_iter_init(&it, e->conf.kept);
+	while (r == 0 && js_iter_next(&it, NULL, &el)) {
+		tf_buf_reset(&e->scratch);
+		r = js_str_append(el, &e->scratch);
+		if (r == 0)
+			r = dl_plain_name(&e->scratch, 0);
+		if (r == 0 && tf_span_eq(tf_buf_span(&e->scratch), name))
+			return js_str_append(el, out);
+	}
+	return r < 0 ? r : tf_buf_addspan(out, name);
+}
+
 static int
 new_item(struct dl_enc *e, const struct dl_event *ev)
 {
@@ -83,7 +103,7 @@ new_item(struct dl_enc *e, const struct dl_event *ev)
 	/* hosted endpoints refuse other characters when the conversation moves there */
 	dl_mint_id(minted, sizeof minted, "toolu_", &e->conf.rid, e->nitem, 1);
 	r = tf_buf_addspan(&v->id, plain_id(ev->id) ? ev->id : tf_cspan(minted));
-	return r < 0 ? r : tf_buf_addspan(&v->name, ev->name);
+	return r < 0 ? r : own_name(e, ev->name, &v->name);
 }
 
 struct menc_item *

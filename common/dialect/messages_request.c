@@ -106,17 +106,19 @@ tool(struct dl_request *rq, struct tf_span el)
 {
 	struct tf_span v, type;
 	struct dl_tool *t;
-	bool b;
+	bool b, own;
 	int r;
 
-	if (js_member(el, "type", &v) && messages_tool_kind(v) != MESSAGES_TOOL_CLIENT)
-		return 0;
-	if (is_placeholder(el))
+	own = js_member(el, "type", &type) && messages_tool_kind(type) != MESSAGES_TOOL_CLIENT;
+
+	if (is_placeholder(el) || (own && messages_tool_kind(type) == MESSAGES_TOOL_SERVER))
 		return 0;
 	t = dl_rq_tool(rq, DL_TOOL_FUNCTION);
 	if (t == NULL)
 		return TF_E_NOMEM;
-	r = take_str(rq, el, "name", &t->name);
+	r = js_member(el, "name", &v) ? messages_name(rq, v, &t->name) : 0;
+	if (own && r == 0)
+		return messages_known_tool(rq, type, el, t);
 	if (r == 0)
 		r = take_str(rq, el, "description", &t->description);
 	t->schema = TF_SPAN("{\"type\":\"object\",\"properties\":{}}");
@@ -150,7 +152,7 @@ tools(struct dl_request *rq, struct tf_span body)
 				       : DL_CHOICE_NAMED;
 	if (js_member(el, "disable_parallel_tool_use", &v) && v.p[0] == 't' && c->mode != DL_CHOICE_NONE)
 		c->parallel = DL_NO;
-	return c->mode == DL_CHOICE_NAMED ? take_str(rq, el, "name", &c->name) : 0;
+	return c->mode == DL_CHOICE_NAMED && js_member(el, "name", &v) ? messages_name(rq, v, &c->name) : 0;
 }
 
 /* ---- settings ---------------------------------------------------------------------------- */

@@ -31,6 +31,8 @@ enum {
 	BIT_PLAIN = 16384,
 	BIT_SERVER = 32768, /* a tool that is left out */
 };
+#define KNOWN_BYTES 1500 /* of the schema and description that a tool of the API's own gets, at most */
+
 enum { ROLE_NONE, ROLE_USER, ROLE_ASSISTANT, ROLE_SYSTEM };
 enum messages_choice { CHOICE_UNSET, CHOICE_AUTO, CHOICE_ANY, CHOICE_TOOL, CHOICE_NONE };
 
@@ -52,7 +54,7 @@ messages_tool_kind(struct tf_span type)
 		{ "\"text_editor_", MESSAGES_TOOL_KNOWN },
 		{ "\"memory_", MESSAGES_TOOL_KNOWN },
 		{ "\"computer_", MESSAGES_TOOL_KNOWN },
-		{ "\"browser_", MESSAGES_TOOL_KNOWN },
+		{ "\"browser_", MESSAGES_TOOL_ALIEN },
 	};
 
 	for (size_t i = 0; i < TF_LEN(kinds); i++) {
@@ -267,6 +269,9 @@ on_tool_type(struct dl_scan *s, const struct dl_value *v)
 		s->messages.bits |= BIT_SERVER;
 		return 0;
 	case MESSAGES_TOOL_KNOWN:
+		s->head.prompt_bytes += KNOWN_BYTES;
+		return 0;
+	case MESSAGES_TOOL_ALIEN:
 		return dl_scan_refuse(s, v,
 		    "%.*s is a tool whose schema only the API's own models know: declare it with input_schema",
 		    (int)(v->text.n < 66 ? v->text.n : 66), v->text.p);
@@ -472,7 +477,7 @@ end_choice(struct dl_scan *s, struct tf_span body)
 		return dl_scan_refuse_at(s, "tool_choice.name", "tool_choice.name is required.");
 	js_iter_init(&it, tf_span(body.p + m->tools.start, m->tools.end - m->tools.start));
 	while (js_iter_next(&it, NULL, &el)) {
-		if (js_member(el, "type", &type) && messages_tool_kind(type) != MESSAGES_TOOL_CLIENT)
+		if (js_member(el, "type", &type) && messages_tool_kind(type) == MESSAGES_TOOL_SERVER)
 			continue;
 		/* names are plain, so equal texts are equal names */
 		if (js_member(el, "name", &name) && tf_span_eq(name, want))

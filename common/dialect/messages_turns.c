@@ -411,7 +411,7 @@ call(struct turns *t, struct dl_turn *turn, struct tf_span el)
 	if (js_member(el, "id", &v))
 		r = dl_rq_str(t->rq, v, &p->id);
 	if (r == 0 && js_member(el, "name", &v))
-		r = dl_rq_str(t->rq, v, &p->name);
+		r = messages_name(t->rq, v, &p->name);
 	if (r < 0 || !js_member(el, "input", &v))
 		return r;
 	tf_buf_reset(&t->text);

@@ -12,22 +12,10 @@
 
 #include "common/dialect/responses.h"
 
-#define NAME_MAX_OC 64 /* longest name of a tool that runtimes take, bytes */
-#define NAME_KEPT 55   /* of a longer one: so much of it, '_' and 8 hexadecimal digits */
-
-static bool
-plain(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-}
-
 int
 responses_flat(struct tf_span space, struct tf_span name, struct tf_buf *out)
 {
-	char hex[2 * TF_SHA256 + 1];
-	uint8_t hash[TF_SHA256];
 	size_t from = out->n;
-	bool good = true;
 	int r = 0;
 
 	if (space.n > 0) {
@@ -37,22 +25,7 @@ responses_flat(struct tf_span space, struct tf_span name, struct tf_buf *out)
 	}
 	if (r == 0)
 		r = tf_buf_addspan(out, name);
-	if (r < 0)
-		return r;
-	for (size_t i = from; i < out->n; i++)
-		good = good && plain(out->p[i]);
-	if (good && out->n - from <= NAME_MAX_OC)
-		return 0;
-	/* the same every time: history has the names too */
-	tf_sha256(out->p + from, out->n - from, hash);
-	tf_hex(hash, sizeof hash, hex);
-	if (out->n - from > NAME_KEPT)
-		out->n = from + NAME_KEPT;
-	for (size_t i = from; i < out->n; i++)
-		if (!plain(out->p[i]))
-			out->p[i] = '_';
-	r = tf_buf_addc(out, '_');
-	return r < 0 ? r : tf_buf_append(out, hex, 8);
+	return r < 0 ? r : dl_plain_name(out, from);
 }
 
 int
@@ -297,7 +270,7 @@ note_hosted(struct dl_request *rq, struct tf_span body)
 		if (responses_tool_kind(type) != RESPONSES_TOOL_HOSTED)
 			continue;
 		for (size_t i = 1; good && i + 1 < type.n; i++)
-			good = plain(type.p[i]);
+			good = dl_plain_char(type.p[i]);
 		/* it goes into a header */
 		snprintf(name, sizeof name, good ? "tools.%.*s" : "tools", (int)type.n - 2, type.p + 1);
 		r = dl_note_dropped(&rq->dropped, tf_cspan(name));
