@@ -14,16 +14,14 @@ from factory import MODEL, TOP
 
 CUT = re.compile(r"^(.*)…\[(\d+) chars\]$", re.S)
 NAMES = """m m/x claude-* gpt-5 gpt-5.5 deepseek-ai/DeepSeek-R1-0528 meta-llama/Llama-3.3-70B-Instruct openai/gpt-oss-120b
-Qwen/Qwen3-235B-A22B BAAI/bge-en-icl e whisper-large-v3 canopylabs/orpheus-v1-english""".split()
-ABLE = "chat, completions, embeddings, streaming, tools, json, vision, audio, files, thinking, transcription, speech"
+Qwen/Qwen3-235B-A22B BAAI/bge-en-icl e whisper-large-v3 canopylabs/orpheus-v1-english black-forest-labs/flux-schnell x""".split()
+ABLE = "chat, completions, embeddings, streaming, tools, json, vision, audio, files, thinking, transcription, speech, images"
 FACTORY = {"conf": {"model " + MODEL: {"aliases": ", ".join(NAMES), "capabilities": ABLE}}}
 SCRIPTS = {"talks": "prompt=40", "calls": "prompt=40&reasoning=both&tools=2&interleave=1"}
 
 # What a request gets that is neither served (200) nor below a path without a route (404, or 405 when the
 # route is there for other methods): (client's file, n or None, path below the surface's prefix, status)
 EXPECTED = [
-    (None, None, "images/generations", 404),  # no model here that makes them
-    (None, None, "images/edits", 400),  # what was recorded in the picture's place is none
     ("openai_sdk", None, "responses/resp_.+", 404),  # a response that this factory never made
     ("codex_doctor", 2, "models", 401),  # asks without a key
     ("codex_builtin", 1, "responses", 426),  # tries a WebSocket
@@ -47,6 +45,9 @@ def routes():
 
 
 ROUTES = routes()
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)  # as much of one as tells its kind: recorded forms carry three letters
 
 
 def restore(value):
@@ -92,6 +93,7 @@ def expected(request):
 def send(factory, request):
     body = request["body"]
     body = b"" if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
+    body = body.replace(b"\r\n\r\nPNG\r\n", b"\r\n\r\n" + PNG + b"\r\n")
     lines = ["%s %s HTTP/1.1" % (request["method"], request["url"]), "Host: 127.0.0.1"]
     for name, value in request["headers"].items():
         if name in ("authorization", "x-api-key"):
@@ -129,6 +131,9 @@ def check(request, answer):
         names = {False: (valid.openai_models, valid.openai_model), True: (valid.anthropic_models, valid.anthropic_model)}
         names[anthropic][path != "models"](answer.json(), None)
         return
+    if path.startswith("images/"):
+        valid.images(answer.json(), request["body"])
+        return
     if path == "audio/speech":
         assert answer.get("content-type") == "audio/mpeg" and len(answer.body) > 100
         return
@@ -149,7 +154,10 @@ def check(request, answer):
 def test_request(factory, recorded, script):
     request = {"headers": {"authorization": "Bearer KEY", "content-type": "application/json"}, "body": None, **recorded}
     request["body"] = restore(request["body"])
-    factory.fake.script(SCRIPTS[script])
+    said = SCRIPTS[script]
+    if below(request["url"]).startswith("images/") and '"b64_json"' not in json.dumps(request["body"]):
+        said += "&form=url"
+    factory.fake.script(said)
     answer = send(factory, request)
     assert answer.status == expected(request), answer.body[:500]
     check(request, answer)

@@ -499,6 +499,19 @@ def transcript(answer, verbose):
             has(one, id=int, start=(int, float), end=(int, float), text=str)
 
 
+def images(answer, request):
+    """request: None or a text when it came as a form."""
+    has(answer, created=int, data=list)
+    form = request.get("response_format", "url") if isinstance(request, dict) else "url"
+    assert len(answer["data"]) == (request.get("n") or 1 if isinstance(request, dict) else 1)
+    for one in answer["data"]:
+        has(one, **{form: str})
+        if form == "b64_json":
+            assert base64.b64decode(one[form], validate=True)
+        else:
+            assert one[form].startswith("http"), one[form]
+
+
 def openai_models(answer, request):
     has(answer, object=str, data=list)
     assert answer["object"] == "list" and answer["data"]

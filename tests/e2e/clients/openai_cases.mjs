@@ -180,6 +180,18 @@ await main({
     const count = await client.post("/responses/input_tokens", { body: { model, input: "hi" } });
     assert.ok(count.input_tokens > 0);
   },
+  async responses_kept() {
+    const answer = await client.responses.create({ model, input: "fake?tokens=2" });
+    const again = await client.responses.retrieve(answer.id);
+    assert.deepEqual([again.id, again.output[0].content[0].text], [answer.id, words(2)]);
+    const items = [];
+    for await (const item of client.responses.inputItems.list(answer.id)) items.push(item);
+    assert.equal(items[0].content[0].text, "fake?tokens=2");
+    const then = await client.responses.create({ model, input: "fake?tokens=3", previous_response_id: answer.id });
+    assert.deepEqual([then.output_text, then.previous_response_id], [words(3), answer.id]);
+    await (client.responses.delete ?? client.responses.del).call(client.responses, answer.id);
+    await refused(OpenAI.NotFoundError, 404, () => client.responses.retrieve(answer.id));
+  },
   async responses_errors() {
     const ask = (more) => client.responses.create({ model, input: "hi", ...more });
     assert.equal((await refused(OpenAI.NotFoundError, 404, () => ask({ model: "no/such" }))).code, "model_not_found");

@@ -239,6 +239,23 @@ def case_responses_helpers():
     assert [json.loads(i.arguments)["days"] for i in final.output if i.type == "function_call"] == [0, 1]
 
 
+def case_responses_kept():
+    answer = client.responses.create(model=MODEL, input="fake?tokens=2")
+    again = client.responses.retrieve(answer.id)
+    assert again.id == answer.id and again.output_text == words(2) and again.store is not False
+    items = list(client.responses.input_items.list(answer.id))
+    assert [i.content[0].text for i in items] == ["fake?tokens=2"] and items[0].id
+    then = client.responses.create(model=MODEL, input="fake?tokens=3", previous_response_id=answer.id)
+    assert then.output_text == words(3) and then.previous_response_id == answer.id
+    whole = client.responses.retrieve(then.id)
+    assert whole.previous_response_id == answer.id
+    with Refused(openai.BadRequestError, 400):
+        client.post("/responses/%s/cancel" % answer.id, cast_to=object)  # not in the background
+    client.responses.delete(answer.id)
+    with Refused(openai.NotFoundError, 404):
+        client.responses.retrieve(answer.id)
+
+
 def case_responses_errors():
     with Refused(openai.NotFoundError, 404) as e:
         client.responses.create(model="no/such", input="hi")
