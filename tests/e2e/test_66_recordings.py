@@ -154,10 +154,7 @@ def check(request, answer):
 def test_request(factory, recorded, script):
     request = {"headers": {"authorization": "Bearer KEY", "content-type": "application/json"}, "body": None, **recorded}
     request["body"] = restore(request["body"])
-    said = SCRIPTS[script]
-    if below(request["url"]).startswith("images/") and '"b64_json"' not in json.dumps(request["body"]):
-        said += "&form=url"
-    factory.fake.script(said)
+    factory.fake.script(SCRIPTS[script])
     answer = send(factory, request)
     assert answer.status == expected(request), answer.body[:500]
     check(request, answer)

@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import subprocess
+import urllib.request
 
 import pytest
 
 import clients
 from factory import HERE, SLOW, TOP
 from fake_audio import sound
+from fake_plain import image
 
 TALKS = ["deepseek-ai/DeepSeek-R1-0528", "meta-llama/Llama-3.3-70B-Instruct", "openai/gpt-oss-120b", "Qwen/Qwen3-235B-A22B",
          "claude-3-5-sonnet-20241022"]
@@ -121,7 +123,9 @@ def test_speech_is_written(factory, shelf):
 
 
 def test_an_image_has_an_address(factory, shelf):
-    assert run(factory, shelf, "openai_image.py", "form=url") == "http://127.0.0.1:1/0.png\n"
+    address = run(factory, shelf, "openai_image.py", "").strip()
+    with urllib.request.urlopen(address, timeout=10 * SLOW) as answer:
+        assert answer.read() == image("A futuristic AI server farm at sunset", 0)
 
 
 def test_errors_are_told_by_their_class(factory, shelf):
