@@ -209,6 +209,16 @@ output_of(struct items *t, struct tf_span id)
 	return o;
 }
 
+static const char *
+image_note(const struct items *t, struct tf_span part)
+{
+	struct tf_span v;
+
+	if (t->rq->blind)
+		return "[image omitted: the model takes no images]";
+	return js_member(part, "image_url", &v) && !js_is_null(v) ? "[image attached below]" : "[image omitted]";
+}
+
 static int
 output_text(struct items *t, struct tf_span content, struct tf_buf *out)
 {
@@ -229,8 +239,7 @@ output_text(struct items *t, struct tf_span content, struct tf_buf *out)
 		if (is_text(el)) {
 			r = add_str(el, "text", out);
 		} else if (type_is(el, "input_image")) {
-			r = tf_buf_addstr(out,
-			    t->rq->blind ? "[image omitted: the model takes no images]" : "[image attached below]");
+			r = tf_buf_addstr(out, image_note(t, el));
 		} else if (type_is(el, "input_file")) {
 			r = tf_buf_addstr(out, "[file omitted]");
 		} else { /* a shell's: stdout, stderr and how it ended */
@@ -264,7 +273,7 @@ result_turn(struct items *t, const struct dl_part *call, const struct output *o)
 static int
 output_images(struct items *t, struct tf_span content)
 {
-	struct tf_span el;
+	struct tf_span el, v;
 	struct js_iter it;
 	int r = 0;
 
@@ -272,7 +281,7 @@ output_images(struct items *t, struct tf_span content)
 		return 0;
 	js_iter_init(&it, content);
 	while (r == 0 && js_iter_next(&it, NULL, &el))
-		if (type_is(el, "input_image") && js_member(el, "image_url", &(struct tf_span){ 0 }))
+		if (type_is(el, "input_image") && js_member(el, "image_url", &v) && !js_is_null(v))
 			r = image(t, dl_user_turn(t->rq), el);
 	return r;
 }
