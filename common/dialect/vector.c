@@ -198,17 +198,39 @@ dl_f32_text(float f, char out[static DL_F32_TEXT])
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
-/* Numbers of at most 2^53 and 22 places, which two exact doubles make. False: another way is needed. */
+/*
+ * m / 10^places, m not 0, by one multiplication with a power that is right to 63 bits. False: the result lies so near
+ * the middle between two floats that this does not tell them apart, nor the detour by way of a double; or it is too
+ * small to have all its bits.
+ */
 static bool
-parse_short(struct tf_span text, double *out)
+scale(uint64_t m, int places, float *out)
 {
-	static const double tens[] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14,
-		1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+	int shift = __builtin_clzll(m), e;
+	unsigned __int128 p = (unsigned __int128)(m << shift) * powers[-places - K_MIN];
+	uint64_t top = (uint64_t)(p >> 64), rest;
+
+	e = 1 + floor_shift((int64_t)-places * 1741647, 19) - shift;
+	if (!(top >> 63)) {
+		top = (uint64_t)(p >> 63);
+		e--;
+	}
+	rest = top & ((1ull << 40) - 1);
+	if ((rest > (1ull << 39) - 4096 && rest < (1ull << 39) + 4096) || e + 63 < -126)
+		return false;
+	top = (top >> 40) + (rest >> 39); /* 24 bits, or 2^24 */
+	*out = ldexpf((float)top, e + 40);
+	return true;
+}
+
+/* Numbers without exponent, of 19 digits and 31 places at most. False: another way is needed. */
+static bool
+parse_short(struct tf_span text, float *out)
+{
 	const char *p = text.p, *end = p + text.n;
 	bool minus = p < end && *p == '-', point = false;
 	uint64_t m = 0;
 	int places = 0, digits = 0;
-	double v;
 
 	for (p += minus; p < end; p++) {
 		if (*p >= '0' && *p <= '9') {
@@ -220,13 +242,14 @@ parse_short(struct tf_span text, double *out)
 		} else {
 			return false; /* an exponent */
 		}
-		if (digits > 18)
+		if (digits > 19)
 			return false;
 	}
-	if (m > 1ull << 53 || places > 22)
+	if (m == 0)
+		*out = 0;
+	else if (places > -K_MIN || !scale(m, places, out))
 		return false;
-	v = (double)m / tens[places];
-	*out = minus ? -v : v;
+	*out = minus ? -*out : *out;
 	return true;
 }
 
@@ -236,7 +259,10 @@ dl_f32_parse(struct tf_span text, float *out)
 	double v;
 	int r;
 
-	if (!parse_short(text, &v) && (r = js_get_double(text, &v)) < 0)
+	if (parse_short(text, out))
+		return 0;
+	r = js_get_double(text, &v);
+	if (r < 0)
 		return r;
 	/* up to the middle between the largest float and the next that there would be */
 	if (v >= 0x1.ffffffp127 || v <= -0x1.ffffffp127)
@@ -304,16 +330,21 @@ put_le(float f, uint8_t *to)
 int
 dl_vector_encode(struct tf_span list, struct tf_buf *out)
 {
+	const char *p = list.p + 1, *end = list.p + list.n - 1, *from;
 	uint8_t bytes[PIECE * 4];
-	struct tf_span number;
-	struct js_iter it;
 	size_t n = 0;
 	float f;
-	int r = 0;
+	int r = dl_vector_count(list) < 0 ? TF_E_INVAL : 0;
 
-	js_iter_init(&it, list);
-	while (r == 0 && js_iter_next(&it, NULL, &number)) {
-		r = dl_f32_parse(number, &f);
+	/* it holds numbers, commas and white space alone */
+	while (r == 0 && p < end) {
+		if (*p <= ' ' || *p == ',') {
+			p++;
+			continue;
+		}
+		for (from = p; p < end && *p > ' ' && *p != ',';)
+			p++;
+		r = dl_f32_parse(tf_span(from, (size_t)(p - from)), &f);
 		if (r < 0)
 			return r;
 		put_le(f, bytes + 4 * n++);
