@@ -352,6 +352,8 @@ struct dl_ops {
 	 * always the encoder. Or TF_E_NOMEM.
 	 */
 	int (*raw_end)(struct dl_raw *r, enum dl_finish finish, const struct dl_usage *usage, struct tf_buf *out);
+	/* As enc_object, of a stream that was passed on. A whole answer that was is the object. NULL: nobody keeps them. */
+	void (*raw_object)(const struct dl_raw *r, size_t *from, size_t *to);
 
 	int (*error_event)(const struct dl_error *e, struct tf_buf *out);
 	/* dl_sequence(); NULL: events have no numbers. */

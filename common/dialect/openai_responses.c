@@ -40,6 +40,7 @@ const struct dl_ops dl_openai_responses = {
 	.raw_event = responses_raw_event,
 	.raw_response = responses_raw_response,
 	.raw_end = responses_raw_end,
+	.raw_object = responses_raw_object,
 	.ping = { ": keep-alive\n\n", 14 },
 	.fields = &responses_fields,
 	.param_messages = "input",

@@ -116,5 +116,6 @@ int responses_raw_event(struct dl_raw *r, struct dl_dec *d, struct tf_span event
 int responses_raw_response(struct dl_raw *r, struct dl_dec *d, struct tf_span body, struct tf_buf *out,
     struct dl_raw_answer *answer);
 int responses_raw_end(struct dl_raw *r, enum dl_finish finish, const struct dl_usage *usage, struct tf_buf *out);
+void responses_raw_object(const struct dl_raw *r, size_t *from, size_t *to);
 
 #endif

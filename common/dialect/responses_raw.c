@@ -183,14 +183,15 @@ struct dl_raw {
 	struct tf_buf object;  /* the response as it began */
 	struct tf_buf items;   /* that are done, comma separated */
 	uint64_t sequence;
-	bool over;             /* the last event went out */
+	bool over;             /* the last event went out ... */
+	size_t from, to;       /* ... and the finished response object was there in the bytes given last */
 };
 
 bool
 responses_raw_answer_ok(const struct dl_head *h, uint32_t quirks)
 {
-	/* what is kept is of our own making */
-	return (quirks & DL_Q_HOSTED) && !(h->flags & DL_HEAD_KEEP);
+	(void)h;
+	return (quirks & DL_Q_HOSTED) != 0;
 }
 
 struct dl_raw *
@@ -240,16 +241,22 @@ write_line(struct tf_buf *out, struct tf_span data)
 	return js_w_done(&w);
 }
 
-/* The names of a response object that the client knows, its own and the model's. base: of the text that is edited. */
+/* What the client knows otherwise of a response object than the provider. base: of the text that is edited. */
 static void
 rename_response(const struct dl_raw *r, struct tf_span object, const char *base, struct js_edits *e)
 {
+	struct {
+		const char *name;
+		struct tf_span with; /* empty: it stays as it is */
+	} members[] = { { "model", tf_buf_span(&r->model) }, { "id", tf_cspan(r->id) }, { "store", { NULL, 0 } },
+		{ "previous_response_id", { NULL, 0 } } };
 	struct tf_span v;
 
-	if (js_member(object, "model", &v))
-		js_edit_replace(e, (size_t)(v.p - base), (size_t)(v.p - base) + v.n, tf_buf_span(&r->model));
-	if (js_member(object, "id", &v))
-		js_edit_replace(e, (size_t)(v.p - base), (size_t)(v.p - base) + v.n, tf_cspan(r->id));
+	(void)js_at(r->conf.kept, "echo.store", &members[2].with);
+	(void)js_at(r->conf.kept, "echo.previous_response_id", &members[3].with);
+	for (size_t i = 0; i < TF_LEN(members); i++)
+		if (members[i].with.n > 0 && js_member(object, members[i].name, &v))
+			js_edit_replace(e, (size_t)(v.p - base), (size_t)(v.p - base) + v.n, members[i].with);
 }
 
 /* data with our own count in front and the client's name of the model; the length of text is hidden by nobody here. */
@@ -258,7 +265,7 @@ splice_event(struct dl_raw *r, struct tf_span type, struct tf_span data)
 {
 	struct tf_buf front = { 0 };
 	struct tf_span key, v;
-	struct js_edit edits[8];
+	struct js_edit edits[16];
 	struct js_edits e;
 	struct js_iter it;
 	int err;
@@ -279,6 +286,14 @@ splice_event(struct dl_raw *r, struct tf_span type, struct tf_span data)
 	tf_buf_reset(&r->event);
 	if (err == 0)
 		err = js_splice(data, &e, &r->event);
+	/* on one line: what was the front is needed no more */
+	tf_buf_reset(&front);
+	if (err == 0 && (memchr(r->event.p, '\n', r->event.n) != NULL || memchr(r->event.p, '\r', r->event.n) != NULL)) {
+		err = write_line(&front, tf_buf_span(&r->event));
+		tf_buf_reset(&r->event);
+		if (err == 0)
+			err = tf_buf_addspan(&r->event, tf_buf_span(&front));
+	}
 	tf_buf_free(&front);
 	return err;
 }
@@ -304,6 +319,7 @@ static int
 pass(struct dl_raw *r, const struct dl_dec *d, struct tf_span type, struct tf_span data, struct tf_buf *out)
 {
 	struct tf_buf *to = d->nitem > 0 || d->done ? out : &r->held;
+	struct tf_span response;
 	int err = splice_event(r, type, data);
 
 	if (err == 0)
@@ -314,8 +330,12 @@ pass(struct dl_raw *r, const struct dl_dec *d, struct tf_span type, struct tf_sp
 	}
 	if (err == 0)
 		err = tf_buf_printf(to, "event: %.*s\ndata: ", (int)type.n - 2, type.p + 1);
+	if (err == 0 && d->done && js_member(tf_buf_span(&r->event), "response", &response)) {
+		r->from = to->n + (size_t)(response.p - r->event.p);
+		r->to = r->from + response.n;
+	}
 	if (err == 0)
-		err = write_line(to, tf_buf_span(&r->event));
+		err = tf_buf_addspan(to, tf_buf_span(&r->event));
 	if (err == 0)
 		err = tf_buf_addstr(to, "\n\n");
 	r->over = r->over || d->done;
@@ -364,6 +384,7 @@ responses_raw_end(struct dl_raw *r, enum dl_finish finish, const struct dl_usage
 	    (unsigned long long)r->sequence++);
 	if (err < 0)
 		return err;
+	r->from = out->n;
 	js_w_init(&w, out);
 	js_w_object(&w);
 	js_iter_init(&it, tf_buf_span(&r->object));
@@ -391,9 +412,17 @@ responses_raw_end(struct dl_raw *r, enum dl_finish finish, const struct dl_usage
 	js_w_object_end(&w);
 	if (err == 0)
 		err = js_w_done(&w);
+	r->to = out->n;
 	if (err == 0)
 		err = tf_buf_addstr(out, "}\n\n");
 	return err < 0 ? err : 1;
+}
+
+void
+responses_raw_object(const struct dl_raw *r, size_t *from, size_t *to)
+{
+	*from = r->from;
+	*to = r->to;
 }
 
 /* ---- whole answers ----------------------------------------------------------------------- */
@@ -416,7 +445,7 @@ responses_raw_response(struct dl_raw *r, struct dl_dec *d, struct tf_span body, 
     struct dl_raw_answer *answer)
 {
 	struct tf_span json, status, output;
-	struct js_edit edits[2];
+	struct js_edit edits[8];
 	struct js_edits e;
 	bool incomplete;
 

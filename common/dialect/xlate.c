@@ -459,8 +459,11 @@ complete(struct dl_xlate *x)
 		r = x->answer->join_end(x->enc, &x->facts.usage, x->out);
 	if (r < 0)
 		return r;
-	if ((x->head.flags & DL_HEAD_KEEP) && x->answer->enc_object != NULL) {
-		x->answer->enc_object(x->enc, &x->facts.object, &x->facts.object_n);
+	if (x->head.flags & DL_HEAD_KEEP) {
+		if (x->raw != NULL && x->head.stream && x->surface->raw_object != NULL)
+			x->surface->raw_object(x->raw, &x->facts.object, &x->facts.object_n);
+		else if (x->answer->enc_object != NULL)
+			x->answer->enc_object(x->enc, &x->facts.object, &x->facts.object_n);
 		x->facts.object_n -= x->facts.object;
 	}
 	x->given = true;
@@ -658,6 +661,7 @@ static int
 whole_raw(struct dl_xlate *x)
 {
 	struct dl_raw_answer a;
+	size_t from = x->out->n;
 	int r = x->surface->raw_response(x->raw, x->dec, tf_buf_span(&x->body), x->out, &a);
 
 	if (r != 1)
@@ -666,6 +670,8 @@ whole_raw(struct dl_xlate *x)
 	x->known = true;
 	x->facts.usage = a.usage;
 	x->given = x->facts.content = x->facts.finished = x->facts.complete = true;
+	x->facts.object = from;
+	x->facts.object_n = x->out->n - from;
 	return 1;
 }
 

@@ -298,6 +298,23 @@ def test_hosted(oai, factory, stream):
     assert [i.get("encrypted_content") for i in sent if i.get("type") == "reasoning"] == ["abc"]
 
 
+@STREAM
+def test_hosted_is_kept(oai, factory, stream):
+    """As the provider said it, also what nobody else knows."""
+    more = {"model": HOSTED, "store": True, "include": ["reasoning.encrypted_content"]}
+    first = respond(oai, stream, "tokens=2&reasoning=1&summary=1&search=1&encrypted=abc", **more)
+    kept = oai.responses.retrieve(first.id)
+    assert first.store is True and kept.output_text == first.output_text == factory.text(2)
+    assert [(i.type, i.id) for i in kept.output] == [(i.type, i.id) for i in first.output]
+    turn = [{"role": "user", "content": "fake?tokens=1&tag=kept"}]
+    second = respond(oai, stream, "", **more, previous_response_id=first.id, input=turn)
+    assert second.previous_response_id == first.id and second.id != first.id
+    sent = factory.fake.last("kept")["body"]
+    assert "previous_response_id" not in sent and sent["store"] is False
+    assert [i["type"] for i in sent["input"][1:-1]] == ["web_search_call", "reasoning", "message"]
+    assert sent["input"][2]["encrypted_content"] == "abc"
+
+
 def test_hosted_calls(oai, factory):
     for stream in (False, True):
         answer = respond(oai, stream, "tools=2&custom=1", model=HOSTED, tools=[{"type": "custom", "name": "apply_patch"}])

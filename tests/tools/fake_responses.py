@@ -74,7 +74,8 @@ class ResponsesAnswer(Answer):
         return {
             "id": self.id, "object": "response", "created_at": self.created, "status": status, "error": None,
             "incomplete_details": None, "model": "fake-model", "output": list(output), "parallel_tool_calls": True,
-            "tool_choice": "auto", "tools": self.request.get("tools") or [], "usage": None, **more,
+            "tool_choice": "auto", "tools": self.request.get("tools") or [], "usage": None,
+            "store": self.request.get("store", True), "previous_response_id": None, **more,
         }
 
     def over(self):
