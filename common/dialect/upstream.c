@@ -198,6 +198,7 @@ status_of(const struct said *s)
 		{ "permission_error", 403 },
 		{ "not_found_error", 404 },
 		{ "timeout_error", 504 },
+		{ "request_too_large", 413 },
 		/* codes of the Responses API */
 		{ "invalid_prompt", 400 },
 		{ "context_length_exceeded", 400 },

@@ -3,6 +3,7 @@
 and the fake one where an answer has to be known or go wrong."""
 import json
 import time
+import urllib.parse
 
 import anthropic
 import pytest
@@ -115,6 +116,65 @@ def test_thinking_is_shown_when_asked_for(client):
     assert plain.usage.output_tokens == shown.usage.output_tokens
     with client.messages.stream(**ask) as stream:
         assert [b.type for b in stream.get_final_message().content] == ["text"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_long_tool_name(client, factory, stream):
+    """Runtimes take 64 characters: they get fewer, and the client its own back, in the next turn too."""
+    long = {**WEATHER, "name": "mcp__" + "x" * 100}
+    short = "mcp__" + "x" * 50 + "_66d9c770"
+    ask = {"model": MODEL, "max_tokens": 99, "tools": [WEATHER, long]}
+    script = 'tools=1&tool=%s&args={"city":"Rome"}' % short
+    if stream:
+        with client.messages.stream(messages=fake(script), **ask) as s:
+            (call,) = s.get_final_message().content
+    else:
+        (call,) = client.messages.create(messages=fake(script), **ask).content
+    assert call.name == long["name"] and call.input == {"city": "Rome"}
+    turns = fake(script) + [{"role": "assistant", "content": [call]}, {"role": "user", "content": [
+        {"type": "tool_result", "tool_use_id": call.id, "content": "5"}, {"type": "text", "text": "fake?tokens=1&tag=long"}]}]
+    client.messages.create(messages=turns, tool_choice={"type": "tool", "name": long["name"]}, **ask)
+    sent = factory.fake.last("long")["body"]
+    assert [t["function"]["name"] for t in sent["tools"]] == ["get_weather", short]
+    assert sent["messages"][1]["tool_calls"][0]["function"]["name"] == short == sent["tool_choice"]["function"]["name"]
+
+
+def test_typed_tools(client, factory):
+    """Tools of the API's own that clients run work with any model; those that its provider runs are left out."""
+    tools = [{"type": "bash_20250124", "name": "bash"}, {"type": "memory_20250818", "name": "memory"},
+             {"type": "web_search_20250305", "name": "web_search"}]
+    answer = client.messages.create(model=MODEL, max_tokens=99, tools=tools,
+                                    messages=fake('tools=1&tool=bash&args={"command":"ls"}&tag=typed'))
+    assert answer.content[0].name == "bash" and answer.content[0].input == {"command": "ls"}
+    sent = factory.fake.last("typed")["body"]["tools"]
+    assert [t["function"]["name"] for t in sent] == ["bash", "memory"]
+    assert "command" in sent[0]["function"]["parameters"]["properties"] and sent[0]["function"]["description"]
+
+
+def test_changed_thinking_is_left_out(client, factory):
+    """Reasoning comes back with a signature: what the client changed is nothing that the model thought."""
+    first = client.messages.create(model=MODEL, max_tokens=2000, messages=fake("reasoning=reasoning_content&tokens=1"),
+                                   thinking={"type": "enabled", "budget_tokens": 1024})
+    assert first.content[0].type == "thinking"
+    for said, tag in ((first.content[0].thinking, "same"), ("something else", "changed")):
+        block = {"type": "thinking", "thinking": said, "signature": first.content[0].signature}
+        client.messages.create(model=MODEL, max_tokens=99, messages=fake("x=1") + [
+            {"role": "assistant", "content": [block, {"type": "text", "text": "b"}]}, *fake("tokens=1&tag=sig" + tag)])
+    sent = [factory.fake.last("sig" + tag)["body"]["messages"][1] for tag in ("same", "changed")]
+    assert sent[0]["reasoning_content"] == "thinking" and "reasoning_content" not in sent[1]
+
+
+@pytest.mark.parametrize("text, told", [
+    ("This model's maximum context length is 4096 tokens. However, you requested 5009 tokens "
+     "(5000 in the messages, 9 in the completion).", "prompt is too long: 5000 tokens > 4096 maximum"),
+    ("The input (5000 tokens) is longer than the model's context length (4096 tokens).",
+     "prompt is too long: 5000 tokens > 4096 maximum"),
+])
+def test_too_long(client, text, told):
+    with pytest.raises(anthropic.BadRequestError) as failed:
+        client.messages.create(model=MODEL, max_tokens=9,
+                               messages=fake("status=400&kind=BadRequestError&message=" + urllib.parse.quote(text)))
+    assert failed.value.body["error"]["message"] == told
 
 
 def test_count_tokens(client):
