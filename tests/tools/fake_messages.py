@@ -15,7 +15,7 @@ import hashlib
 import itertools
 import json
 
-from fake_script import Answer
+from fake_script import Answer, holds
 
 THOUGHT = ["think", "ing"]
 FINISH = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
@@ -64,6 +64,7 @@ class MessagesAnswer(Answer):
         self.id = "msg_fake_" + self.id.rpartition("-")[2]
         self.n = 1
         self.number = itertools.count()
+        self.answered = params.flag("once") and holds(request["messages"][-1], "tool_result")
 
     # ---- pieces -------------------------------------------------------------------------------
 

@@ -98,6 +98,12 @@ def content_text(content):
     return ""
 
 
+def holds(message, kind):
+    """Whether a message of the Messages API has a block of that kind."""
+    content = message.get("content") if isinstance(message, dict) else None
+    return isinstance(content, list) and any(isinstance(b, dict) and b.get("type") == kind for b in content)
+
+
 def params_of(request, default=""):
     """The script of a request (a dict)."""
     model = request.get("model")
@@ -107,6 +113,8 @@ def params_of(request, default=""):
     for message in request.get("messages") or (turns if isinstance(turns, list) else []):
         if isinstance(message, dict) and message.get("role") == "user":
             said = content_text(message.get("content"))
+            if not said and holds(message, "tool_result"):
+                continue  # results alone: what the user said before stands
             in_text = said[5:].split("\n")[0] if said.startswith("fake?") else ""
     for name in ("prompt", "input", "query"):
         prompt = request.get(name)

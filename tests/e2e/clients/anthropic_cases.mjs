@@ -46,7 +46,7 @@ await main({
     assert.deepEqual([data.type, data.role, data.model, data.stop_reason], ["message", "assistant", model, "end_turn"]);
     assert.deepEqual(data.content.map((b) => b.text), [words(4)]);
     assert.deepEqual([data.usage.input_tokens, data.usage.output_tokens], [11, 4]);
-    for (const name of ["stop_sequence", "stop_details", "container", "diagnostics"]) assert.equal(data[name], null, name);
+    for (const name of ["stop_sequence", "stop_details", "container", "diagnostics"]) assert.equal(data[name] ?? null, null, name);
     assert.ok(request_id);
   },
   async bases() {

@@ -169,7 +169,7 @@ await main({
     const text = { format: { type: "json_schema", name: "verdict", strict: true, schema } };
     const answer = await client.responses.parse({ model, input: "fake?" + said, text });
     assert.deepEqual(JSON.parse(answer.output_text), { city: "Paris", ok: true });
-    for (const script of ["tokens=3", "reasoning=both&tokens=3", "reasoning=both&tools=2&interleave=1", "refusal=1"]) {
+    for (const script of ["tokens=3", "reasoning=both&tokens=3", "reasoning=both&tools=2&interleave=1"]) {
       const stream = client.responses.stream({ model, input: "fake?" + script, tools: [flat] });
       const final = await stream.finalResponse();
       assert.equal(final.status, "completed", script);
@@ -179,6 +179,10 @@ await main({
     }
     const count = await client.post("/responses/input_tokens", { body: { model, input: "hi" } });
     assert.ok(count.input_tokens > 0);
+  },
+  async responses_refusal() {
+    const final = await client.responses.stream({ model, input: "fake?refusal=1" }).finalResponse();
+    assert.deepEqual(final.output[0].content.map((part) => part.refusal), ["no"]);
   },
   async responses_kept() {
     const answer = await client.responses.create({ model, input: "fake?tokens=2" });
