@@ -272,7 +272,10 @@ note_hosted(struct dl_request *rq, struct tf_span body)
 		for (size_t i = 1; good && i + 1 < type.n; i++)
 			good = dl_plain_char(type.p[i]);
 		/* it goes into a header */
-		snprintf(name, sizeof name, good ? "tools.%.*s" : "tools", (int)type.n - 2, type.p + 1);
+		if (good)
+			snprintf(name, sizeof name, "tools.%.*s", (int)type.n - 2, type.p + 1);
+		else
+			snprintf(name, sizeof name, "tools");
 		r = dl_note_dropped(&rq->dropped, tf_cspan(name));
 	}
 	return r;

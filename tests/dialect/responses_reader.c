@@ -145,9 +145,12 @@ void
 responses_reader_steady(struct tf_buf *out)
 {
 	static const char mark[] = "\"completed_at\":";
-	char *at = out->p, *end = out->p + out->n;
+	char *at = out->p, *end;
 
-	while (out->n > 0 && (at = memmem(at, (size_t)(end - at), mark, sizeof mark - 1)) != NULL)
+	if (out->n == 0)
+		return;
+	end = out->p + out->n;
+	while ((at = memmem(at, (size_t)(end - at), mark, sizeof mark - 1)) != NULL)
 		for (at += sizeof mark - 1; at < end && *at >= '0' && *at <= '9'; at++)
 			*at = '1';
 }
