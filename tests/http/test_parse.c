@@ -151,6 +151,24 @@ test_nul_in_value(void **state)
 	assert_int_equal(h.refusal, HTTP_R_BAD_VALUE);
 }
 
+/* Who speaks TLS to a plain port sends no line feed and waits: it is refused at its first byte. */
+static void
+test_not_text(void **state)
+{
+	static const char hello[] = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+	struct http_head h;
+
+	(void)state;
+	for (size_t n = 1; n < sizeof hello; n++) {
+		assert_int_equal(parse(&h, false, hello, n, 0), -1);
+		assert_int_equal(h.refusal, HTTP_R_BAD_REQUEST_LINE);
+	}
+	assert_int_equal(parse(&h, false, "\r\n\x16", 3, 0), -1);
+	assert_int_equal(parse(&h, false, "\r\n", 2, 0), 0);
+	assert_int_equal(parse(&h, false, "\r", 1, 0), 0);
+	assert_int_equal(parse(&h, false, "", 0, 0), 0);
+}
+
 static void
 test_fields(void **state)
 {
@@ -478,7 +496,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_heads_at_every_split), cmocka_unit_test(test_nul_in_value),
+		cmocka_unit_test(test_heads_at_every_split), cmocka_unit_test(test_nul_in_value), cmocka_unit_test(test_not_text),
 		cmocka_unit_test(test_fields), cmocka_unit_test(test_keep_alive),
 		cmocka_unit_test(test_limits), cmocka_unit_test(test_responses),
 		cmocka_unit_test(test_chunked_at_every_piece),
