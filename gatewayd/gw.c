@@ -174,7 +174,7 @@ gw_dump(struct dmn *d)
 
 const struct dmn_hooks gatewayd = {
 	.name = "gatewayd",
-	.summary = "Token Factory: HTTP front",
+	.summary = "serves the API over HTTP: checks keys, admits, relays, meters",
 	.check = gw_check,
 	.instance = gw_instance,
 	.init = gw_init,

@@ -133,8 +133,9 @@ struct gw_req {
 	struct tf_id id;
 	const struct gw_route *route; /* NULL: the head was refused */
 	int unrouted;                 /* without a route: what is answered once the key is known, or not */
-	const struct gw_route *elsewhere; /* then: a row of the other API that has this path; NULL none */
+	const struct gw_route *elsewhere; /* then: a row that has this path elsewhere; NULL none */
 	char *rest;                   /* what {id} or {rest} of the route matched; with 405 the methods; NULL none */
+	bool unversioned;             /* its path has neither /v1 nor the name of an API in front */
 	bool anthropic;               /* shape of errors */
 	struct gw_key *key;
 	struct gw_conf *conf;         /* the configuration it began under */
@@ -519,6 +520,8 @@ void gw_codex_write(struct js_w *w, const struct gw_req *req);
 /* gw_models_anthropic.c */
 int gw_models_anthropic(struct gw_req *req);
 int gw_model_anthropic(struct gw_req *req, const struct conf_model *m);
+/* gw_models.c: the error of a model, as the client wrote it, that does not exist for this key */
+void gw_model_unknown(struct dl_fault *f, struct tf_span asked);
 
 void gw_models_live(struct gw_thread *t, const struct wire_models *m);
 bool gw_capability_known(const char *name);

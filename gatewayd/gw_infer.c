@@ -143,9 +143,7 @@ gw_infer_model(struct gw_req *req, struct dl_fault *f)
 	int rc;
 
 	if (m == NULL || !gw_key_may(req->key, m->name)) {
-		dl_fault_set(f, TF_E_MODEL_NOT_FOUND, "model",
-		    "The model %s does not exist or this key has no access to it. GET /v1/models lists the models.",
-		    tf_log_q(asked));
+		gw_model_unknown(f, asked);
 		return TF_E_NOENT;
 	}
 	if (strcmp(m->status, "unavailable") == 0 || strcmp(m->status, "coming_soon") == 0) {

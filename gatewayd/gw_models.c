@@ -264,15 +264,27 @@ gw_op_models(struct gw_req *req)
 	return 0;
 }
 
+void
+gw_model_unknown(struct dl_fault *f, struct tf_span asked)
+{
+	dl_fault_set(f, TF_E_MODEL_NOT_FOUND, "model",
+	    "The model %s does not exist or this key has no access to it. GET /v1/models lists the models.",
+	    tf_log_q(asked));
+}
+
 int
 gw_op_model(struct gw_req *req)
 {
 	const struct conf_model *m = conf_find_model(req->conf->c, gw_side(req), tf_cspan(req->rest));
 	struct tf_buf out = { 0 };
+	struct dl_fault f;
 	struct js_w w;
 
-	if (m == NULL || !gw_key_may(req->key, m->name))
-		return TF_E_MODEL_NOT_FOUND;
+	if (m == NULL || !gw_key_may(req->key, m->name)) {
+		gw_model_unknown(&f, tf_cspan(req->rest));
+		gw_req_fail(req, f.err, f.param, f.message, 0);
+		return 0;
+	}
 	if (req->anthropic)
 		return gw_model_anthropic(req, m);
 	js_w_init(&w, &out);

@@ -294,7 +294,9 @@ gw_req_unrouted(struct gw_req *req)
 	const struct gw_route *row = req->unrouted == TF_E_NOT_FOUND ? req->elsewhere : NULL;
 	char text[160];
 
-	if (row != NULL)
+	if (row != NULL && req->unversioned)
+		snprintf(text, sizeof text, "There is no /%s. It is served at /v1/%s.", row->pattern, row->pattern);
+	else if (row != NULL)
 		snprintf(text, sizeof text, "This API has no %s. It is served at /%s/v1/%s.", row->pattern,
 		    row->families & GW_OPENAI ? "openai" : "anthropic", row->pattern);
 	gw_req_fail(req, req->unrouted, NULL, row != NULL ? text : NULL, 0);
@@ -354,6 +356,7 @@ gw_req_unroute(struct gw_req *req, const struct gw_match *m)
 
 	req->unrouted = m->err;
 	req->elsewhere = m->elsewhere;
+	req->unversioned = m->family == GW_ROOT;
 	if (m->err == TF_E_METHOD_NOT_ALLOWED && m->allow != 0) {
 		gw_route_allow(m->allow, allow, sizeof allow);
 		req->rest = tf_span_dup(tf_cspan(allow));

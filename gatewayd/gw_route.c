@@ -170,7 +170,9 @@ gw_route_find(enum http_method method, struct tf_span path, bool anthropic_versi
 		if (!gw_pattern_match(row->pattern, &p, i, out))
 			continue;
 		if ((row->families & (unsigned)out->family) == 0) {
-			if (out->family & (GW_OPENAI | GW_ANTHROPIC) && row->families & (GW_OPENAI | GW_ANTHROPIC))
+			/* of the other API, or below the /v1 that a base URL lacks */
+			if ((out->family & (GW_OPENAI | GW_ANTHROPIC) && row->families & (GW_OPENAI | GW_ANTHROPIC)) ||
+			    (out->family == GW_ROOT && row->families & GW_BARE))
 				out->elsewhere = row;
 			continue;
 		}

@@ -38,7 +38,7 @@ struct gw_match {
 	int err;                      /* TF_E_NOT_FOUND or TF_E_METHOD_NOT_ALLOWED */
 	bool anthropic;               /* errors take the Anthropic shape */
 	enum gw_family family;
-	const struct gw_route *elsewhere; /* with 404: a row of the other API that has this path */
+	const struct gw_route *elsewhere; /* with 404: a row that has this path elsewhere: in the other API, below /v1 */
 	unsigned allow;               /* bits of enum http_method that the path takes, with 405 */
 	size_t rest_n;
 	char rest[GW_PATH_MAX];       /* what {id} or {rest} matched, decoded */

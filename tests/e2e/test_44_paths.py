@@ -55,6 +55,8 @@ def test_one_connection_for_all(factory):
     ("/anthropic/v1/chat/completions", "/openai/v1/chat/completions"),
     ("/anthropic/chat/completions", "/openai/v1/chat/completions"),
     ("/openai/v1/messages", "/anthropic/v1/messages"),
+    ("/chat/completions", " /v1/chat/completions"),
+    ("/responses", " /v1/responses"),
 ])
 def test_path_of_the_other_api(factory, path, said):
     answer = factory.call("POST", path, {"model": "x"})

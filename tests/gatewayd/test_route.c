@@ -158,6 +158,10 @@ test_elsewhere(void **state)
 		{ "/openai/v1/healthz", GW_R_COUNT },
 		{ "/v1/healthz", GW_R_COUNT },
 		{ "/openai/v1/nothing", GW_R_COUNT },
+		{ "/chat/completions", GW_R_CHAT },
+		{ "/messages", GW_R_MESSAGES },
+		{ "/nothing", GW_R_COUNT },
+		{ "/healthz/x", GW_R_COUNT },
 	};
 	static struct gw_match m;
 
