@@ -340,7 +340,7 @@ static const struct ctl_cmd wk_cmds[] = {
 
 const struct dmn_hooks workerd = {
 	.name = "workerd",
-	.summary = "Token Factory: worker, runs one model runtime",
+	.summary = "runs one runtime, translates what the two sides say differently",
 	.options = wk_options,
 	.noptions = TF_LEN(wk_options),
 	.check = wk_check,

@@ -22,6 +22,7 @@
 #define WK_HELD_PAUSE (128u << 10) /* bytes without credit after which the runtime is not read */
 #define WK_KEPT_AHEAD (8u << 20)  /* bytes of values handed to a link that has not sent them yet */
 #define WK_BODY_WINDOW (1u << 20) /* request body bytes under way */
+#define WK_SPEED_US 1000u         /* shortest stretch of a stream from which a speed is read */
 #define WK_ANSWER_MAX (64u << 20) /* largest unstreamed answer */
 
 enum wk_state {

@@ -105,7 +105,8 @@ wk_attempt_measure(struct wk_attempt *a, enum wire_outcome outcome, uint64_t tot
 	if (a->first_us == 0)
 		return;
 	wk->avg_first_us = wk->avg_first_us == 0 ? a->first_us : (wk->avg_first_us * 7 + a->first_us) / 8;
-	if (total_us > a->first_us && facts->out_tokens > 1) {
+	/* an answer that came in one piece says nothing of speed: its first byte is its last */
+	if (dl_xlate_live(a->x) && total_us >= a->first_us + WK_SPEED_US && facts->out_tokens > 1) {
 		uint64_t mtps = facts->out_tokens * 1000000000u / (total_us - a->first_us);
 
 		wk->avg_mtps = wk->avg_mtps == 0 ? mtps : (wk->avg_mtps * 7 + mtps) / 8;

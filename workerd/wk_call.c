@@ -99,12 +99,27 @@ wk_retry_after(const struct http_head *head)
 	return s.p != NULL && tf_span_u64(s, 86400, &v) == 0 ? (uint32_t)v : 0;
 }
 
+/*
+ * The client is told no more than that the runtime failed: a wrong key, address or model name of an
+ * upstream is for the operator to see. The body stays out of the log, for it may quote the prompt.
+ */
+static void
+wk_call_refused(const struct wk_attempt *a, int status)
+{
+	bool clients = status == 400 || status == 413 || status == 422; /* the request's own fault */
+
+	tf_log(clients ? TF_INFO : TF_WARN, "call", &a->id, "the runtime refused the call status=%d attempt=%u", status,
+	    a->number);
+}
+
 static void
 wk_on_head(struct http_call *call, const struct http_head *head, void *arg)
 {
 	struct wk_attempt *a = arg;
 
 	(void)call;
+	if (head->status / 100 != 2)
+		wk_call_refused(a, head->status);
 	dl_xlate_head(a->x, head->status, http_head_get(head, HTTP_H_CONTENT_TYPE), wk_retry_after(head));
 }
 

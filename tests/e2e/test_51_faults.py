@@ -38,6 +38,11 @@ def test_upstream_status(factory, status, want, kind, stream):
         factory.fake.forget()
     if answer.status == 503:
         assert int(answer.response.get("retry-after")) >= 5
+    if status != 204:  # the operator learns what the client is not told; the runtime's words are nobody's
+        level = "info" if status in (400, 413, 422) else "warn"
+        wait_for("the log says it", lambda: " %s workerd call rid=%s the runtime refused the call status=%d " % (
+            level, answer.response.get("x-request-id"), status) in factory.log("fake"), 2)
+        assert "the reason" not in factory.log("fake")
 
 
 @STREAMED
