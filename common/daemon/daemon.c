@@ -118,7 +118,7 @@ dmn_help(const struct dmn_hooks *h, FILE *out)
 	fprintf(out, "      --log-level LEVEL  error, warn, info or debug, whatever the file says\n");
 	for (size_t i = 0; i < h->noptions; i++)
 		fprintf(out, "      --%s %-*s %s%s\n", h->options[i].name,
-		    16 - (int)strlen(h->options[i].name), h->options[i].value, h->options[i].help,
+		    15 - (int)strlen(h->options[i].name), h->options[i].value, h->options[i].help,
 		    h->options[i].required ? " (required)" : "");
 	fprintf(out, "  -v, --version          print the version, and end\n");
 	fprintf(out, "  -h, --help             print this, and end\n");
