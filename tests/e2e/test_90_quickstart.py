@@ -150,10 +150,12 @@ def test_the_printed_python(clone):
     assert done.returncode == 0 and "control plane" in done.stdout.lower(), done.stdout + done.stderr
 
 
-def test_the_printed_usage_command(clone):
-    line = next(l for l in clone.printed.splitlines() if l.startswith("Usage:"))
+@pytest.mark.parametrize("label,shows", [("Usage:", r"\b[1-9]\d*\b"), ("Status:", r"\bstored +up\b"),
+                                         ("Models:", r"\btokenfactory/tiny\b")])
+def test_the_printed_commands(clone, label, shows):
+    line = next(l for l in clone.printed.splitlines() if l.startswith(label))
     done = bash(clone, line.split(None, 1)[1])
-    assert done.returncode == 0 and re.search(r"\b[1-9]\d*\b", done.stdout), done.stdout + done.stderr
+    assert done.returncode == 0 and re.search(shows, done.stdout), done.stdout + done.stderr
 
 
 @pytest.mark.timeout(90)
@@ -195,6 +197,10 @@ def test_upstream_of_responses(clone):
         done = clone.start("--upstream", fake.url, "--model", "my/model", "--upstream-dialect", "responses")
         assert "tok0 tok1" in done.stdout, done.stdout
         assert fake.last()["target"] == "/v1/responses" and fake.last()["body"]["model"] == "my/model"
+        assert not os.path.exists(os.path.join(clone.dir, "run", "upstream.key"))  # of an earlier run
+        # a runtime that has no such API: what is printed says so
+        done = clone.run("--port", str(clone.port), "--upstream", fake.url, "--model", "my/model", "--upstream-dialect", "anthropic")
+        assert done.returncode == 1 and "status=404" in done.stdout, done.stdout
     finally:
         fake.close()
 
