@@ -64,11 +64,11 @@ kc_load_conf(struct kc *k)
 		return 0;
 	r = conf_load(kc_conf_path(k), &k->conf, &e);
 	for (size_t i = 0; i < e.n; i++)
-		fprintf(k->err, "%s\n", e.v[i]);
+		fprintf(k->err, "keyctl: %s\n", e.v[i]);
 	if (e.more > 0)
-		fprintf(k->err, "and %zu more\n", e.more);
+		fprintf(k->err, "keyctl: and %zu more\n", e.more);
 	if (r == TF_E_NOMEM)
-		fprintf(k->err, "out of memory\n");
+		fprintf(k->err, "keyctl: out of memory\n");
 	conf_errors_free(&e);
 	return r == 0 ? 0 : CTL_FAILED;
 }

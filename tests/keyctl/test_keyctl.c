@@ -474,6 +474,8 @@ test_status_codes(void **state)
 	assert_int_equal(keyctl("--run-dir /nonexistent workspace list"), CTL_UNREACHABLE);
 	assert_string_equal(
 	    got.err, "keyctl: /nonexistent/billingd.ctl: No such file or directory\n");
+	assert_int_equal(keyctl("-c /nonexistent model list"), CTL_FAILED);
+	assert_string_equal(got.err, "keyctl: /nonexistent: No such file or directory\n");
 	/* two rows where one is due */
 	script(WS, WS);
 	assert_int_equal(keyctl("--run-dir DIR workspace show main"), CTL_FAILED);
