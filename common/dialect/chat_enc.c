@@ -326,6 +326,16 @@ reasoning_chunk(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out)
 	return r < 0 ? r : close_chunk(c, true, nothing, NULL, out);
 }
 
+/* The call waits until the one that is open is over. */
+static int
+hold(struct enc_item *item, const struct dl_event *ev)
+{
+	int r = tf_buf_addspan(&item->id, ev->id);
+
+	item->held = true;
+	return r < 0 ? r : tf_buf_addspan(&item->name, ev->name);
+}
+
 static int
 call_chunk(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out)
 {
@@ -338,6 +348,9 @@ call_chunk(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out)
 		r = role(e, c, out);
 	if (r < 0 || ev->item_kind != DL_ITEM_CALL || (e->conf.legacy && item->call > 0))
 		return r;
+	if (c->calling && !item->held)
+		return hold(item, ev);
+	c->calling = true;
 	r = open_chunk(e, c, out);
 	if (e->conf.legacy) {
 		r = LIT(r, out, "\"function_call\":{\"name\":");
@@ -370,6 +383,8 @@ args_chunk(struct dl_enc *e, const struct dl_event *ev, struct tf_span text, str
 
 	if (r < 0 || (e->conf.legacy && item->call > 0))
 		return r;
+	if (item->held)
+		return tf_buf_addspan(&item->text, text);
 	item->args = true;
 	r = open_chunk(e, c, out);
 	if (e->conf.legacy)
@@ -387,15 +402,48 @@ args_chunk(struct dl_enc *e, const struct dl_event *ev, struct tf_span text, str
 
 /* A call without arguments gets an empty object: clients parse what they collected. */
 static int
+call_ends(struct dl_enc *e, const struct dl_event *ev, struct enc_choice *c, struct tf_buf *out)
+{
+	const struct enc_item *item = &c->item[ev->item];
+
+	c->calling = false;
+	if (item->args || item->tool == DL_TOOL_CUSTOM)
+		return 0;
+	return args_chunk(e, ev, TF_SPAN("{}"), out);
+}
+
+/* A call that waited is given out, as far as it has come. */
+static int
+release(struct dl_enc *e, const struct dl_event *ended, struct enc_choice *c, uint32_t n, struct tf_buf *out)
+{
+	struct enc_item *item = &c->item[n];
+	struct dl_event ev = { .kind = DL_EV_ITEM, .choice = ended->choice, .item = n, .item_kind = DL_ITEM_CALL,
+		.tool = item->tool, .id = tf_buf_span(&item->id), .name = tf_buf_span(&item->name) };
+	int r = call_chunk(e, &ev, out);
+
+	item->held = false;
+	if (r == 0 && item->text.n > 0)
+		r = args_chunk(e, &ev, tf_buf_span(&item->text), out);
+	return r == 0 && item->over ? call_ends(e, &ev, c, out) : r;
+}
+
+static int
 item_end(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out)
 {
 	struct enc_choice *c;
 	struct enc_item *item;
 	int r = chat_enc_item(e, ev, &c, &item);
 
-	if (r < 0 || item->kind != DL_ITEM_CALL || item->args || item->tool == DL_TOOL_CUSTOM)
+	if (r < 0 || item->kind != DL_ITEM_CALL)
 		return r;
-	return args_chunk(e, ev, TF_SPAN("{}"), out);
+	item->over = true;
+	if (item->held)
+		return 0;
+	r = call_ends(e, ev, c, out);
+	for (uint32_t i = 0; r == 0 && !c->calling && i < c->nitem; i++)
+		if (c->item[i].held)
+			r = release(e, ev, c, i, out);
+	return r;
 }
 
 static int

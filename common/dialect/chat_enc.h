@@ -12,14 +12,16 @@ struct enc_item {
 	enum dl_tool_kind tool;
 	uint32_t call;           /* running number among the calls of its choice */
 	bool args;               /* some were given */
-	struct tf_buf id, name;  /* whole answers: of a call */
-	struct tf_buf text;      /* whole answers */
+	bool held, over;         /* a call that waits until those before it are over; it is complete itself */
+	struct tf_buf id, name;  /* whole answers, held: of a call */
+	struct tf_buf text;      /* whole answers, held: of a call its arguments */
 };
 
 struct enc_choice {
 	bool role;               /* the role was sent */
 	uint32_t nitem, cap, ncall;
 	struct enc_item *item;
+	bool calling;            /* a call is open: helpers of clients end it where the next one begins */
 	enum dl_finish finish;
 	struct tf_buf logprobs;  /* whole answers: elements, comma separated */
 	struct tf_buf raw[2];    /* members for the next chunk, or of the whole: of the choice, of the message */

@@ -244,6 +244,7 @@ def chat_read_stream(raw, whole=True):
             if t['index'] == len(got['calls']):
                 need(t['type'] == 'function' and t['id'], 'a call without type or id')
                 got['calls'].append([t['id'], t['function']['name'], ''])
+            need(t['index'] == len(got['calls']) - 1, 'a piece of a call behind the beginning of the next')
             got['calls'][t['index']][2] += t['function'].get('arguments') or ''
         got['finish'] = ch['finish_reason']
     need(not whole or got['finish'], 'no finish reason')
