@@ -159,6 +159,17 @@ def test_the_printed_commands(clone, label, shows):
 
 
 @pytest.mark.timeout(90)
+def test_a_changed_header_is_built(clone):
+    """Who updates the tree and runs it again gets programs of one piece."""
+    header = os.path.join(clone.dir, "keyctl", "kc.h")
+    os.utime(header)
+    clone.start()
+    made = [os.path.join(d, n) for d, _, names in os.walk(os.path.join(clone.dir, "build", "keyctl")) for n in names if n.endswith(".o")]
+    newer = [m for m in made if os.stat(m).st_mtime > os.stat(header).st_mtime]
+    assert len(newer) > 5, made
+
+
+@pytest.mark.timeout(90)
 def test_other_options_restart(clone):
     old, clone.port = clone.port, free_port()
     clone.start()
