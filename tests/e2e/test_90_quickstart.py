@@ -202,14 +202,18 @@ def test_upstream(clone, suffix):
 
 
 @pytest.mark.timeout(90)
-def test_upstream_of_responses(clone):
+def test_upstreams_of_other_dialects(clone):
     fake = Fake()
     try:
         done = clone.start("--upstream", fake.url, "--model", "my/model", "--upstream-dialect", "responses")
         assert "tok0 tok1" in done.stdout, done.stdout
         assert fake.last()["target"] == "/v1/responses" and fake.last()["body"]["model"] == "my/model"
         assert not os.path.exists(os.path.join(clone.dir, "run", "upstream.key"))  # of an earlier run
+        done = clone.start("--upstream", fake.url, "--model", "my/model", "--upstream-dialect", "anthropic")
+        assert "tok0 tok1" in done.stdout, done.stdout
+        assert fake.last()["target"] == "/v1/messages" and fake.last()["body"]["model"] == "my/model"
         # a runtime that has no such API: what is printed says so
+        fake.script("status=404")
         done = clone.run("--port", str(clone.port), "--upstream", fake.url, "--model", "my/model", "--upstream-dialect", "anthropic")
         assert done.returncode == 1 and "status=404" in done.stdout, done.stdout
     finally:
