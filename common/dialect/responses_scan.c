@@ -269,10 +269,11 @@ part_ends(struct dl_scan *s, const struct dl_value *v)
 		h->needs |= DL_NEED_VISION;
 	}
 	if (p & PART_IS_FILE) {
-		if (!(p & (PART_HAS_DATA | PART_HAS_ID)))
+		if (!(p & PART_HAS_DATA))
 			return dl_scan_refuse(s, v,
-			    p & PART_HAS_FILE_URL ? "is a file by file_url, which is not offered here: send file_data"
-						  : "is a file without file_data and file_id");
+			    p & PART_HAS_FILE_URL   ? "is a file by file_url, which is not offered here: send file_data"
+				: p & PART_HAS_ID ? "is a file by file_id, which is not offered here: send file_data"
+						  : "is a file without file_data");
 		h->files++;
 		h->needs |= DL_NEED_FILES;
 	}

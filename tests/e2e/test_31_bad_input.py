@@ -68,7 +68,32 @@ class Messages(Chat):
         return answer["content"][0]["text"]
 
 
-SURFACES = [Chat, Messages]
+class Responses(Chat):
+    path, cap, turns = "/v1/responses", "max_output_tokens", "input"
+    ok = {"input": "hi", "store": False}
+    file = {"type": "input_file", "file_id": "file-abc"}
+    empty = {"input": []}
+    orphan = {"input": [{"role": "user", "content": "hi"}, {"type": "function_call_output", "call_id": "gone", "output": "42"}]}
+
+    @staticmethod
+    def parts(*parts):
+        said = [dict(p, type="input_text") if p["type"] == "text" else p for p in parts]
+        return {"input": [{"role": "user", "content": said}]}
+
+    @staticmethod
+    def image(url):
+        return {"type": "input_image", "image_url": url}
+
+    @staticmethod
+    def tool(name, schema):
+        return {"type": "function", "name": name, "parameters": schema}
+
+    @staticmethod
+    def said(answer):
+        return answer["output"][0]["content"][0]["text"]
+
+
+SURFACES = [Chat, Messages, Responses]
 each = pytest.mark.parametrize("surface", SURFACES, ids=lambda s: s.__name__.lower())
 
 
