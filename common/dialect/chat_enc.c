@@ -78,6 +78,18 @@ chat_finish_text(const struct dl_enc *e, enum dl_finish finish)
 							   : dl_finish_name(finish);
 }
 
+/* The id of an answer of another API says what runtime stands behind us. */
+static bool
+of_another(struct tf_span id)
+{
+	static const char *const prefixes[] = { "msg_", "resp_", "cmpl-" };
+
+	for (size_t i = 0; i < TF_LEN(prefixes); i++)
+		if (id.n > strlen(prefixes[i]) && memcmp(id.p, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
 int
 chat_enc_start(struct dl_enc *e, const struct dl_event *ev)
 {
@@ -88,7 +100,7 @@ chat_enc_start(struct dl_enc *e, const struct dl_event *ev)
 		return 0;
 	e->started = true;
 	e->created = ev->created > 0 ? ev->created : tf_wall_s();
-	if (ev->id.n > 0 && ev->id.n <= 256)
+	if (ev->id.n > 0 && ev->id.n <= 256 && !of_another(ev->id))
 		return tf_buf_addspan(&e->id, ev->id);
 	tf_id_text(e->conf.rid, rid);
 	r = tf_buf_addstr(&e->id, "chatcmpl-");
