@@ -345,12 +345,12 @@ http_head_parse(struct http_head *h, const char *buf, size_t len)
 		const char *nl = memchr(buf + h->scan, '\n', n - h->scan);
 		const char *p = buf + h->line;
 
+		/* not text at all, TLS mostly: whoever sends it waits for an answer before it goes on */
+		if (!h->have_start && !h->response && n > h->line && *p != '\r' && *p != '\n' &&
+		    (http_ctype[(unsigned char)*p] & T) == 0)
+			return refuse(h, HTTP_R_BAD_REQUEST_LINE);
 		if (nl == NULL) {
 			h->scan = (uint32_t)n;
-			/* not text at all, TLS mostly: whoever sends it waits for an answer before it goes on */
-			if (!h->have_start && !h->response && n > h->line && *p != '\r' &&
-			    (http_ctype[(unsigned char)*p] & T) == 0)
-				return refuse(h, HTTP_R_BAD_REQUEST_LINE);
 			return len >= max ? refuse(h, HTTP_R_HEAD_TOO_BIG) : 0;
 		}
 		if (nl == p || nl[-1] != '\r')
