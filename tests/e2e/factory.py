@@ -485,7 +485,21 @@ class Factory:
         rows = self.keyctl("key", "list")
         return next(r["id"] for r in rows if r["last4"] == key[-4:] and key.startswith(r["prefix"]))
 
+    def acknowledged(self, seconds=2.0):
+        """Waits until the ledger holds all that was answered so far; not for a gateway or billingd that is away."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                with urllib.request.urlopen(self.url + "/metrics", timeout=2) as answer:
+                    found = re.search(rb"^tf_gateway_usage_unacknowledged (\d+)", answer.read(), re.M)
+            except OSError:
+                return
+            if found is None or found.group(1) == b"0":
+                return
+            time.sleep(0.01)
+
     def usage(self, *options, workspace="main"):
+        self.acknowledged()
         rows = self.keyctl("usage", "--workspace", workspace, "--period", "all", *options)
         return rows if "--by" in options else rows[0]
 
