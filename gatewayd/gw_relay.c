@@ -52,7 +52,8 @@ gw_relay_first(struct gw_req *req, uint64_t now)
 {
 	req->content = true;
 	req->first_us = (now - req->began) * 1000;
-	tf_metric_observe(TF_M_GW_TTFT_SECONDS, req->first_us * 1000);
+	if (!req->counting) /* nothing is generated: no first token */
+		tf_metric_observe(TF_M_GW_TTFT_SECONDS, req->first_us * 1000);
 	/* no other attempt from here: the body is of no use any more */
 	gw_req_body_drop(req);
 	gw_req_to(req, GW_S_STREAM);
