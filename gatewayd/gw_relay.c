@@ -39,7 +39,7 @@ gw_relay_begin(struct gw_req *req, struct tf_span type, int64_t length)
 		http_fields_add_str(&f, "content-type", type.n ? type : TF_SPAN("application/json"));
 	}
 	if (req->dropped != NULL)
-		http_fields_add(&f, "x-tf-dropped", req->dropped);
+		http_fields_add(&f, "x-tf-dropped-params", req->dropped);
 	req->begun = true;
 	if (length != HTTP_STREAM)
 		req->answer_len = (uint64_t)length;

@@ -174,7 +174,7 @@ has its effect, in the runtime's own words or by our doing
 goes to the runtime as it came, which may heed it or not
 .It ignored
 has no effect; the answer's header
-.Li x-tf-dropped
+.Li x-tf-dropped-params
 names it when it was taken out of the way
 .It refused
 the call is answered with status 400 that names the field, before anything is charged

@@ -240,7 +240,7 @@ def test_strict(factory):
     """What would have no effect is said in a field of the answer, or refused when the caller wants that."""
     more = {"chat_template": "x", "priority": 3}
     answer = factory.chat("tokens=1", **more)
-    assert answer.status == 200 and set(answer.response.get("x-tf-dropped").split(",")) == set(more)
+    assert answer.status == 200 and set(answer.response.get("x-tf-dropped-params").split(",")) == set(more)
     for value in ("true", "True", "1"):
         for stream in (False, True):
             refused = factory.chat("tokens=1", stream=stream, fields=[("X-TF-Strict", value)], **more)

@@ -168,7 +168,7 @@ def test_fields(works, client):
     answer = transcribe(works, parts(HEAR, part("response_format", "verbose_json"), part("timestamp_granularities", "word")))
     assert answer.json()["words"][0] == {"word": "one", "start": 0.0, "end": 0.5}
     answer = transcribe(works, parts(HEAR, part("priority", "9")))
-    assert answer.status == 200 and answer.get("x-tf-dropped") == "priority"
+    assert answer.status == 200 and answer.get("x-tf-dropped-params") == "priority"
 
 
 @pytest.mark.parametrize("filename,sent", [("blob", "file.wav"), ("", "file.wav"), ("a.mp3", "file.wav"), ("a.WAV", "a.WAV")])
