@@ -96,8 +96,9 @@ def test_retries_take_their_time(factory, stream):
         assert len(began) == 3
         first.append(began[1] - began[0])
         second.append(began[2] - began[1])
-    assert sorted(first)[3] < 0.02 * SLOW and min(second) >= 0.024 and max(second) < 1
-    assert max(second) - min(second) > 0.002
+    # a busy machine adds to any of them, and takes little from one that began late in its loop turn
+    assert sorted(second)[3] >= 0.02 and max(second) < 5 * SLOW, (first, second)
+    assert min(first) < sorted(second)[3] and max(second) - min(second) > 0.002, (first, second)
 
 
 def test_retries_are_a_share_of_what_is_served(factory):
