@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tools themselves, without any daemon: a red test further down is then not their fault."""
 import json
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 
@@ -8,6 +11,7 @@ import openai
 import pytest
 
 from factory import Fake, wait_for
+import outcome
 from raw import Closed, Events, Malformed, Raw
 import fake_script
 
@@ -114,3 +118,84 @@ def test_python_sdk_against_the_fake(fake):
     )
     assert [c for c in stream][-1].choices[0].finish_reason == "tool_calls"
     assert time.monotonic() - began < 10
+
+
+SUITE = {
+    "test_a.py": """
+        import os, pytest
+        def test_good(): pass
+        def test_skipped(): pytest.skip("why")
+        @pytest.mark.parametrize("what", ["whole", "a b::c/d"])
+        def test_luck(what):
+            found, limit = (0 if os.environ.get("SECOND") else 7), 5
+            assert found < limit, "too slow"
+        class TestInner:
+            def test_wrong(self):
+                assert 1 + 1 == 3
+    """,
+    "test_b.py": """
+        import pytest
+        @pytest.fixture(scope="module")
+        def daemons():
+            yield
+            assert not CRASHED, "gatewayd crashed"
+        CRASHED = %r
+        def test_one(daemons): pass
+        def test_last(daemons): assert %r
+    """,
+}
+
+
+def pytest_run(where, report, *ids, **env):
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--junitxml", report, "-p", "no:cacheprovider", *ids], cwd=where, timeout=120,
+        env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", **env}, capture_output=True, stdin=subprocess.DEVNULL,
+    )
+    return outcome.cases(where / report)
+
+
+def suite(where, crashed=False, last=True):
+    for name, text in SUITE.items():
+        (where / name).write_text(textwrap.dedent(text % (crashed, last) if name == "test_b.py" else text))
+    return pytest_run(where, "first.xml")
+
+
+def states(first, second):
+    return {c.name: s for c, s in outcome.outcomes(first, second)}
+
+
+def test_a_second_try_tells_bad_luck_from_a_bug(tmp_path, monkeypatch):
+    first = suite(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert states(first, {})["test_luck[whole]"] == "failed"
+    ids = outcome.again(first)
+    assert ids == ["test_a.py::test_luck[whole]", "test_a.py::test_luck[a b::c/d]", "test_a.py::TestInner::test_wrong"]
+    second = pytest_run(tmp_path, "second.xml", *ids, SECOND="1")
+    assert states(first, second) == {
+        "test_good": "passed", "test_skipped": "skipped", "test_luck[whole]": "unsteady", "test_luck[a b::c/d]": "unsteady",
+        "test_wrong": "failed", "test_one": "passed", "test_last": "passed",
+    }
+    said = list(outcome.brief(first, second))
+    assert said[0] == "unsteady: test_a.py::test_luck[whole] passed at the second try", said
+    assert said[1] == "    assert found < limit, \"too slow\"" and "too slow" in said[2], said
+    assert "failed: test_a.py::TestInner::test_wrong" in said and "    assert 1 + 1 == 3" in said, said
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_crash_has_no_second_try(tmp_path, monkeypatch, last):
+    """What a fixture finds at its end is about the daemons of all its tests."""
+    first = suite(tmp_path, crashed=True, last=last)
+    monkeypatch.chdir(tmp_path)
+    assert outcome.again(first) == []
+    second = pytest_run(tmp_path, "second.xml", "test_b.py::test_one")
+    assert states(first, second)["test_last"] == "failed" and states(first, second)["test_one"] == "failed"
+    assert any("gatewayd crashed" in line for line in outcome.brief(first, {}))
+    assert any("gatewayd crashed" in line for line in outcome.brief({}, second))
+
+
+def test_many_failures_have_no_second_try(tmp_path, monkeypatch):
+    (tmp_path / "test_c.py").write_text(
+        "import pytest\n@pytest.mark.parametrize('i', range(%d))\ndef test_it(i): assert i < 0\n" % (outcome.MOST + 1)
+    )
+    monkeypatch.chdir(tmp_path)
+    assert outcome.again(pytest_run(tmp_path, "first.xml")) == []
