@@ -84,12 +84,40 @@ static bool
 counts_ok(const struct wire_usage *m)
 {
 	const uint64_t v[] = { m->prompt, m->cache_read, m->cache_write, m->completion, m->reasoning, m->reserved,
-		m->window, m->began_ms, m->ended_ms, m->first_us, m->images, m->audio_ms, m->characters };
+		m->window, m->began_ms, m->ended_ms, m->first_us, m->images, m->audio_ms, m->characters, m->reserved_money,
+		m->reserved_images, m->reserved_audio_ms, m->reserved_slots, m->window_budget, m->window_month, m->window_key,
+#define PRICE(sym, field, units, what) m->price_##field,
+#include "common/base/price.def"
+#undef PRICE
+	};
 
 	for (size_t i = 0; i < TF_LEN(v); i++)
 		if (v[i] > BL_COUNT_MAX)
 			return false;
 	return m->outcome >= WIRE_OUTCOME_SERVED && m->outcome <= WIRE_OUTCOME_LOST && m->seq > 0 && m->status < 1000;
+}
+
+static struct tf_price
+price_of(const struct wire_usage *m)
+{
+	return (struct tf_price){ {
+#define PRICE(sym, field, units, what) [TF_P_##sym] = wire_has(m, USAGE, price_##field) ? (int64_t)m->price_##field : TF_NO_PRICE,
+#include "common/base/price.def"
+#undef PRICE
+	} };
+}
+
+static uint64_t
+cost_of(const struct bl_usage *u)
+{
+	const uint64_t n[TF_P_COUNT] = {
+		[TF_P_INPUT] = u->tokens.prompt, [TF_P_CACHED_INPUT] = u->tokens.cache_read,
+		[TF_P_CACHE_WRITE] = u->tokens.cache_write, [TF_P_OUTPUT] = u->tokens.completion,
+		[TF_P_REASONING] = u->tokens.reasoning, [TF_P_AUDIO_HOUR] = tf_billed_audio_ms(u->units.audio_ms),
+		[TF_P_CHARACTERS] = u->units.characters, [TF_P_IMAGE] = u->units.images,
+	};
+
+	return tf_cost(&u->price, n);
 }
 
 /* Returns new; NULL without memory or for a record that cannot be one. */
@@ -100,7 +128,8 @@ usage_of(struct bl_gateway *g, const struct wire_frame *f, const struct wire_usa
 		.delivered = m->delivered != 0, .estimated = m->estimated != 0, .stream = m->stream != 0,
 		.tokens = { m->prompt, m->cache_read, m->cache_write, m->completion, m->reasoning },
 		.units = { m->images, m->audio_ms, m->characters },
-		.reserved = m->reserved, .window = m->window, .began_ms = (int64_t)m->began_ms,
+		.reserved = m->reserved, .window = { m->window, m->window_budget, m->window_month, m->window_key },
+		.provisional = m->provisional != 0, .began_ms = (int64_t)m->began_ms,
 		.ended_ms = (int64_t)m->ended_ms, .first_us = wire_has(m, USAGE, first_us) ? (int64_t)m->first_us : -1,
 		.status = (uint32_t)m->status, .seq = m->seq, .user = g };
 
@@ -110,6 +139,8 @@ usage_of(struct bl_gateway *g, const struct wire_frame *f, const struct wire_usa
 			wire_drop(g->peer, "impossible usage record");
 		return NULL;
 	}
+	u.price = price_of(m);
+	u.cost = cost_of(&u);
 	u.text[BL_T_MODEL] = m->model;
 	u.text[BL_T_SURFACE] = m->surface;
 	u.text[BL_T_FINISH] = m->finish;
@@ -301,7 +332,7 @@ settle(struct bl *bl, const struct db_op *op)
 	const char *labels[] = { wire_outcome_text(u->outcome) };
 	bool charged = u->outcome == WIRE_OUTCOME_SERVED || u->outcome == WIRE_OUTCOME_PARTIAL;
 	bool fresh = op->rc == 0 && op->result != BL_USAGE_REPLAY;
-	struct bl_settled s = { .workspace = u->workspace, .gateway = g->number, .window = u->window,
+	struct bl_settled s = { .workspace = u->workspace, .gateway = g->number, .window = u->window.minute,
 		.reserved = u->reserved, .foreign = op->result == BL_USAGE_NEW && u->began_ms < bl->started_ms };
 	struct bl_key *k = bl_index_key(&bl->index, tf_id_span(&u->key));
 

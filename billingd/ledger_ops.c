@@ -16,6 +16,7 @@ struct bl_day {
 	uint64_t requests;
 	struct bl_tokens tokens;
 	struct bl_units units;
+	uint64_t cost, unbilled;
 	size_t nkey;
 	char key[];                   /* workspace, key, day, model, 0, surface */
 };
@@ -74,6 +75,8 @@ day_add(struct db_lane *lane, const struct bl_usage *u)
 	d->units.images += u->units.images;
 	d->units.audio_ms += u->units.audio_ms;
 	d->units.characters += u->units.characters;
+	d->cost += u->cost;
+	d->unbilled += u->unbilled;
 	return 0;
 }
 
@@ -93,6 +96,17 @@ bind_units(struct db_q *q, const struct bl_units *v)
 	db_q_int(q, (int64_t)v->images);
 	db_q_int(q, (int64_t)v->audio_ms);
 	db_q_int(q, (int64_t)v->characters);
+}
+
+static void
+bind_price(struct db_q *q, const struct tf_price *price)
+{
+	for (size_t i = 0; i < TF_P_COUNT; i++) {
+		if (price->v[i] < 0)
+			db_q_null(q);
+		else
+			db_q_int(q, price->v[i]);
+	}
 }
 
 /* Columns that must not be null get the empty text as it is. */
@@ -123,6 +137,8 @@ bl_days_flush(struct db_lane *lane)
 		db_q_int(&q, (int64_t)d->requests);
 		bind_tokens(&q, &d->tokens);
 		bind_units(&q, &d->units);
+		db_q_int(&q, (int64_t)d->cost);
+		db_q_int(&q, (int64_t)d->unbilled);
 		rc = db_q_run(&q);
 	}
 	return rc;
@@ -160,7 +176,7 @@ insert(struct db_lane *lane, const struct bl_usage *u, bool charged)
 	db_q_int(&q, u->stream);
 	bind_tokens(&q, &u->tokens);
 	db_q_int(&q, (int64_t)u->reserved);
-	db_q_int(&q, (int64_t)u->window);
+	db_q_int(&q, (int64_t)u->window.minute);
 	db_q_int(&q, u->began_ms);
 	db_q_int(&q, u->ended_ms);
 	if (u->first_us < 0)
@@ -174,6 +190,13 @@ insert(struct db_lane *lane, const struct bl_usage *u, bool charged)
 	db_q_int(&q, u->instance);
 	db_q_int(&q, (int64_t)u->seq);
 	bind_units(&q, &u->units);
+	bind_price(&q, &u->price);
+	db_q_int(&q, (int64_t)u->cost);
+	db_q_int(&q, (int64_t)u->unbilled);
+	db_q_int(&q, u->provisional);
+	db_q_int(&q, (int64_t)u->window.budget);
+	db_q_int(&q, (int64_t)u->window.month);
+	db_q_int(&q, (int64_t)u->window.key);
 	rc = db_q_run(&q);
 	return rc != 0 ? rc : sqlite3_changes(lane->db) > 0;
 }

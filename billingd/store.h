@@ -71,6 +71,11 @@ struct bl_units {
 	uint64_t images, audio_ms, characters;
 };
 
+/* Numbers of the windows that an attempt was admitted in; 0: it drew on none of that kind. */
+struct bl_windows {
+	uint64_t minute, budget, month, key;
+};
+
 enum bl_text { BL_T_MODEL, BL_T_SURFACE, BL_T_FINISH, BL_T_CODE, BL_T_WORKER, BL_T_COUNT };
 
 /* One attempt that ended. Counts are at most INT64_MAX. */
@@ -79,9 +84,13 @@ struct bl_usage {
 	uint32_t attempt;
 	uint8_t outcome;  /* enum wire_outcome */
 	bool delivered, estimated, stream;
+	bool provisional; /* a final record replaces it */
 	struct bl_tokens tokens;
 	struct bl_units units;
-	uint64_t reserved, window;
+	uint64_t reserved;
+	struct bl_windows window;
+	struct tf_price price;   /* at admission */
+	uint64_t cost, unbilled; /* nano-units; unbilled: the part beyond the reservation */
 	int64_t began_ms, ended_ms;
 	int64_t first_us; /* -1: unknown */
 	uint32_t status;

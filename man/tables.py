@@ -240,7 +240,38 @@ def exits(_):
     return [l for l in EXITS.split('\n') if l]
 
 
-TABLES = {'skeleton': skeleton, 'exits': exits, 'options': options, 'plans': plans, 'quirks': quirks, 'runtimes': runtimes, 'errors': errors, 'metrics': metrics, 'routes': routes,
+WIRE_NUMBERS = (('ROLES', 'Roles'), ('OUTCOMES', 'Outcomes of an attempt'), ('CANCELS', 'Reasons of CANCEL'),
+                ('KEY_STATUSES', 'States of a key'), ('SCOPES', 'What a key may do, bits'), ('EV_FLAGS', 'Bits of EVENT.flags'),
+                ('KINDS', 'Kinds of values'), ('VIEWS', 'Views of a response'))
+
+
+def wire(_):
+    src = open(os.path.join(TOP, 'common/wire/wire.def'), encoding='utf-8').read()
+    version = [re.search(r'#define WIRE_%s (\d+)' % v, src).group(1) for v in ('MAJOR', 'MINOR')]
+    part = dict(re.findall(r'#define WIRE_(\w+)\(\w\)((?:[^\n]*\\\n)*[^\n]*)', src))
+
+    def fields(name):
+        found = re.findall(r'F\(%s, (\d+), (\w), (\w+), (REQ|OPT), "([^"]*)"\)' % name, part['FIELDS_' + name])
+        rows = [f'.It {n} Ta {t} Ta {f} Ta {"*" if need == "REQ" else "-"} Ta {h}' for n, t, f, need, h in found]
+        return ['.Bl -column "00" "U" "retry_after_msx" "x" -compact'] + rows + ['.El'] if rows else []
+
+    out = ['This is version %s.%s.' % tuple(version), 'Directions are FROM_TO: GW is a thread of gatewayd, RT routerd, WK workerd, BL',
+           'billingd, ST stored.', "The columns are the field's number, type, name, a star when it is required,", 'and its meaning.',
+           '.Bl -tag -width Ds']
+    for num, name, way, what in re.findall(r'M\((\d+), (\w+), \w+, ([\w |]+), "([^"]*)"\)', part['MESSAGES']):
+        out += [f'.It Cm {name} Pq {num}, {way.replace(" |", "")}'] + text(sentence(what)) + fields(name)
+    out += ['.El', '.Ss Records', '.Bl -tag -width Ds']
+    for name in re.findall(r'M\((\w+), \w+\)', part['RECORDS']):
+        out += [f'.It Cm {name}'] + fields(name)
+    out += ['.El', '.Ss Numbers']
+    for name, title in WIRE_NUMBERS:
+        out += [title + ':', '.Bl -column "00" "GATEWAY_LOST_" -compact']
+        out += [f'.It {n} Ta {sym} Ta {what}' for n, sym, what in re.findall(r'E\((\d+), (\w+), "([^"]*)"\)', part[name])]
+        out += ['.El', '.Pp']
+    return out[:-1]
+
+
+TABLES = {'skeleton': skeleton, 'wire': wire, 'exits': exits, 'options': options, 'plans': plans, 'quirks': quirks, 'runtimes': runtimes, 'errors': errors, 'metrics': metrics, 'routes': routes,
           'statuses': statuses, 'commands': commands}
 MARK = re.compile(r'^\.\\" table: (\w+)(?: (\S+))?\n(.*?)^\.\\" end of table\n', re.M | re.S)
 

@@ -64,6 +64,29 @@ const struct tf_err_row *tf_err_by_code(const char *code);
 /* Short text of any code, negative ones too. Static. */
 const char *tf_err_text(int err);
 
+/* ---- prices ------------------------------------------------------------------------------- */
+
+enum tf_priced {
+#define PRICE(sym, field, units, what) TF_P_##sym,
+#include "common/base/price.def"
+#undef PRICE
+	TF_P_COUNT
+};
+#define TF_NO_PRICE INT64_C(-1)
+#define TF_COST_MOST UINT64_C(1000000000000000) /* larger counts and prices count as this */
+#define TF_AUDIO_MIN_MS 10000 /* a call that hears audio pays for this much at least */
+
+/* Nano-units of the currency, each for the units of its row in price.def; TF_NO_PRICE: free. */
+struct tf_price {
+	int64_t v[TF_P_COUNT];
+};
+/* "input", "audio_hour": as in the names of columns. Static. */
+const char *tf_price_name(enum tf_priced p);
+/* Milliseconds that are paid for. */
+uint64_t tf_billed_audio_ms(uint64_t heard_ms);
+/* Nano-units, rounded half up, at most INT64_MAX. n: counts by enum tf_priced; of audio, the billed ones. */
+uint64_t tf_cost(const struct tf_price *price, const uint64_t n[static TF_P_COUNT]);
+
 /* ---- spans and buffers -------------------------------------------------------------------- */
 
 /* Borrowed bytes; not terminated. */

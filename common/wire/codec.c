@@ -90,6 +90,7 @@ TEXT_OF(outcome, WIRE_OUTCOMES)
 TEXT_OF(cancel, WIRE_CANCELS)
 TEXT_OF(key_status, WIRE_KEY_STATUSES)
 TEXT_OF(kind, WIRE_KINDS)
+TEXT_OF(scope, WIRE_SCOPES)
 #undef E
 
 const char *

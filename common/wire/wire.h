@@ -89,6 +89,12 @@ enum wire_view {
 #undef E
 };
 
+enum wire_scope {
+#define E(num, NAME, text) WIRE_SCOPE_##NAME = num,
+	WIRE_SCOPES(E)
+#undef E
+};
+
 enum wire_ev_flag {
 #define E(num, NAME, text) WIRE_EV_##NAME = num,
 	WIRE_EV_FLAGS(E)
@@ -101,6 +107,7 @@ const char *wire_outcome_text(uint64_t outcome);
 const char *wire_cancel_text(uint64_t reason);
 const char *wire_key_status_text(uint64_t status);
 const char *wire_kind_text(uint64_t kind);
+const char *wire_scope_text(uint64_t bit);
 /* "DISPATCH"; "?" for an unknown verb. */
 const char *wire_verb_text(unsigned verb);
 

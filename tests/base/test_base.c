@@ -733,6 +733,30 @@ test_metric_threads(void **state)
 	tf_buf_free(&out);
 }
 
+/* Rounded once, half up, without overflow; audio has a minimum. */
+static void
+test_cost(void **state)
+{
+	struct tf_price p = { { 1000000, 100000, TF_NO_PRICE, 4000000, 3000000, 36000000, 15000000, 40000000 } };
+	uint64_t n[TF_P_COUNT] = { [TF_P_INPUT] = 7, [TF_P_CACHED_INPUT] = 5, [TF_P_CACHE_WRITE] = 9 };
+
+	(void)state;
+	assert_int_equal(tf_cost(&p, n), 8); /* 7 + 0.5, and nothing for what has no price */
+	n[TF_P_CACHED_INPUT] = 4;
+	assert_int_equal(tf_cost(&p, n), 7);
+	n[TF_P_OUTPUT] = 2, n[TF_P_REASONING] = 1, n[TF_P_AUDIO_HOUR] = 1000, n[TF_P_CHARACTERS] = 3, n[TF_P_IMAGE] = 2;
+	assert_int_equal(tf_cost(&p, n), 7 + 8 + 3 + 10000 + 45 + 80000000);
+	assert_int_equal(tf_billed_audio_ms(0), 0);
+	assert_int_equal(tf_billed_audio_ms(1), 10000);
+	assert_int_equal(tf_billed_audio_ms(10001), 10001);
+	for (size_t i = 0; i < TF_P_COUNT; i++) {
+		p.v[i] = INT64_MAX;
+		n[i] = UINT64_MAX;
+	}
+	assert_int_equal(tf_cost(&p, n), INT64_MAX);
+	assert_string_equal(tf_price_name(TF_P_AUDIO_HOUR), "audio_hour");
+}
+
 int
 main(void)
 {
@@ -761,7 +785,7 @@ main(void)
 		cmocka_unit_test(test_log_filter),
 		cmocka_unit_test(test_log_quote),
 		cmocka_unit_test(test_metric),
-		cmocka_unit_test(test_metric_threads),
+		cmocka_unit_test(test_cost), cmocka_unit_test(test_metric_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -150,7 +150,9 @@ fx_usage(unsigned n)
 {
 	struct bl_usage u = { .request = fx_id('r', n), .workspace = fx_id('w', 1), .key = fx_id('k', 1), .attempt = 1,
 		.outcome = WIRE_OUTCOME_SERVED, .delivered = true, .tokens = { 100, 20, 0, 7, 3 }, .reserved = 500,
-		.window = 1, .began_ms = INT64_C(1900000000000), .ended_ms = INT64_C(1900000001000), .first_us = 900,
+		.window = { .minute = 1 }, .price = { { 1000, 100, TF_NO_PRICE, 4000, 4000, TF_NO_PRICE, TF_NO_PRICE,
+		TF_NO_PRICE } },
+		.cost = 43, .began_ms = INT64_C(1900000000000), .ended_ms = INT64_C(1900000001000), .first_us = 900,
 		.status = 200, .instance = 1, .seq = n };
 
 	u.text[BL_T_MODEL] = TF_SPAN("acme/large");

@@ -173,7 +173,7 @@ class Control(unittest.TestCase):
         for n, (k, model, ago) in enumerate([(key['id'], 'acme/large', 0), (key['id'], 'acme/small', 0),
                                              (key['id'], 'acme/large', 6), (key['id'], 'acme/large', 400)]):
             ids = [r[0] for r in db.execute('SELECT id FROM workspaces')], [r[0] for r in db.execute('SELECT id FROM keys')]
-            db.execute('INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, 1, 10, 5, 1, 3, 2, 0, 0, 0)',
+            db.execute('INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, 1, 10, 5, 1, 3, 2, 0, 0, 0, 0, 0)',
                        (ids[0][0], day - ago, ids[1][0], model, 'openai_chat'))
         db.commit()
         db.close()

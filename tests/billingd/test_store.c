@@ -201,7 +201,7 @@ test_start(void **state)
 	assert_int_equal(fx_one(f, BL_OP_WORKSPACE_NEW, &w), 0);
 	add_key(f, 1, models, 2);
 	add_key(f, 2, NULL, 0);
-	u.window = UINT64_C(1900000000000);
+	u.window.minute = UINT64_C(1900000000000);
 	tell(f, &u);
 	u.attempt = 2;
 	u.outcome = WIRE_OUTCOME_FAILED; /* costs no tokens, and no second request */
@@ -310,7 +310,8 @@ fill(struct fixture *f, unsigned n)
 
 static const char days_check[] = "SELECT count(*) FROM (SELECT workspace, began_ms / 86400000 AS day, key, model, surface,"
     " count(*), sum(prompt), sum(cache_read), sum(cache_write), sum(completion), sum(reasoning), sum(images),"
-    " sum(audio_ms), sum(characters) FROM ledger WHERE charged = 1 GROUP BY 1, 2, 3, 4, 5 EXCEPT SELECT * FROM usage_days)";
+    " sum(audio_ms), sum(characters), sum(cost), sum(unbilled)"
+    " FROM ledger WHERE charged = 1 GROUP BY 1, 2, 3, 4, 5 EXCEPT SELECT * FROM usage_days)";
 
 static void
 check_sum(struct fixture *f, int64_t from, int64_t to, const char *surface)
