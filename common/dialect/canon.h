@@ -176,12 +176,15 @@ int dl_note_dropped(struct tf_buf *list, struct tf_span name);
 
 #define DL_STOPS_HOSTED 4 /* stop strings that the hosted OpenAI API takes */
 
+struct dl_undo; /* undo.h */
+
 /* Towards whom a request is encoded. */
 struct dl_target {
 	struct tf_span model; /* the runtime's name */
 	uint32_t quirks;
 	bool stream;          /* ask for events */
 	uint64_t max_output;  /* to enforce; 0: none */
+	struct dl_undo *undo; /* learns what the answer has to be turned back from; NULL: there will be none */
 	uint64_t longest;     /* tokens that an answer to this request may have at most, for runtimes that must be
 			       * told; 0: not known */
 };
@@ -360,6 +363,7 @@ struct dl_ops {
 	uint64_t (*sequence)(struct tf_span given);
 	struct tf_span ping;
 	uint32_t stops; /* stop strings that a request can carry to a runtime */
+	bool custom;    /* its vendor knows custom tools, which take text */
 	const struct dl_fields *fields;    /* of requests in JSON; NULL: it takes none */
 	const struct dl_form_rows *form;   /* of requests that are forms; NULL: it takes none */
 	/* What need.def calls "messages" and "response_format"; NULL: just that. */

@@ -24,7 +24,7 @@ chat_raw_request_ok(const struct dl_head *h, uint32_t quirks)
 	if (quirks & DL_Q_NO_DEVELOPER)
 		mend |= DL_HEAD_DEVELOPER;
 	if (!(quirks & DL_Q_HOSTED))
-		mend |= DL_HEAD_ALLOWED;
+		mend |= DL_HEAD_ALLOWED | DL_HEAD_CUSTOM;
 	else
 		mend |= DL_HEAD_STOPS;
 	if (quirks & DL_Q_CHOICE_WORD)

@@ -176,6 +176,9 @@ in_message(struct dl_scan *s, const struct dl_value *v)
 			return dl_scan_refuse(s, v, "has no name");
 		c->bits &= (uint8_t)~CHAT_BIT_CALL_NAME;
 		return 0;
+	case CHAT_CALL_CUSTOM:
+		s->head.flags |= DL_HEAD_CUSTOM;
+		return 0;
 	case CHAT_CALL_OF:
 		if (some)
 			c->bits |= CHAT_BIT_CALL_OF;
@@ -264,8 +267,10 @@ in_tools(struct dl_scan *s, const struct dl_value *v)
 		if (!js_str_eq(v->text, "function") && !js_str_eq(v->text, "custom"))
 			return dl_scan_refuse(s, v, "must be function or custom");
 		c->bits |= CHAT_BIT_TOOL_TYPE;
-		if (js_str_eq(v->text, "custom"))
+		if (js_str_eq(v->text, "custom")) {
 			c->bits |= CHAT_BIT_TOOL_CUSTOM;
+			s->head.flags |= DL_HEAD_CUSTOM;
+		}
 		return 0;
 	case CHAT_TOOL_NAME:
 	case CHAT_TOOL_CUSTOM_NAME:

@@ -148,6 +148,7 @@ enum {
 	DL_HEAD_COUNT = 65536,  /* set by the gateway: the tokens of the prompt are asked for, not an answer */
 	DL_HEAD_STOPS = 32768,  /* more stop strings than hosted providers take */
 	DL_HEAD_GUESSED = 131072, /* audio_ms is judged by size: the container does not say it */
+	DL_HEAD_CUSTOM = 262144, /* there are custom tools, or calls of them: not every runtime knows those */
 	DL_HEAD_BLIND = 1024,   /* set by the gateway: the model takes no images, those in results become words */
 };
 

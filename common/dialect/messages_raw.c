@@ -80,9 +80,8 @@ find_unsigned(struct tf_span body, size_t base, struct tf_buf *edits, bool *call
 bool
 messages_raw_request_ok(const struct dl_head *h, uint32_t quirks)
 {
-	(void)h;
-	(void)quirks;
-	return true;
+	/* the form of the answer has to be asked for in another way */
+	return !((quirks & DL_Q_NO_OUTPUT_FORMAT) && (h->needs & DL_NEED_SCHEMA));
 }
 
 /* The edits that every request needs; cap: scratch. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/dialect/messages_request_enc.h"
+#include "common/dialect/undo.h"
 
 #define LONGEST_UNKNOWN 32000 /* tokens: what every current model of the provider can answer */
 #define BUDGET_LEAST 1024     /* tokens of thinking, the API's lower bound */
@@ -177,10 +178,24 @@ user(struct mreq *e)
 
 /* ---- thinking ---------------------------------------------------------------------------- */
 
+/* Is the answer asked for as the input of a tool, for want of a field for its schema? Beside the caller's tools no. */
 static bool
-forced(const struct dl_request *rq)
+by_tool(const struct mreq *e)
 {
-	return rq->tools != NULL && (rq->choice.mode == DL_CHOICE_REQUIRED || rq->choice.mode == DL_CHOICE_NAMED);
+	const struct dl_request *rq = e->rq;
+
+	return rq->format.kind == DL_FORMAT_SCHEMA && (e->to->quirks & DL_Q_NO_OUTPUT_FORMAT) && rq->tools == NULL &&
+	    !mreq_called(rq) && mreq_object_schema(rq->format.schema) &&
+	    /* thinking that the caller asked this very API for is not to be switched off */
+	    !(rq->origin == DL_ANTHROPIC_MESSAGES && rq->thinking.on == DL_YES && mreq_hosted(e));
+}
+
+static bool
+forced(const struct mreq *e)
+{
+	const struct dl_request *rq = e->rq;
+
+	return by_tool(e) || (rq->tools != NULL && (rq->choice.mode == DL_CHOICE_REQUIRED || rq->choice.mode == DL_CHOICE_NAMED));
 }
 
 /* Which of the API's efforts is meant; NULL: none said. */
@@ -225,7 +240,7 @@ thought(const struct mreq *e)
 	if (!on)
 		return THOUGHT_UNSAID;
 	/* the provider takes no forced call beside thinking, and no turn that called without its thinking */
-	if (mreq_hosted(e) && ((forced(e->rq) && e->rq->origin != DL_ANTHROPIC_MESSAGES) || !mreq_signed(e->rq)))
+	if (mreq_hosted(e) && ((forced(e) && e->rq->origin != DL_ANTHROPIC_MESSAGES) || !mreq_signed(e->rq)))
 		return THOUGHT_OFF;
 	return (e->to->quirks & DL_Q_ADAPTIVE) || budget(e, effort(t->effort)) > 0 ? THOUGHT_ON : THOUGHT_UNSAID;
 }
@@ -297,47 +312,17 @@ allowed(const struct dl_request *rq, const struct dl_tool *t)
 	return false;
 }
 
-/* A tool that takes text takes an object with one string here. */
-static void
-custom_tool(struct mreq *e, const struct dl_tool *t)
-{
-	struct tf_buf about = { 0 };
-	struct tf_span syntax, definition;
-
-	if (e->err == 0)
-		e->err = tf_buf_addspan(&about, t->description);
-	if (e->err == 0 && js_at(t->schema, "grammar.definition", &definition) && js_at(t->schema, "grammar.syntax", &syntax) &&
-	    js_type(definition) == JS_STRING && js_type(syntax) == JS_STRING) {
-		e->err = tf_buf_addstr(&about, "\n\nThe input follows this grammar (");
-		if (e->err == 0)
-			e->err = js_str_append(syntax, &about);
-		if (e->err == 0)
-			e->err = tf_buf_addstr(&about, "):\n");
-		if (e->err == 0)
-			e->err = js_str_append(definition, &about);
-	}
-	if (about.n > 0)
-		js_w_kstr(&e->w, "description", tf_buf_span(&about));
-	js_w_kraw(&e->w, "input_schema", TF_SPAN("{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},"
-						 "\"required\":[\"input\"]}"));
-	tf_buf_free(&about);
-}
-
 static void
 tool(struct mreq *e, const struct dl_tool *t)
 {
 	js_w_object(&e->w);
 	js_w_kstr(&e->w, "name", t->name);
-	if (t->kind == DL_TOOL_CUSTOM) {
-		custom_tool(e, t);
-	} else {
-		if (t->description.n > 0)
-			js_w_kstr(&e->w, "description", t->description);
-		js_w_key(&e->w, "input_schema");
-		mreq_tool_schema(e, t->schema);
-		if (t->strict == DL_YES && mreq_hosted(e))
-			js_w_kbool(&e->w, "strict", true);
-	}
+	if (t->description.n > 0)
+		js_w_kstr(&e->w, "description", t->description);
+	js_w_key(&e->w, "input_schema");
+	mreq_tool_schema(e, t->schema);
+	if (t->strict == DL_YES && mreq_hosted(e))
+		js_w_kbool(&e->w, "strict", true);
 	js_w_object_end(&e->w);
 }
 
@@ -389,10 +374,33 @@ history_tools(struct mreq *e)
 }
 
 static void
+answer_tool(struct mreq *e)
+{
+	const struct dl_response_format *f = &e->rq->format;
+
+	dl_undo_answer(e->to->undo);
+	js_w_key(&e->w, "tools");
+	js_w_array(&e->w);
+	js_w_object(&e->w);
+	js_w_kcstr(&e->w, "name", DL_ANSWER_TOOL);
+	js_w_kstr(&e->w, "description", f->description.n > 0 ? f->description : TF_SPAN("Gives the answer, in its required form."));
+	js_w_key(&e->w, "input_schema");
+	mreq_tool_schema(e, f->schema);
+	js_w_object_end(&e->w);
+	js_w_array_end(&e->w);
+	js_w_kraw(&e->w, "tool_choice",
+	    TF_SPAN("{\"type\":\"tool\",\"name\":\"" DL_ANSWER_TOOL "\",\"disable_parallel_tool_use\":true}"));
+}
+
+static void
 tools(struct mreq *e)
 {
 	bool open = false;
 
+	if (by_tool(e)) {
+		answer_tool(e);
+		return;
+	}
 	for (const struct dl_tool *t = e->rq->tools; t != NULL; t = t->next) {
 		if (!allowed(e->rq, t))
 			continue;
@@ -418,11 +426,12 @@ static void
 instruct(struct mreq *e, struct tf_buf *out)
 {
 	const struct dl_response_format *f = &e->rq->format;
-	bool schema = f->kind == DL_FORMAT_SCHEMA && !has_format(e);
+	bool schema = f->kind == DL_FORMAT_SCHEMA && !has_format(e) && !by_tool(e);
 	int r = 0;
 
 	if (f->kind != DL_FORMAT_OBJECT && !schema)
 		return;
+	dl_undo_fence(e->to->undo);
 	if (out->n > 0)
 		r = tf_buf_addstr(out, "\n\n");
 	if (r == 0)

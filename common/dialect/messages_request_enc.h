@@ -47,6 +47,11 @@ void mreq_fini(struct mreq *e);
 /* Does the reasoning of the turn that called last come with a signature, or did nothing call? */
 bool mreq_signed(const struct dl_request *rq);
 
+/* Did anybody call a tool in the conversation? */
+bool mreq_called(const struct dl_request *rq);
+
+/* Is it a schema of objects, which is what a tool's must be? */
+bool mreq_object_schema(struct tf_span schema);
 /* A tool's schema; empty: any object. */
 void mreq_tool_schema(struct mreq *e, struct tf_span schema);
 /* The schema of an answer. */

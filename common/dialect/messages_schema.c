@@ -266,6 +266,14 @@ merged(struct mreq *e, struct tf_span s)
 	tf_map_free(&seen);
 }
 
+bool
+mreq_object_schema(struct tf_span schema)
+{
+	struct tf_span v;
+
+	return js_member(schema, "type", &v) ? js_str_eq(v, "object") : js_member(schema, "properties", &v);
+}
+
 void
 mreq_tool_schema(struct mreq *e, struct tf_span schema)
 {

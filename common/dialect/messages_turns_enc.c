@@ -350,12 +350,6 @@ input(struct mreq *e, const struct dl_part *p)
 	struct tf_span v;
 
 	js_w_key(&e->w, "input");
-	if (p->tool == DL_TOOL_CUSTOM) {
-		js_w_object(&e->w);
-		js_w_kstr(&e->w, "input", p->text);
-		js_w_object_end(&e->w);
-		return;
-	}
 	note(e, messages_input(p->text, &scratch, &v));
 	if (e->err == 0)
 		js_w_compact(&e->w, v);
@@ -601,4 +595,14 @@ mreq_signed(const struct dl_request *rq)
 		called = called || p->kind == DL_PART_CALL;
 	}
 	return !called;
+}
+
+bool
+mreq_called(const struct dl_request *rq)
+{
+	for (const struct dl_turn *t = rq->turns; t != NULL; t = t->next)
+		for (const struct dl_part *p = t->parts; p != NULL; p = p->next)
+			if (p->kind == DL_PART_CALL)
+				return true;
+	return false;
 }

@@ -52,5 +52,6 @@ const struct dl_ops dl_openai_chat = {
 	.error_event = chat_error_event,
 	.ping = { ": keep-alive\n\n", 14 },
 	.stops = UINT32_MAX,
+	.custom = true,
 	.fields = &chat_fields,
 };

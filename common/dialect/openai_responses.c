@@ -42,6 +42,7 @@ const struct dl_ops dl_openai_responses = {
 	.raw_end = responses_raw_end,
 	.raw_object = responses_raw_object,
 	.ping = { ": keep-alive\n\n", 14 },
+	.custom = true,
 	.fields = &responses_fields,
 	.param_messages = "input",
 	.param_format = "text.format",

@@ -52,8 +52,6 @@ int responses_each_tool(struct tf_span list, responses_decl_fn *fn, void *arg);
 /* Appends the name that runtimes know a tool by: at most 64 letters, digits, '_' and '-'. Characters, not raw. */
 int responses_flat(struct tf_span space, struct tf_span name, struct tf_buf *out);
 int responses_flat_name(struct dl_request *rq, struct tf_span space, struct tf_span name, struct tf_span *out);
-/* Appends the arguments of a custom tool's call: an object with that text. */
-int responses_wrap_input(struct tf_span input, struct tf_buf *out);
 
 int responses_request_decode(struct tf_span body, struct dl_request *rq, struct dl_fault *f);
 /* Does the request ask for that to be part of the answer? */

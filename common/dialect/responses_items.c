@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/dialect/custom.h"
 #include "common/dialect/responses.h"
 #include "common/dialect/turns.h"
 
@@ -465,7 +466,7 @@ call(struct items *t, struct tf_span item, bool custom)
 	if (r < 0 || !custom)
 		return r;
 	tf_buf_reset(&t->text);
-	r = responses_wrap_input(p->text, &t->text);
+	r = dl_custom_wrap(p->text, &t->text);
 	if (r == 0)
 		p->text = dl_arena_dup(&t->rq->arena, tf_buf_span(&t->text));
 	return r < 0 || p->text.p != NULL ? r : TF_E_NOMEM;

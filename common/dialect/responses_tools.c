@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/dialect/custom.h"
 #include "common/dialect/responses.h"
 
 int
@@ -40,16 +41,6 @@ responses_flat_name(struct dl_request *rq, struct tf_span space, struct tf_span 
 	}
 	tf_buf_free(&flat);
 	return r;
-}
-
-int
-responses_wrap_input(struct tf_span input, struct tf_buf *out)
-{
-	int r = tf_buf_addstr(out, "{\"input\":");
-
-	if (r == 0)
-		r = js_quote(out, input);
-	return r < 0 ? r : tf_buf_addc(out, '}');
 }
 
 static struct tf_span
@@ -129,32 +120,19 @@ allowed(struct tf_span list, const struct responses_decl *d)
 static int
 custom_about(struct decoding *c, struct dl_tool *t, struct tf_span tool)
 {
-	struct tf_span v, syntax;
-	struct tf_buf *b = &c->text;
+	struct tf_span format = string(tool, "description");
 	int r = 0;
 
-	tf_buf_reset(b);
-	if (js_member(tool, "description", &v) && js_type(v) == JS_STRING)
-		r = js_str_append(v, b);
+	tf_buf_reset(&c->text);
+	if (format.n > 0)
+		r = js_str_append(format, &c->text);
+	if (!js_member(tool, "format", &format))
+		format = tf_span(NULL, 0);
 	if (r == 0)
-		r = tf_buf_printf(b, "%sThe argument \"input\" is the whole input of this tool, as text.", b->n > 0 ? "\n\n" : "");
-	if (r == 0 && js_at(tool, "format.definition", &v) && js_type(v) == JS_STRING) {
-		r = tf_buf_addstr(b, " It must obey this grammar");
-		if (r == 0 && js_at(tool, "format.syntax", &syntax) && js_type(syntax) == JS_STRING) {
-			r = tf_buf_addstr(b, " (");
-			if (r == 0)
-				r = js_str_append(syntax, b);
-			if (r == 0)
-				r = tf_buf_addc(b, ')');
-		}
-		if (r == 0)
-			r = tf_buf_addstr(b, ":\n");
-		if (r == 0)
-			r = js_str_append(v, b);
-	}
+		r = dl_custom_about(format, &c->text);
 	if (r < 0)
 		return r;
-	t->description = dl_arena_dup(&c->rq->arena, tf_buf_span(b));
+	t->description = dl_arena_dup(&c->rq->arena, tf_buf_span(&c->text));
 	return t->description.p != NULL ? 0 : TF_E_NOMEM;
 }
 
@@ -181,8 +159,7 @@ decode_tool(void *arg, const struct responses_decl *d)
 	if (r < 0)
 		return r;
 	if (d->kind == RESPONSES_TOOL_CUSTOM) {
-		t->schema = TF_SPAN("{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},"
-				    "\"required\":[\"input\"],\"additionalProperties\":false}");
+		t->schema = TF_SPAN(DL_CUSTOM_SCHEMA);
 		return custom_about(c, t, d->whole);
 	}
 	t->schema = TF_SPAN("{\"type\":\"object\",\"properties\":{}}");

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "common/dialect/custom.h"
 #include "common/dialect/raw.h"
 #include "common/dialect/xlate.h"
 
@@ -113,6 +114,7 @@ dl_xlate_free(struct dl_xlate **xp)
 	tf_buf_free(&x->content_type);
 	tf_buf_free(&x->dropped);
 	dl_stop_free(&x->stop);
+	dl_undo_free(&x->undo);
 	free(x);
 }
 
@@ -173,9 +175,19 @@ watch_stops(struct dl_xlate *x, const struct dl_request *rq)
 	return dl_stop_new(rq->sampling.stop, hosted ? DL_STOPS_HOSTED : x->runtime->stops, xlate_event, x, &x->stop);
 }
 
+/* What this runtime cannot be told as the client says it. */
 static int
-translate_request(
-    struct dl_xlate *x, const struct dl_target *to, struct tf_span whole, struct tf_buf *out)
+reword(struct dl_xlate *x, struct dl_request *rq)
+{
+	dl_undo_free(&x->undo);
+	x->undo = dl_undo_new(xlate_restored, x);
+	if (x->undo == NULL)
+		return TF_E_NOMEM;
+	return x->runtime->custom && (x->conf.quirks & DL_Q_HOSTED) ? 0 : dl_custom_functions(rq, x->undo);
+}
+
+static int
+translate_request(struct dl_xlate *x, struct dl_target *to, struct tf_span whole, struct tf_buf *out)
 {
 	struct tf_span body = tf_span(whole.p + x->head.root.start, x->head.root.end - x->head.root.start);
 	struct dl_request rq;
@@ -190,6 +202,9 @@ translate_request(
 		r = dl_note_dropped(&x->dropped, tf_buf_span(&rq.dropped));
 	if (r == 0)
 		r = watch_stops(x, &rq);
+	if (r == 0)
+		r = reword(x, &rq);
+	to->undo = x->undo;
 	if (r == 0)
 		r = x->runtime->request_encode(&rq, to, out, &x->dropped, &x->facts.fault);
 	dl_request_fini(&rq);
@@ -212,8 +227,8 @@ longest(const struct dl_xlate *x)
 int
 dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out)
 {
-	struct dl_target to = { x->conf.model, x->conf.quirks, dl_xlate_streams(x),
-		x->conf.max_output, longest(x) };
+	struct dl_target to = { .model = x->conf.model, .quirks = x->conf.quirks, .stream = dl_xlate_streams(x),
+		.max_output = x->conf.max_output, .longest = longest(x) };
 	struct dl_range root = x->head.root;
 	struct tf_span object;
 	int r = TF_E_INVAL;

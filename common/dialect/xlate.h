@@ -10,6 +10,7 @@
 #include "common/dialect/plain.h"
 #include "common/dialect/sse.h"
 #include "common/dialect/stop.h"
+#include "common/dialect/undo.h"
 
 enum xlate_mode { MODE_NONE, MODE_SNIFF, MODE_EVENTS, MODE_JSON, MODE_ERROR };
 
@@ -33,6 +34,7 @@ struct dl_xlate {
 	struct dl_usage prompt;  /* ... which is this */
 	struct dl_sse sse;
 	struct tf_buf body;
+	struct dl_undo *undo; /* what the runtime was told otherwise; NULL: nothing */
 	struct dl_stop *stop; /* strings that the runtime was not told of; NULL: none */
 	struct dl_dec *dec;
 	struct dl_enc *enc;
@@ -51,8 +53,8 @@ void xlate_drop_answer(struct dl_xlate *x);
 
 /* An event for the encoder; of the decoder itself or of the search for stop strings. arg: the attempt. */
 dl_emit_fn xlate_event;
-/* An event of the decoder. arg: the attempt. */
-dl_emit_fn xlate_decoded;
+/* An event of the decoder, and one in which the client's words are restored. arg: the attempt. */
+dl_emit_fn xlate_decoded, xlate_restored;
 /* A server-sent event of the runtime. As dl_sse_fn. */
 int xlate_sse(void *arg, struct tf_span event, struct tf_span data);
 /* Usage as the client and the ledger get it by now. */

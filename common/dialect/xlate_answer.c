@@ -14,7 +14,7 @@
 static bool
 raw_answers(const struct dl_xlate *x)
 {
-	return xlate_same(x) && x->answer == x->surface && x->stop == NULL &&
+	return xlate_same(x) && x->answer == x->surface && x->stop == NULL && dl_undo_idle(x->undo) &&
 	    x->surface->raw_answer_ok(&x->head, x->conf.quirks);
 }
 
@@ -39,6 +39,8 @@ dl_xlate_head(struct dl_xlate *x, int status, struct tf_span content_type, uint3
 	x->counted = x->thought = 0;
 	x->echoed = x->head.flags & DL_HEAD_ECHO ? x->head.prompt_bytes * x->head.n : 0;
 	x->known = x->prompt_known = false;
+	if (x->undo != NULL)
+		dl_undo_reset(x->undo);
 	if (x->stop != NULL)
 		dl_stop_reset(x->stop);
 	x->status = status;

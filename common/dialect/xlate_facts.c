@@ -150,13 +150,20 @@ xlate_event(void *arg, const struct dl_event *e)
 	return r;
 }
 
-/* From the decoder. */
+int
+xlate_restored(void *arg, const struct dl_event *e)
+{
+	struct dl_xlate *x = arg;
+
+	return x->stop != NULL ? dl_stop_event(x->stop, e) : xlate_event(x, e);
+}
+
 int
 xlate_decoded(void *arg, const struct dl_event *e)
 {
 	struct dl_xlate *x = arg;
 
-	return x->stop != NULL ? dl_stop_event(x->stop, e) : xlate_event(x, e);
+	return dl_undo_idle(x->undo) ? xlate_restored(x, e) : dl_undo_event(x->undo, e);
 }
 
 /* All is said: usage, end mark, or the whole answer of a client that waits for it. */
