@@ -238,6 +238,7 @@ bl_admin_mint(struct bl *bl, const struct bl_mint *m, bl_changed *done, void *ar
 	k->created_ms = bl_wall_ms();
 	k->expires_ms = m->expires_ms;
 	k->revoked_ms = BL_NEVER_MS;
+	k->scopes = WIRE_SCOPE_INFERENCE;
 	if (m->form.n >= sizeof k->form || m->env.n >= sizeof k->env)
 		return change_go(c, TF_E_INVAL);
 	memcpy(k->form, m->form.p, m->form.n);
@@ -331,14 +332,45 @@ bl_admin_revoke(struct bl *bl, struct bl_key *k, bl_changed *done, void *arg)
 
 /* ---- who is behind a key ------------------------------------------------------------------ */
 
+/* Lists of texts, each in a buffer of its own. */
+struct key_lists {
+	struct tf_buf models, endpoints, networks;
+};
+
 static int
-models_encode(const struct bl_key *k, struct tf_buf *b)
+lists_encode(const struct bl_key *k, struct key_lists *l)
 {
 	int rc = 0;
 
 	for (size_t i = 0; i < k->row.n_models && rc == 0; i++)
-		rc = wire_rep_add(b, WIRE_FN_KEY_model, tf_cspan(k->row.models[i]));
+		rc = wire_rep_add(&l->models, WIRE_FN_KEY_model, tf_cspan(k->row.models[i]));
+	for (size_t i = 0; i < k->row.endpoints.n && rc == 0; i++)
+		rc = wire_rep_add(&l->endpoints, WIRE_FN_KEY_endpoint, tf_cspan(k->row.endpoints.v[i]));
+	for (size_t i = 0; i < k->row.networks.n && rc == 0; i++)
+		rc = wire_rep_add(&l->networks, WIRE_FN_KEY_network, tf_cspan(k->row.networks.v[i]));
 	return rc;
+}
+
+static void
+lists_free(struct key_lists *l)
+{
+	tf_buf_free(&l->models);
+	tf_buf_free(&l->endpoints);
+	tf_buf_free(&l->networks);
+}
+
+/* What the key may do beside its status. */
+static void
+answer_limits(const struct bl *bl, const struct bl_key *k, struct wire_key *answer)
+{
+	struct bl_amount limit = { 0, 0 };
+
+	(void)bl_plan_limits(bl, k->workspace, &limit);
+	answer->rpm = limit.requests;
+	answer->tpm = limit.tokens;
+	wire_set(answer, KEY, scopes, k->row.scopes);
+	answer->key_rpm = (uint64_t)k->row.rpm;
+	answer->key_tpm = (uint64_t)k->row.tpm;
 }
 
 void
@@ -346,8 +378,7 @@ bl_admin_ask(struct bl *bl, struct wire_peer *p, const struct wire_frame *f, con
 {
 	struct wire_key answer = { .status = WIRE_KEY_UNKNOWN, .change = bl->change };
 	uint8_t digest[BL_DIGEST];
-	struct bl_amount limit = { 0, 0 };
-	struct tf_buf models = { 0 };
+	struct key_lists lists = { { 0 }, { 0 }, { 0 } };
 	struct bl_secret *s = NULL;
 	int64_t now = bl_wall_ms(), until;
 
@@ -366,16 +397,16 @@ bl_admin_ask(struct bl *bl, struct wire_peer *p, const struct wire_frame *f, con
 		answer.plan = tf_cspan(k->workspace->row.plan);
 		if (answer.status == WIRE_KEY_ACTIVE && until != BL_NEVER_MS)
 			wire_set(&answer, KEY, expires_ms, (uint64_t)(until - now));
-		(void)bl_plan_limits(bl, k->workspace, &limit);
-		answer.rpm = limit.requests;
-		answer.tpm = limit.tokens;
+		answer_limits(bl, k, &answer);
 		/* half a list would be another permission: without memory the key is unknown for now */
-		if (models_encode(k, &models) != 0)
+		if (lists_encode(k, &lists) != 0)
 			answer.status = WIRE_KEY_UNKNOWN;
-		answer.model = wire_rep_of(&models, WIRE_FN_KEY_model);
+		answer.model = wire_rep_of(&lists.models, WIRE_FN_KEY_model);
+		answer.endpoint = wire_rep_of(&lists.endpoints, WIRE_FN_KEY_endpoint);
+		answer.network = wire_rep_of(&lists.networks, WIRE_FN_KEY_network);
 	}
 	(void)wire_send_key(p, &f->id, 0, &answer, (struct tf_span){ 0 });
-	tf_buf_free(&models);
+	lists_free(&lists);
 }
 
 /* ---- when keys were last used ------------------------------------------------------------- */

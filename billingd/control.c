@@ -337,6 +337,16 @@ workspaces_on(const struct bl *bl, const char *plan)
 }
 
 static void
+write_list(struct js_w *w, const char *name, const struct conf_list *list)
+{
+	js_w_key(w, name);
+	js_w_array(w);
+	for (size_t i = 0; i < list->n; i++)
+		js_w_cstr(w, list->v[i]);
+	js_w_array_end(w);
+}
+
+static void
 cmd_plan_list(void *arg, struct ctl_req *req)
 {
 	struct bl *bl = bl_of_command(arg);
@@ -348,6 +358,15 @@ cmd_plan_list(void *arg, struct ctl_req *req)
 		js_w_kcstr(w, "name", p->name);
 		js_w_ki64(w, "rpm", p->rpm);
 		js_w_ki64(w, "tpm", p->tpm);
+		js_w_ki64(w, "concurrency", p->concurrency);
+		js_w_kcstr(w, "window", p->window);
+		if (strcmp(p->window, "first-use") == 0)
+			js_w_ku64(w, "window_seconds", p->window_length / 1000);
+		else
+			js_w_knull(w, "window_seconds");
+		js_w_ki64(w, "window_tokens", p->window_tokens);
+		write_list(w, "models", &p->models);
+		write_list(w, "endpoints", &p->endpoints);
 		js_w_ku64(w, "workspaces", workspaces_on(bl, p->name));
 		ctl_row_end(req);
 	}

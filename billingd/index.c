@@ -58,6 +58,7 @@ bl_index_add_key(struct bl_index *ix, struct bl_key_row *row, struct bl_key **ou
 	/* the texts are ours now */
 	row->models = NULL;
 	row->n_models = 0;
+	row->endpoints = row->networks = (struct bl_texts){ NULL, 0 };
 	if (k->row.revoked_ms == BL_NEVER_MS)
 		w->n_keys++;
 	if (out != NULL)

@@ -28,6 +28,15 @@ grow(void *v, size_t n, size_t size)
 
 /* ---- start -------------------------------------------------------------------------------- */
 
+/* Null is the time that does not come, which no amount reaches. */
+static struct bl_opt
+col_opt(struct db_q *q)
+{
+	int64_t v = db_q_col_time(q);
+
+	return v != DB_NEVER_MS ? (struct bl_opt){ true, v } : (struct bl_opt){ false, 0 };
+}
+
 static int
 load_workspaces(struct db_lane *lane, struct bl_start *s)
 {
@@ -46,6 +55,12 @@ load_workspaces(struct db_lane *lane, struct bl_start *s)
 		db_q_col_text(&q, w->name, sizeof w->name);
 		db_q_col_text(&q, w->plan, sizeof w->plan);
 		w->created_ms = db_q_col_int(&q);
+		w->cap_tokens = col_opt(&q);
+		w->cap_images = col_opt(&q);
+		w->cap_audio_ms = col_opt(&q);
+		w->budget = col_opt(&q);
+		w->balance = col_opt(&q);
+		w->extra_tokens = db_q_col_int(&q);
 	}
 	return rc;
 }
@@ -69,11 +84,42 @@ load_models(struct db_lane *lane, struct bl_key_row *k)
 	return rc;
 }
 
+/* One text a row, of a statement that takes the key. */
+static int
+load_texts(struct db_lane *lane, enum bl_stmt stmt, const struct tf_id *key, struct bl_texts *out)
+{
+	struct db_q q = db_q(lane, stmt);
+	int rc;
+
+	db_q_id(&q, key);
+	while ((rc = db_q_step(&q)) == 1) {
+		char **text = grow(&out->v, out->n, sizeof *text);
+
+		if (text == NULL || (*text = db_q_col_dup(&q)) == NULL) {
+			db_q_end(&q);
+			return TF_E_NOMEM;
+		}
+		out->n++;
+	}
+	return rc;
+}
+
+/* The lists of a key. */
+static int
+load_lists(struct db_lane *lane, struct bl_key_row *k)
+{
+	int rc = load_models(lane, k);
+
+	if (rc == 0)
+		rc = load_texts(lane, BL_S_KEY_ENDPOINT_ALL, &k->id, &k->endpoints);
+	return rc == 0 ? load_texts(lane, BL_S_KEY_NETWORK_ALL, &k->id, &k->networks) : rc;
+}
+
 static int
 load_keys(struct db_lane *lane, struct bl_start *s)
 {
 	struct db_q q = db_q(lane, BL_S_KEY_ALL);
-	int rc, models;
+	int rc, lists;
 
 	while ((rc = db_q_step(&q)) == 1) {
 		struct bl_key_row *k = grow(&s->keys, s->n_keys, sizeof *k);
@@ -93,10 +139,15 @@ load_keys(struct db_lane *lane, struct bl_start *s)
 		k->expires_ms = db_q_col_time(&q);
 		k->revoked_ms = db_q_col_time(&q);
 		k->last_used_ms = db_q_col_int(&q);
-		models = load_models(lane, k);
-		if (models != 0) {
+		k->rpm = db_q_col_int(&q);
+		k->tpm = db_q_col_int(&q);
+		k->concurrency = db_q_col_int(&q);
+		k->budget = col_opt(&q);
+		k->scopes = (unsigned)db_q_col_int(&q);
+		lists = load_lists(lane, k);
+		if (lists != 0) {
 			db_q_end(&q);
-			return models;
+			return lists;
 		}
 	}
 	return rc;

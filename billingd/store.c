@@ -9,8 +9,20 @@
 #include "billingd/store.h"
 
 void
+bl_texts_free(struct bl_texts *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		free(t->v[i]);
+	free(t->v);
+	t->v = NULL;
+	t->n = 0;
+}
+
+void
 bl_key_row_fini(struct bl_key_row *row)
 {
+	bl_texts_free(&row->endpoints);
+	bl_texts_free(&row->networks);
 	for (size_t i = 0; i < row->n_models; i++)
 		free(row->models[i]);
 	free(row->models);

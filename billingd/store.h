@@ -16,12 +16,27 @@
 
 /* ---- rows --------------------------------------------------------------------------------- */
 
-/* Texts are owned by the row's holder and freed by bl_*_fini; times are ms since 1970. */
+/* A number that may be missing: no such limit. */
+struct bl_opt {
+	bool is;
+	int64_t v;
+};
+/* Owned texts. */
+struct bl_texts {
+	char **v;
+	size_t n;
+};
+void bl_texts_free(struct bl_texts *t);
+
+/* Texts are owned by the row's holder and freed by bl_*_fini; times are ms since 1970; money is nano-units. */
 struct bl_workspace_row {
 	struct tf_id id;
 	char name[BL_NAME_MAX + 1];
 	char plan[BL_NAME_MAX + 1];
 	int64_t created_ms;
+	struct bl_opt cap_tokens, cap_images, cap_audio_ms, budget; /* of a calendar month, UTC */
+	struct bl_opt balance;                                      /* prepaid money that is left */
+	int64_t extra_tokens;                                       /* topped up; used after the plan's token window */
 };
 
 struct bl_key_row {
@@ -34,6 +49,11 @@ struct bl_key_row {
 	int64_t last_used_ms; /* 0: not yet */
 	char **models;        /* n_models texts; none: all */
 	size_t n_models;
+	int64_t rpm, tpm, concurrency; /* of this key alone; 0: not limited */
+	struct bl_opt budget;          /* money of a calendar month, UTC */
+	unsigned scopes;               /* WIRE_SCOPE_* bits */
+	struct bl_texts endpoints;     /* operations it may call; none: all */
+	struct bl_texts networks;      /* address/bits it may be used from; none: anywhere */
 };
 void bl_key_row_fini(struct bl_key_row *row);
 

@@ -75,10 +75,11 @@ def options(section):
 
 
 def plans(_):
-    out = ['.Bl -column "token-ultra" "100000000000" "100000000000" -compact',
-           '.It Em plan Ta Em requests/min Ta Em tokens/min']
+    out = ['.Bl -column "token-ultra" "requests/min" "100000000000" "24h from first use" "20000000" -compact',
+           '.It Em plan Ta Em requests/min Ta Em tokens/min Ta Em window Ta Em tokens in it']
     for _, a, _ in tree.table('common/conf/plan.def', 'PLAN'):
-        out.append(f'.It {a[0]} Ta {a[1]} Ta {a[2]}')
+        window = a[4] + ' from first use' if a[3] == 'first-use' else a[3]
+        out.append(f'.It {a[0]} Ta {a[1]} Ta {a[2]} Ta {window} Ta {a[5] or "-"}')
     return out + ['.El']
 
 

@@ -114,6 +114,25 @@ check_model(struct cf_load *l, const struct cf_inst *i)
 		cf_error_at(l, i, CF_model_max_output, "is more than context");
 }
 
+/* A limit that was written down but means nothing would let everything through in silence. */
+static void
+check_plan(struct cf_load *l, const struct cf_inst *i)
+{
+	const struct conf_plan *p = i->values;
+	bool windows = strcmp(p->window, "none") != 0;
+
+	if (windows && p->window_tokens == 0)
+		cf_error_at(l, i, CF_plan_window_tokens, "must be set for window = %s", p->window);
+	if (!windows && i->source[CF_plan_window_tokens - CF_FIRST_plan].file != NULL && p->window_tokens != 0)
+		cf_error_at(l, i, CF_plan_window_tokens, "has no meaning for window = none");
+	for (size_t k = 0; k < p->models.n; k++) {
+		struct tf_span id = tf_cspan(p->models.v[k]);
+
+		if ((id.n == 0 || id.p[id.n - 1] != '*') && conf_find_model_id(l->conf, id) == NULL)
+			cf_error_at(l, i, CF_plan_models, "\"%.140s\": there is no [model] of that id", p->models.v[k]);
+	}
+}
+
 /* ---- workers ------------------------------------------------------------------------------ */
 
 static void
@@ -274,6 +293,8 @@ cf_check(struct cf_load *l)
 			check_gatewayd(l, i);
 		else if (i->section == CF_model)
 			check_model(l, i);
+		else if (i->section == CF_plan)
+			check_plan(l, i);
 		else if (i->section == CF_worker)
 			check_worker(l, i);
 		if (i->section == CF_worker)

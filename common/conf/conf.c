@@ -175,9 +175,9 @@ static void
 add_builtin(struct cf_load *l)
 {
 	static const struct {
-		const char *name, *rpm, *tpm;
+		const char *name, *rpm, *tpm, *window, *length, *tokens;
 	} plans[] = {
-#define PLAN(name, rpm, tpm) { name, rpm, tpm },
+#define PLAN(name, rpm, tpm, window, length, tokens) { name, rpm, tpm, window, length, tokens },
 #include "common/conf/plan.def"
 #undef PLAN
 	};
@@ -192,6 +192,11 @@ add_builtin(struct cf_load *l)
 			return;
 		i->source[CF_plan_rpm - CF_FIRST_plan].text = plans[k].rpm;
 		i->source[CF_plan_tpm - CF_FIRST_plan].text = plans[k].tpm;
+		i->source[CF_plan_window - CF_FIRST_plan].text = plans[k].window;
+		if (plans[k].length[0] != '\0')
+			i->source[CF_plan_window_length - CF_FIRST_plan].text = plans[k].length;
+		if (plans[k].tokens[0] != '\0')
+			i->source[CF_plan_window_tokens - CF_FIRST_plan].text = plans[k].tokens;
 	}
 }
 

@@ -109,6 +109,11 @@ class Control(unittest.TestCase):
         plans = {r['name']: r for r in self.ask('plan list')}
         self.assertEqual((plans['test']['rpm'], plans['test']['tpm'], plans['test']['workspaces']), (30, 10000, 0))
         self.assertEqual(plans['token-pro']['workspaces'], 1)
+        windows = {n: (p['window'], p['window_seconds'], p['window_tokens']) for n, p in plans.items()}
+        self.assertEqual(windows['test'], ('first-use', 86400, 1000000))
+        self.assertEqual(windows['token-pro'], ('first-use', 18000, 3000000))
+        self.assertEqual(windows['token-ultra'], ('month', None, 20000000))
+        self.assertEqual(windows['local'], ('none', None, 0))
 
     def test_keys(self):
         self.ask('workspace create', name='main')

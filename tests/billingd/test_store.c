@@ -187,6 +187,22 @@ add_key(struct fixture *f, unsigned n, char **models, size_t n_models)
 	assert_int_equal(fx_run(f, b), 0);
 }
 
+/* What bounds a workspace and a key: a missing number is no limit, zero is one. */
+static void
+check_limits(const struct bl_start *s)
+{
+	const struct bl_workspace_row *w = &s->workspaces[0];
+	const struct bl_key_row *k = &s->keys[1];
+
+	assert_true(w->cap_tokens.is && w->cap_tokens.v == 0 && !w->cap_images.is && !w->cap_audio_ms.is);
+	assert_true(w->budget.is && w->budget.v == 7 && w->balance.is && w->balance.v == -3 && w->extra_tokens == 9);
+	assert_true(k->rpm == 4 && k->tpm == 0 && k->concurrency == 2 && k->budget.is && k->budget.v == 8 && k->scopes == 3);
+	assert_true(k->endpoints.n == 1 && strcmp(k->endpoints.v[0], "chat") == 0);
+	assert_true(k->networks.n == 1 && strcmp(k->networks.v[0], "10.0.0.0/8") == 0);
+	k = &s->keys[0];
+	assert_true(k->rpm == 0 && !k->budget.is && k->scopes == 1 && k->endpoints.n == 0);
+}
+
 static void
 test_start(void **state)
 {
@@ -209,8 +225,14 @@ test_start(void **state)
 	assert_int_equal(fx_one(f, BL_OP_KEY_USED, &k), 0);
 	assert_int_equal(fx_one(f, BL_OP_KEY_REVOKE, &k), 0);
 	assert_int_equal(fx_one(f, BL_OP_ACK, &ack), 0);
+	(void)fx_int(f, "UPDATE workspaces SET cap_tokens = 0, budget = 7, balance = -3, extra_tokens = 9 RETURNING 1");
+	(void)fx_int(f, "UPDATE keys SET rpm = 4, concurrency = 2, budget = 8, scopes = 3 WHERE expires_ms IS NULL"
+	    " AND revoked_ms IS NULL RETURNING 1");
+	(void)fx_int(f, "INSERT INTO key_endpoints SELECT id, 'chat' FROM keys WHERE rpm IS NOT NULL RETURNING 1");
+	(void)fx_int(f, "INSERT INTO key_networks SELECT id, '10.0.0.0/8' FROM keys WHERE rpm IS NOT NULL RETURNING 1");
 	fx_reopen(f);
 	assert_int_equal(fx_one(f, BL_OP_START, &s), 0);
+	check_limits(&s);
 	assert_int_equal(s.epoch, 1);
 	assert_int_equal(s.n_workspaces, 1);
 	assert_string_equal(s.workspaces[0].name, "main");

@@ -41,11 +41,14 @@ test_plans(void **state)
 	static const struct {
 		const char *name;
 		int64_t rpm, tpm;
+		const char *window;
+		uint64_t hours;
+		int64_t tokens;
 	} published[] = {
-		{ "test", 30, 10000 },
-		{ "token-pro", 120, 100000 },
-		{ "token-max", 500, 500000 },
-		{ "token-ultra", 2000, 2000000 },
+		{ "test", 30, 10000, "first-use", 24, 1000000 },
+		{ "token-pro", 120, 100000, "first-use", 5, 3000000 },
+		{ "token-max", 500, 500000, "first-use", 5, 5000000 },
+		{ "token-ultra", 2000, 2000000, "month", 24, 20000000 },
 	};
 	struct conf *c = good("[plan token-pro]\nrpm = 121\n[plan mine]\ntpm = 5\n");
 	const struct conf_plan *p;
@@ -57,10 +60,15 @@ test_plans(void **state)
 		assert_string_equal(p->name, published[i].name);
 		assert_int_equal(p->rpm, published[i].rpm + (i == 1));
 		assert_int_equal(p->tpm, published[i].tpm);
+		assert_string_equal(p->window, published[i].window);
+		assert_int_equal(p->window_length, published[i].hours * 3600000);
+		assert_int_equal(p->window_tokens, published[i].tokens);
+		assert_true(p->concurrency == 0 && p->models.n == 0 && p->endpoints.n == 0);
 	}
 	p = conf_find_plan(c, TF_SPAN("local"));
 	assert_non_null(p);
 	assert_true(p->rpm >= 1000000 && p->tpm >= 1000000000);
+	assert_string_equal(p->window, "none");
 	p = conf_find_plan(c, TF_SPAN("mine"));
 	assert_non_null(p);
 	assert_int_equal(p->rpm, 0);
@@ -193,6 +201,9 @@ static const struct {
 	    "t.conf:2: [gatewayd] body-max: 1023 is out of range: 1k to 512m" },
 	{ "[gatewayd]\nhead-timeout = 15\n",
 	    "t.conf:2: [gatewayd] head-timeout: \"15\" is not a time (a number and ms, s, m, h or d)" },
+	{ "[plan p]\nwindow = month\n", "t.conf:1: [plan p] window-tokens: must be set for window = month" },
+	{ "[plan p]\nwindow-tokens = 5\n", "t.conf:2: [plan p] window-tokens: has no meaning for window = none" },
+	{ "[plan p]\nmodels = large*, small\n", "t.conf:2: [plan p] models: \"small\": there is no [model] of that id" },
 	{ "[gatewayd]\nhead-timeout = 99ms\n",
 	    "t.conf:2: [gatewayd] head-timeout: 99ms is out of range: 100ms to 10m" },
 	{ "[gatewayd]\nserve-unmetered = maybe\n",
