@@ -51,6 +51,8 @@ int menc_input(struct dl_enc *e, struct tf_span args, struct tf_span *out);
 /* The signature of reasoning: the runtime's, or one of our own for the n-th block, which lies in `own`. */
 struct tf_span menc_signature(const struct dl_enc *e, const struct menc_item *it, struct tf_span reasoning, uint32_t n,
     char own[static 64]);
+/* Our own signature of reasoning, which is the n-th block: terminated. */
+void messages_own_signature(const struct dl_enc_conf *conf, struct tf_span reasoning, uint32_t n, char out[static 64]);
 /* Keeps the runtime's signature. 0 or TF_E_NOMEM. */
 int menc_sign(struct dl_enc *e, const struct dl_event *ev);
 const char *messages_stop_reason(enum dl_finish finish);

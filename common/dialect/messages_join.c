@@ -188,11 +188,17 @@ menc_signature(const struct dl_enc *e, const struct menc_item *it, struct tf_spa
 {
 	if (it->signature.n > 0)
 		return tf_buf_span(&it->signature);
-	if (e->conf.seal_key != NULL)
-		messages_sign(e->conf.seal_key, reasoning, own);
-	else
-		dl_mint_id(own, 64, OWN, &e->conf.rid, n, 2);
+	messages_own_signature(&e->conf, reasoning, n, own);
 	return tf_cspan(own);
+}
+
+void
+messages_own_signature(const struct dl_enc_conf *conf, struct tf_span reasoning, uint32_t n, char out[static 64])
+{
+	if (conf->seal_key != NULL)
+		messages_sign(conf->seal_key, reasoning, out);
+	else
+		dl_mint_id(out, 64, OWN, &conf->rid, n, 2);
 }
 
 void

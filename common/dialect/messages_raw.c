@@ -12,6 +12,7 @@
 
 #include "common/dialect/messages_dec.h"
 #include "common/dialect/messages_enc.h"
+#include "common/dialect/messages_fill.h"
 #include "common/dialect/raw.h"
 
 #define OPEN_MAX 64 /* blocks open at once, of those that are closed when we end an answer */
@@ -28,6 +29,9 @@ struct dl_raw {
 	uint64_t hidden;      /* blocks that the client does not get */
 	bool hiding;          /* one of them is open ... */
 	uint64_t hidden_at;   /* ... at the runtime's index */
+	bool thinking, signed_; /* a block of thinking that the client gets is open; it has a signature */
+	uint64_t thinking_at;  /* the runtime's index of it */
+	struct tf_buf thought; /* what it says, to be signed if nobody else does */
 	uint32_t nopen;
 	uint64_t open[OPEN_MAX]; /* the client's indices */
 };
@@ -192,6 +196,7 @@ messages_raw_free(struct dl_raw **rp)
 	tf_buf_free(&r->model);
 	tf_buf_free(&r->held);
 	tf_buf_free(&r->event);
+	tf_buf_free(&r->thought);
 	free(r);
 }
 
@@ -219,22 +224,36 @@ write_event(struct tf_buf *out, struct tf_span type, struct tf_span data)
 	return r < 0 ? r : tf_buf_addstr(out, "\n\n");
 }
 
-/* A value inside data becomes another; data then lies in r->event. */
+/* data with its edits, which then lies in r->event. */
 static int
-replace(struct dl_raw *r, struct tf_span *data, struct tf_span value, struct tf_span with)
+edited(struct dl_raw *r, struct tf_span *data, struct js_edits *e)
 {
 	struct tf_buf spliced = { 0 };
-	struct js_edits e;
-	struct js_edit v[1];
 	int err;
 
-	js_edits_init(&e, v, 1);
-	js_edit_replace(&e, (size_t)(value.p - data->p), (size_t)(value.p - data->p) + value.n, with);
-	err = js_splice(*data, &e, &spliced);
+	if (e->n == 0)
+		return e->err;
+	err = js_splice(*data, e, &spliced);
 	tf_buf_free(&r->event);
 	r->event = spliced;
 	*data = tf_buf_span(&r->event);
 	return err;
+}
+
+/* Where the object that data is ends: there may be white space behind it. */
+static size_t
+end_of(struct tf_span data)
+{
+	while (data.n > 0 && data.p[data.n - 1] != '}')
+		data.n--;
+	return data.n;
+}
+
+/* A value inside data becomes another. */
+static void
+put(struct js_edits *e, struct tf_span data, struct tf_span value, struct tf_span with)
+{
+	js_edit_replace(e, (size_t)(value.p - data.p), (size_t)(value.p - data.p) + value.n, with);
 }
 
 static void
@@ -258,15 +277,58 @@ is_thinking(struct tf_span data)
 	return js_at(data, "content_block.type", &v) && (js_str_eq(v, "thinking") || js_str_eq(v, "redacted_thinking"));
 }
 
-/* A block's event. 0: it is passed on, with the client's index; 1: the client does not get it. */
+/* Follows thinking to see whether the runtime signs it, which every client expects. at: the runtime's index. */
 static int
-block(struct dl_raw *r, struct tf_span type, struct tf_span *data)
+follow(struct dl_raw *r, uint64_t at, struct tf_span type, struct tf_span data)
+{
+	struct tf_span v;
+	int err = 0;
+
+	if (tf_span_is(type, "content_block_start") && r->conf.thinking && js_at(data, "content_block.type", &v) &&
+	    js_str_eq(v, "thinking")) {
+		r->thinking = true;
+		r->thinking_at = at;
+		r->signed_ = js_at(data, "content_block.signature", &v) && v.n > 2;
+		tf_buf_reset(&r->thought);
+		if (js_at(data, "content_block.thinking", &v) && js_type(v) == JS_STRING)
+			err = js_str_append(v, &r->thought);
+	} else if (tf_span_is(type, "content_block_delta") && r->thinking && at == r->thinking_at) {
+		r->signed_ = r->signed_ || (js_at(data, "delta.signature", &v) && v.n > 2);
+		if (!r->signed_ && js_at(data, "delta.thinking", &v) && js_type(v) == JS_STRING)
+			err = js_str_append(v, &r->thought);
+	}
+	return err;
+}
+
+/* In front of the end of a block, by the client's index: its signature, if the runtime gave none. */
+static int
+sign(struct dl_raw *r, uint64_t at, uint64_t index, struct tf_buf *out)
+{
+	char own[64];
+
+	if (!r->thinking || at != r->thinking_at)
+		return 0;
+	r->thinking = false;
+	if (r->signed_)
+		return 0;
+	messages_own_signature(&r->conf, tf_buf_span(&r->thought), (uint32_t)index, own);
+	return tf_buf_printf(out,
+	    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":%llu,\"delta\":{\"type\":"
+	    "\"signature_delta\",\"signature\":\"%s\"}}\n\n",
+	    (unsigned long long)index, own);
+}
+
+/* A block's event. 0: it is passed on, with the client's index, behind what is in `before`; 1: the client does not get it. */
+static int
+block(struct dl_raw *r, struct tf_span type, struct tf_span *data, struct tf_buf *before)
 {
 	bool begin = tf_span_is(type, "content_block_start"), end = tf_span_is(type, "content_block_stop");
-	struct tf_span at;
-	uint64_t index;
+	struct js_edit v[1 + MFILL_BLOCK];
+	struct tf_span at, made;
+	struct js_edits e;
+	uint64_t index, from;
 	char text[24];
-	int err = 0;
+	int err;
 
 	if (!js_member(*data, "index", &at) || js_get_u64(at, &index) < 0)
 		return 1;
@@ -279,55 +341,89 @@ block(struct dl_raw *r, struct tf_span type, struct tf_span *data)
 		r->hiding = !end;
 		return 1;
 	}
+	from = index;
 	index = index >= r->hidden ? index - r->hidden : index;
+	err = end ? sign(r, from, index, before) : follow(r, from, type, *data);
+	if (err < 0)
+		return err;
+	js_edits_init(&e, v, TF_LEN(v));
 	if (r->hidden > 0) {
 		snprintf(text, sizeof text, "%llu", (unsigned long long)index);
-		err = replace(r, data, at, tf_cspan(text));
+		put(&e, *data, at, tf_cspan(text));
 	}
+	if (begin && js_member(*data, "content_block", &made))
+		mfill_block(*data, made, &e);
 	if (begin || end)
 		note_open(r, index, begin);
-	return err;
+	return edited(r, data, &e);
 }
 
 /* Does the runtime begin as the API says? Then *data has the client's name of the model. */
 static bool
 message_start(struct dl_raw *r, struct tf_span *data)
 {
+	struct js_edit edits[1 + MFILL_MESSAGE];
+	struct tf_span message, v;
+	struct js_edits e;
+
+	if (!js_member(*data, "message", &message) || !js_member(message, "id", &v) || js_type(v) != JS_STRING ||
+	    !js_member(message, "usage", &v) || js_type(v) != JS_OBJECT || !js_member(message, "model", &v))
+		return false;
+	js_edits_init(&e, edits, TF_LEN(edits));
+	put(&e, *data, v, tf_buf_span(&r->model));
+	mfill_message(*data, message, &e);
+	return edited(r, data, &e) == 0;
+}
+
+/* The last event but one. */
+static int
+message_delta(struct dl_raw *r, const struct dl_dec *d, struct tf_span *data)
+{
+	const struct mfill_counts known = { d->usage.input, d->usage.read, d->usage.write, d->usage.output };
+	struct js_edit edits[1 + MFILL_DELTA];
+	struct mfill_room room;
+	struct js_edits e;
 	struct tf_span v;
 
-	return js_at(*data, "message.id", &v) && js_type(v) == JS_STRING && js_at(*data, "message.usage", &v) &&
-	    js_type(v) == JS_OBJECT && js_at(*data, "message.model", &v) && replace(r, data, v, tf_buf_span(&r->model)) == 0;
+	js_edits_init(&e, edits, TF_LEN(edits));
+	if (js_at(*data, "delta.stop_reason", &v) && messages_finish(v) == (d->ncall > 0 ? DL_FINISH_STOP : DL_FINISH_CALLS))
+		put(&e, *data, v, d->ncall > 0 ? TF_SPAN("\"tool_use\"") : TF_SPAN("\"end_turn\""));
+	mfill_delta(tf_span(data->p, end_of(*data)), &known, &room, &e);
+	return edited(r, data, &e);
 }
 
 /* Passes one event on. The decoder has taken it. */
 static int
 pass(struct dl_raw *r, const struct dl_dec *d, struct tf_span type, struct tf_span data, struct tf_buf *out)
 {
+	struct tf_buf before = { 0 };
 	bool content = false;
-	struct tf_span v;
 	int err = 0;
 
 	if (tf_span_is(type, "content_block_start") || tf_span_is(type, "content_block_delta") ||
 	    tf_span_is(type, "content_block_stop")) {
-		err = block(r, type, &data);
+		err = block(r, type, &data, &before);
 		content = err == 0;
 	} else if (tf_span_is(type, "message_delta")) {
 		r->delta = content = d->finished;
-		if (js_at(data, "delta.stop_reason", &v) && messages_finish(v) == (d->ncall > 0 ? DL_FINISH_STOP : DL_FINISH_CALLS))
-			err = replace(r, &data, v, d->ncall > 0 ? TF_SPAN("\"tool_use\"") : TF_SPAN("\"end_turn\""));
+		err = message_delta(r, d, &data);
 	} else if (tf_span_is(type, "message_stop")) {
 		r->stop = true;
 		return 0; /* the end of the answer writes it */
 	}
-	if (err != 0)
-		return err < 0 ? err : 0;
-	if (r->given || content) {
+	if (err == 0 && (r->given || content)) {
 		r->given = true;
 		err = tf_buf_addspan(out, tf_buf_span(&r->held));
 		tf_buf_reset(&r->held);
-		return err < 0 ? err : write_event(out, type, data);
+		if (err == 0)
+			err = tf_buf_addspan(out, tf_buf_span(&before));
+		if (err == 0)
+			err = write_event(out, type, data);
+	} else if (err == 0) {
+		err = write_event(&r->held, type, data);
 	}
-	return write_event(&r->held, type, data);
+	tf_buf_free(&before);
+	return err < 0 ? err : 0;
 }
 
 /* Before the beginning: pings and what nobody knows may come. */
@@ -404,9 +500,9 @@ messages_raw_end(struct dl_raw *r, enum dl_finish finish, const struct dl_usage 
 
 /* ---- whole answers ----------------------------------------------------------------------- */
 
-/* Takes out thinking that was not asked for. Elements: of content. False: more than there is room for. */
+/* Takes out thinking that was not asked for, and puts in what blocks lack. False: no block is left, or one is to be signed. */
 static bool
-hide(const struct dl_raw *r, struct tf_span body, struct tf_span content, struct js_edits *e, bool *calls)
+blocks(const struct dl_raw *r, struct tf_span body, struct tf_span content, struct js_edits *e, bool *calls)
 {
 	struct tf_span block, v;
 	struct js_iter it;
@@ -418,7 +514,10 @@ hide(const struct dl_raw *r, struct tf_span body, struct tf_span content, struct
 			return false;
 		*calls = *calls || js_str_eq(v, "tool_use");
 		if (r->conf.thinking || (!js_str_eq(v, "thinking") && !js_str_eq(v, "redacted_thinking"))) {
+			if (js_str_eq(v, "thinking") && (!js_member(block, "signature", &v) || v.n <= 2))
+				return false;
 			kept++;
+			mfill_block(body, block, e);
 			continue;
 		}
 		js_edit_delete(e, (size_t)(block.p - body.p), (size_t)(block.p - body.p) + block.n);
@@ -426,14 +525,49 @@ hide(const struct dl_raw *r, struct tf_span body, struct tf_span content, struct
 	return kept > 0;
 }
 
+static size_t
+count(struct tf_span list)
+{
+	struct tf_span v;
+	struct js_iter it;
+	size_t n = 0;
+
+	js_iter_init(&it, list);
+	while (js_iter_next(&it, NULL, &v))
+		n++;
+	return n;
+}
+
+/* body as the client gets it. 1; 0: it has to be decoded; or TF_E_NOMEM. */
+static int
+whole(const struct dl_raw *r, struct tf_span body, struct tf_span model, struct tf_span content, struct tf_buf *out,
+    enum dl_finish finish)
+{
+	size_t n = 1 + MFILL_MESSAGE + MFILL_BLOCK * count(content);
+	struct js_edit *edits = calloc(n, sizeof *edits);
+	bool calls = false;
+	struct js_edits e;
+	int err = 0;
+
+	if (edits == NULL)
+		return TF_E_NOMEM;
+	js_edits_init(&e, edits, n);
+	put(&e, body, model, tf_buf_span(&r->model));
+	mfill_message(body, tf_span(body.p, end_of(body)), &e);
+	/* agents hang when the reason does not fit the calls: that is mended on the other way */
+	if (blocks(r, body, content, &e, &calls) && finish != (calls ? DL_FINISH_STOP : DL_FINISH_CALLS))
+		err = js_splice(body, &e, out);
+	else
+		err = TF_E_INVAL;
+	free(edits);
+	return err == 0 ? 1 : err == TF_E_NOMEM ? err : 0;
+}
+
 int
 messages_raw_response(struct dl_raw *r, struct dl_dec *d, struct tf_span body, struct tf_buf *out,
     struct dl_raw_answer *answer)
 {
 	struct tf_span model, content, v;
-	struct js_edit edits[32];
-	struct js_edits e;
-	bool calls = false;
 	int err = messages_dec_parse(d, body, &body);
 
 	if (err < 0)
@@ -445,13 +579,5 @@ messages_raw_response(struct dl_raw *r, struct dl_dec *d, struct tf_span body, s
 	answer->finish = messages_finish(v);
 	if (answer->finish == DL_FINISH_NONE || !messages_dec_usage(body, &answer->usage) || dl_usage_out(&answer->usage) == 0)
 		return 0;
-	js_edits_init(&e, edits, TF_LEN(edits));
-	js_edit_replace(&e, (size_t)(model.p - body.p), (size_t)(model.p - body.p) + model.n, tf_buf_span(&r->model));
-	if (!hide(r, body, content, &e, &calls) || e.err < 0)
-		return 0;
-	/* agents hang when the reason does not fit the calls: that is mended on the other way */
-	if (answer->finish == (calls ? DL_FINISH_STOP : DL_FINISH_CALLS))
-		return 0;
-	err = js_splice(body, &e, out);
-	return err < 0 ? err : 1;
+	return whole(r, body, model, content, out, answer->finish);
 }
