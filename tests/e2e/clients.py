@@ -38,7 +38,7 @@ def interpreter(program, environment):
     return [os.path.join(SETS, "venv", "bin", "node"), path], {"TF_MODULES": modules}
 
 
-def run(factory, program, environment, *cases, seconds=60, **facts):
+def run(factory, program, environment, *cases, seconds=170, **facts):
     command, env = interpreter(program, environment)
     env.update(
         PATH="/usr/bin:/bin", HOME=factory.dir, TF_URL=factory.url, TF_KEY=factory.key, TF_MODEL=MODEL,

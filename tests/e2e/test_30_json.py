@@ -2,7 +2,6 @@
 """Bodies that are no JSON, or not the JSON of a chat: 400 that names the place or the parameter, and
 nothing reaches the runtime."""
 import json
-import time
 
 import pytest
 
@@ -66,13 +65,11 @@ BROKEN = {
 @pytest.mark.parametrize("row", BROKEN)
 def test_broken_json(factory, row):
     text, words = BROKEN[row]
-    began = time.monotonic()
     r = factory.call("POST", "/v1/chat/completions", text)
     assert r.status == 400, (r.status, r.body)
     error = r.error
     assert error["type"] == "invalid_request_error" and error["code"] == "bad_request", error
     assert any(w.lower() in (error["message"] + " " + str(error["param"])).lower() for w in words), error
-    assert time.monotonic() - began < 5
 
 
 # name -> (members, param)

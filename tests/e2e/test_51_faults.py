@@ -9,8 +9,8 @@ from factory import SLOW, wait_for
 
 FACTORY = {
     "conf": {
-        "gatewayd": {"first-timeout": "2s", "stream-idle-timeout": "1500ms", "ping-after": "400ms", "queue-timeout": "2s"},
-        "worker fake": {"connect-timeout": "500ms"},
+        "gatewayd": {"first-timeout": "3s", "stream-idle-timeout": "4s", "ping-after": "400ms", "queue-timeout": "3s"},
+        "worker fake": {"connect-timeout": "2s"},
     }
 }
 STREAMED = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -107,8 +107,8 @@ def test_retries_are_a_share_of_what_is_served(factory):
     for _ in range(200):
         assert factory.chat("status=500&tag=flood").status == 503
     assert len(factory.fake.requests("flood")) <= 200 + 50 + 40 + 60
-    time.sleep(0.5)
-    assert factory.chat("tokens=2&status=500&times=1&tag=calm").status == 200
+    calm = iter(range(10000))
+    wait_for("retries again", lambda: factory.chat("tokens=2&status=500&times=1&tag=calm%d" % next(calm)).status == 200)
 
 
 def test_no_retry_after_the_first_byte(factory):
@@ -132,7 +132,7 @@ def test_first_timeout(factory, where, stream):
     tag = "ft-%s-%d" % (where, stream)
     answer = factory.chat("tokens=1&%s=30000&tag=%s" % (where, tag), stream=stream)
     took = time.monotonic() - began
-    assert took < 9
+    assert took < 25 * SLOW
     if answer.status == 200:  # a ping has given the status line: the error is inside
         assert stream and answer.error["code"] == "upstream_timeout" and not answer.done and answer.sse.comments >= 1
     else:
@@ -148,7 +148,7 @@ def test_stream_idle_timeout(factory):
 
 
 def test_keep_alive_before_the_first_token(factory):
-    answer = factory.chat("tokens=2&first_ms=1500", stream=True).check_canonical()
+    answer = factory.chat("tokens=2&first_ms=1300", stream=True).check_canonical()
     assert answer.sse.comments >= 2 and answer.text() == factory.text(2)
 
 
@@ -198,7 +198,7 @@ def test_no_worker(factory):
         answer = factory.chat("tokens=1", stream=stream)
         assert answer.status == 503 and answer.error["code"] == "model_unavailable", answer.error
         assert int(answer.response.get("retry-after")) >= 5
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 25 * SLOW
     factory.fake.health(200)
     factory.wait_ready()
     assert factory.chat("tokens=1").status == 200
@@ -215,15 +215,14 @@ def test_faults_leave_nothing_behind(factory):
         fds = {d.name: d.fds() for d in factory.daemons.values()}
         list(pool.map(run, range(300)))
     wait_for("idle", lambda: factory.fake.running() == 0, 5)
-    time.sleep(6)  # pooled connections have a life of 4 s
-    for d in factory.daemons.values():
-        assert d.fds() <= fds[d.name] + 4, (d.name, fds[d.name], d.fds())
+    for d in factory.daemons.values():  # pooled connections have a life of 4 s
+        wait_for("descriptors of " + d.name, lambda: d.fds() <= fds[d.name] + 4)
     with concurrent.futures.ThreadPoolExecutor(64) as pool:
         assert {a.status for a in pool.map(lambda _: factory.chat("tokens=2&delay_ms=50"), range(64))} == {200}
 
 
 QUEUE = {
-    "conf": {"worker fake": {"slots": "2"}, "gatewayd": {"queue-timeout": "1s"}, "routerd": {"queue-max": "8"}},
+    "conf": {"worker fake": {"slots": "2"}, "gatewayd": {"queue-timeout": "4s"}, "routerd": {"queue-max": "8"}},
 }
 
 
@@ -236,15 +235,15 @@ def test_queue(fresh):
         at_once = [sum(o["began"] <= r["began"] < o["ended"] for o in seen) for r in seen]
         assert max(at_once) <= 2, at_once
         # two run for long, the others wait for their deadline
-        long = [pool.submit(factory.chat, "tokens=1&first_ms=4000") for _ in range(2)]
+        long = [pool.submit(factory.chat, "tokens=1&first_ms=12000") for _ in range(2)]
         wait_for("busy", lambda: factory.fake.running() == 2)
         began = time.monotonic()
         answer = factory.chat("tokens=1")
-        assert answer.status == 503 and 0.7 < time.monotonic() - began < 3
+        assert answer.status == 503 and 3 < time.monotonic() - began < 11 * SLOW
         assert answer.error["code"] in ("overloaded", "model_unavailable") and answer.response.get("retry-after")
         assert [f.result().status for f in long] == [200, 200]
     with concurrent.futures.ThreadPoolExecutor(24) as pool:
-        statuses = [a.status for a in pool.map(lambda _: factory.chat("tokens=1&first_ms=200"), range(24))]
+        statuses = [a.status for a in pool.map(lambda _: factory.chat("tokens=1&first_ms=1000"), range(24))]
     assert set(statuses) <= {200, 503} and statuses.count(503) >= 8 and statuses.count(200) >= 4
 
 

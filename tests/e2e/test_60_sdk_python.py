@@ -14,7 +14,7 @@ HELLO = [{"role": "user", "content": "What is Token Factory?"}]
 
 @pytest.fixture(scope="module")
 def client(factory):
-    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=20)
+    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=60)
 
 
 def test_create(client):
@@ -64,8 +64,8 @@ def test_wrong_key(factory, client):
     # our own "do not try again" is obeyed: one call, no sleeping
     began = time.monotonic()
     with pytest.raises(openai.AuthenticationError):
-        client.with_options(api_key="tf-prod-wrong", max_retries=3).models.list()
-    assert time.monotonic() - began < 2
+        client.with_options(api_key="tf-prod-wrong", max_retries=6).models.list()  # with pauses of 17 s
+    assert time.monotonic() - began < 10
 
 
 def test_unknown_model(client):
@@ -107,14 +107,14 @@ def test_abort_stops_the_runtime(factory, client):
             break
     assert busy(factory) >= 1
     stream.close()
-    wait_for("idle slots", lambda: busy(factory) == 0, 1.0)
+    wait_for("idle slots", lambda: busy(factory) == 0, 4.0, least=0)
 
 
 def test_leaving_an_unstreamed_call_stops_the_runtime(factory, client):
     """llama.cpp's server does not notice by itself."""
     with pytest.raises(openai.APITimeoutError):
         client.with_options(timeout=0.3).chat.completions.create(model=TINY, messages=HELLO, **LONG)
-    wait_for("idle slots", lambda: busy(factory) == 0, 1.0)
+    wait_for("idle slots", lambda: busy(factory) == 0, 4.0, least=0)
 
 
 TOOLS = [

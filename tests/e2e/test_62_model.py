@@ -39,7 +39,7 @@ VERDICT = {
 
 
 def clients_of(factory):
-    options = {"api_key": factory.key, "max_retries": 0, "timeout": 20}
+    options = {"api_key": factory.key, "max_retries": 0, "timeout": 60}
     return (openai.OpenAI(base_url=factory.url + "/openai/v1", **options),
             anthropic.Anthropic(base_url=factory.url + "/anthropic", **options))
 

@@ -22,7 +22,7 @@ BOTH = pytest.mark.parametrize("model", [MODEL, TEXT])
 
 @pytest.fixture(scope="module")
 def client(factory):
-    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=20)
+    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=60)
 
 
 @BOTH
@@ -137,7 +137,7 @@ def test_real(client):
 
 def test_usage_is_in_the_ledger(fresh):
     factory = fresh(conf=FACTORY["conf"])
-    client = openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=20)
+    client = openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=60)
     client.completions.create(model=TEXT, prompt="fake?tokens=3&prompt=9&completion=3")
     list(client.completions.create(model=TEXT, prompt="fake?tokens=3&prompt=9&completion=3", stream=True))
     row = factory.settled(2)

@@ -24,7 +24,7 @@ FACTORY = {
 
 @pytest.fixture(scope="module")
 def client(factory):
-    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=20)
+    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=60)
 
 
 def floats(answer):

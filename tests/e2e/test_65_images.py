@@ -27,7 +27,7 @@ FACTORY = {
 
 @pytest.fixture(scope="module")
 def client(factory):
-    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=20)
+    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=60)
 
 
 def test_bytes(factory, client):
@@ -57,7 +57,7 @@ def test_stream(client):
 
 def fetch(url, method="GET"):
     """What a browser gets: without a key."""
-    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=60) as answer:
         return answer.headers, answer.read()
 
 

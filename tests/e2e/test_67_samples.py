@@ -69,7 +69,7 @@ def run(factory, shelf, name, script="say=" + HAIKU.replace(" ", "+"), environme
     env = {"PATH": "/usr/bin:/bin", "HOME": factory.dir, "PYTHONDONTWRITEBYTECODE": "1",
            "TOKENFACTORY_API_KEY": factory.key, "TOKENFACTORY_SLOW_KEY": factory.slow_key}
     done = subprocess.run(
-        command(copy, environment), env=env, cwd=shelf, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20 * SLOW,
+        command(copy, environment), env=env, cwd=shelf, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90 * SLOW,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -124,7 +124,7 @@ def test_speech_is_written(factory, shelf):
 
 def test_an_image_has_an_address(factory, shelf):
     address = run(factory, shelf, "openai_image.py", "").strip()
-    with urllib.request.urlopen(address, timeout=10 * SLOW) as answer:
+    with urllib.request.urlopen(address, timeout=60 * SLOW) as answer:
         assert answer.read() == image("A futuristic AI server farm at sunset", 0)
 
 

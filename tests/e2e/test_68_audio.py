@@ -53,7 +53,7 @@ def works(factory):
 
 @pytest.fixture(scope="module")
 def client(works):
-    return openai.OpenAI(base_url=works.url + "/v1", api_key=works.key, max_retries=0, timeout=20)
+    return openai.OpenAI(base_url=works.url + "/v1", api_key=works.key, max_retries=0, timeout=60)
 
 
 def recording(name="pcm.wav"):

@@ -21,12 +21,12 @@ THINKING = {"type": "enabled", "budget_tokens": 1024}
 
 @pytest.fixture(scope="module")
 def oai(factory):
-    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=20)
+    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=60)
 
 
 @pytest.fixture(scope="module")
 def claude(factory):
-    return anthropic.Anthropic(base_url=factory.url + "/anthropic", api_key=factory.key, max_retries=0, timeout=20)
+    return anthropic.Anthropic(base_url=factory.url + "/anthropic", api_key=factory.key, max_retries=0, timeout=60)
 
 
 def ask(script, **more):

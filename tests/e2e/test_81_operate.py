@@ -23,10 +23,15 @@ def test_gatewayd_drains(factory):
     it = iter(answer)
     next(it)
     gateway.signal(signal.SIGTERM)
-    assert idle.closed_within(2)
-    time.sleep(0.2)
-    with pytest.raises(ConnectionRefusedError):
-        factory.raw()
+    assert idle.closed_within(20 * SLOW)
+
+    def refused():
+        try:
+            factory.raw().close()
+        except ConnectionRefusedError:
+            return True
+
+    wait_for("nobody listens", refused)
     for _ in it:
         pass
     answer.check_canonical()
@@ -42,11 +47,11 @@ def test_drain_has_an_end(factory):
     answer = factory.open("tokens=3000&delay_ms=10")
     it = iter(answer)
     next(it)
-    gateway.signal(signal.SIGTERM)
     began = time.monotonic()
+    gateway.signal(signal.SIGTERM)
     for _ in it:
         pass
-    assert 3 < time.monotonic() - began < 9 * SLOW
+    assert 3 < time.monotonic() - began < 25
     assert answer.error and not answer.done
     assert ended(gateway, 5) == 0
     factory.restart("gatewayd")
@@ -58,8 +63,9 @@ def test_second_term_ends_at_once(factory):
     gateway = factory.daemons["gatewayd"]
     answer = factory.open("tokens=3000&delay_ms=10")
     next(iter(answer))
+    seen = len(gateway.log())
     gateway.signal(signal.SIGTERM)
-    time.sleep(0.3)
+    wait_for("it drains", lambda: " draining" in gateway.log()[seen:])
     gateway.signal(signal.SIGTERM)
     assert ended(gateway, 2) == 0
     factory.restart("gatewayd")
@@ -88,7 +94,7 @@ def test_the_others_drain_at_once(factory, name):
     daemon = factory.daemons[name]
     began = time.monotonic()
     daemon.signal(signal.SIGTERM)
-    assert ended(daemon, 5) == 0 and time.monotonic() - began < 4 * SLOW
+    assert ended(daemon, 5) == 0 and time.monotonic() - began < 15 * SLOW
     factory.restart(name)
     factory.wait_ready()
 
@@ -145,6 +151,11 @@ def test_many_reloads_under_load(factory):
                 daemon.signal(signal.SIGHUP)
             time.sleep(0.05)
         assert all(f.result().done for f in futures)
+    for daemon in factory.daemons.values():  # what is still to be reloaded would be taken for a later one
+        for _ in range(2):
+            seen = len(daemon.log())
+            daemon.signal(signal.SIGUSR1)
+            wait_for("state in the log", lambda: " state " in daemon.log()[seen:])
 
 
 def test_a_plan_is_reloaded(factory):
@@ -180,7 +191,7 @@ def test_dump_and_options(factory, name):
     daemon.signal(signal.SIGUSR1)
     wait_for("state in the log", lambda: " state " in daemon.log()[seen:], 2)
     assert daemon.running()
-    run = lambda *a: subprocess.run([daemon.argv[0], *a], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10 * SLOW)
+    run = lambda *a: subprocess.run([daemon.argv[0], *a], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * SLOW)
     assert run("--version").stdout.split()[0] == os.path.basename(daemon.argv[0])
     assert run("--help").returncode == 0 and run("--nonsense").returncode == 2
     assert run(*daemon.argv[1:], "--check-config").returncode == 0

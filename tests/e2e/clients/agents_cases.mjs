@@ -14,7 +14,7 @@ const weather = tool({
 });
 const verdict = z.object({ city: z.string(), ok: z.boolean() });
 
-const client = new OpenAI({ baseURL: url + "/openai/v1", apiKey: key, maxRetries: 0, timeout: 15000 });
+const client = new OpenAI({ baseURL: url + "/openai/v1", apiKey: key, maxRetries: 0, timeout: 60000 });
 const runner = (useResponses) => new Runner({ modelProvider: new OpenAIProvider({ openAIClient: client, useResponses }), tracingDisabled: true });
 const agent = (more) => new Agent({ name: "a", instructions: "be brief", model, ...more });
 

@@ -26,7 +26,7 @@ class Verdict(pydantic.BaseModel):
 
 
 def provider(responses):
-    client = openai.AsyncOpenAI(base_url=URL + "/openai/v1", api_key=KEY, max_retries=0, timeout=15)
+    client = openai.AsyncOpenAI(base_url=URL + "/openai/v1", api_key=KEY, max_retries=0, timeout=60)
     return agents.RunConfig(
         model_provider=agents.OpenAIProvider(openai_client=client, use_responses=responses), tracing_disabled=True,
     )

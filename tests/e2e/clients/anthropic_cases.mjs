@@ -8,7 +8,7 @@ const recent = major("@anthropic-ai/sdk") >= 1;
 const sent = []; // what the last calls sent
 const make = (options) =>
   new Anthropic({
-    baseURL: url + "/anthropic/", apiKey: key, maxRetries: 0, timeout: 15000, ...options,
+    baseURL: url + "/anthropic/", apiKey: key, maxRetries: 0, timeout: 60000, ...options,
     fetch: (where, init) => {
       sent.push({ url: String(where), headers: new Headers(init.headers), body: typeof init.body === "string" ? JSON.parse(init.body) : null });
       return fetch(where, init);

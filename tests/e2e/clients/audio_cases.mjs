@@ -7,7 +7,7 @@ import { key, load, main, refused, setting, url } from "./cases.mjs";
 
 const module = await load("openai");
 const OpenAI = module.default;
-const client = new OpenAI({ baseURL: url + "/openai/v1/", apiKey: key, maxRetries: 0, timeout: 15000 });
+const client = new OpenAI({ baseURL: url + "/openai/v1/", apiKey: key, maxRetries: 0, timeout: 60000 });
 const hear = setting("HEAR");
 const say = setting("SAY");
 const path = join(setting("MEDIA"), "vbr.mp3");

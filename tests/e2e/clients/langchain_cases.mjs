@@ -13,7 +13,7 @@ const weather = tool(({ city }) => "sunny in " + city, {
 });
 const verdict = z.object({ city: z.string(), ok: z.boolean() });
 const said = '{"city":"Paris","ok":true}';
-const openai = (more) => new ChatOpenAI({ model, apiKey: key, maxRetries: 0, timeout: 15000, configuration: { baseURL: url + "/openai/v1" }, ...more });
+const openai = (more) => new ChatOpenAI({ model, apiKey: key, maxRetries: 0, timeout: 60000, configuration: { baseURL: url + "/openai/v1" }, ...more });
 const anthropic = (more) => new ChatAnthropic({ model, apiKey: key, maxRetries: 0, maxTokens: 2000, anthropicApiUrl: url + "/anthropic", ...more });
 
 async function text(llm) {

@@ -29,11 +29,11 @@ CALLED = 'fake?tools=1&tool=Verdict&args={"city":"Paris","ok":true}'
 
 
 def make_openai(**more):
-    return ChatOpenAI(model=MODEL, base_url=URL + "/openai/v1", api_key=KEY, max_retries=0, timeout=15, **more)
+    return ChatOpenAI(model=MODEL, base_url=URL + "/openai/v1", api_key=KEY, max_retries=0, timeout=60, **more)
 
 
 def make_anthropic(**more):
-    return ChatAnthropic(model=MODEL, base_url=URL + "/anthropic", api_key=KEY, max_retries=0, timeout=15, max_tokens=2000, **more)
+    return ChatAnthropic(model=MODEL, base_url=URL + "/anthropic", api_key=KEY, max_retries=0, timeout=60, max_tokens=2000, **more)
 
 
 def check_text(model):

@@ -11,8 +11,8 @@ import litellm  # noqa: E402
 from cases import KEY, MODEL, URL, ask, main, setting, words  # noqa: E402
 
 litellm.telemetry = False
-OPENAI = {"model": "openai/" + MODEL, "api_base": URL + "/openai/v1", "api_key": KEY, "num_retries": 0, "timeout": 15}
-ANTHROPIC = {"model": "anthropic/" + MODEL, "api_base": URL + "/anthropic", "api_key": KEY, "num_retries": 0, "timeout": 15, "max_tokens": 2000}
+OPENAI = {"model": "openai/" + MODEL, "api_base": URL + "/openai/v1", "api_key": KEY, "num_retries": 0, "timeout": 60}
+ANTHROPIC = {"model": "anthropic/" + MODEL, "api_base": URL + "/anthropic", "api_key": KEY, "num_retries": 0, "timeout": 60, "max_tokens": 2000}
 WEATHER = {
     "type": "function",
     "function": {

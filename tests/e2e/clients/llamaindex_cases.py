@@ -19,10 +19,10 @@ def get_weather(city: str, days: int) -> str:
 WEATHER = FunctionTool.from_defaults(get_weather)
 openai = OpenAILike(
     model=MODEL, api_base=URL + "/openai/v1", api_key=KEY, is_chat_model=True, is_function_calling_model=True, max_retries=0,
-    timeout=15, context_window=8000,
+    timeout=60, context_window=8000,
 )
 # knows the vendor's own names only
-anthropic = Anthropic(model=setting("CLAUDE"), base_url=URL + "/anthropic", api_key=KEY, max_retries=0, timeout=15, max_tokens=2000)
+anthropic = Anthropic(model=setting("CLAUDE"), base_url=URL + "/anthropic", api_key=KEY, max_retries=0, timeout=60, max_tokens=2000)
 
 
 def says(script):

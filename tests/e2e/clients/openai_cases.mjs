@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { ask, key, load, main, model, refused, setting, url, words } from "./cases.mjs";
 
 const OpenAI = (await load("openai")).default;
-const make = (options) => new OpenAI({ baseURL: url + "/openai/v1/", apiKey: key, maxRetries: 0, timeout: 15000, ...options });
+const make = (options) => new OpenAI({ baseURL: url + "/openai/v1/", apiKey: key, maxRetries: 0, timeout: 60000, ...options });
 const client = make();
 const chat = client.chat.completions;
 const helpers = chat.runTools ? chat : client.beta.chat.completions; // beta until 5.0

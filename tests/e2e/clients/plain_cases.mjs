@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { key, load, main, refused, setting, url } from "./cases.mjs";
 
 const OpenAI = (await load("openai")).default;
-const client = new OpenAI({ baseURL: url + "/openai/v1/", apiKey: key, maxRetries: 0, timeout: 15000 });
+const client = new OpenAI({ baseURL: url + "/openai/v1/", apiKey: key, maxRetries: 0, timeout: 60000 });
 const vectors = setting("VECTORS");
 const images = setting("IMAGES");
 
