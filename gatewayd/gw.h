@@ -154,6 +154,7 @@ struct gw_req {
 	struct dl_head *head;
 	char *content_type; /* of the body; NULL: JSON */
 	const struct conf_model *model;
+	struct tf_price price; /* of the model, as it was at admission */
 	char *body;       /* kept until the first content byte, for another attempt */
 	size_t body_len;
 	uint64_t need_prompt, need_output; /* tokens reserved */
@@ -379,6 +380,13 @@ void gw_infer_estimate(struct gw_req *req);
 /* All that it refers to is in its body; own: its own items, to be taken, NULL: they are what its input is. */
 void gw_infer_resolved(struct gw_req *req, struct tf_buf *own);
 void gw_infer_admitted(struct gw_req *req, int err, const char *message, uint64_t retry_after_s);
+
+/* gw_price.c */
+_Static_assert(TF_NO_PRICE == CONF_NO_AMOUNT, "an option that is not set is no price");
+/* Sets req->price, which admission bounds money by; req->model is known and the scan is there. */
+void gw_price_take(struct gw_req *req);
+/* Puts the prices into a record. */
+void gw_price_usage(const struct gw_req *req, struct wire_usage *m);
 
 /* gw_attempt.c: dispatch, cancel, retry */
 void gw_attempt_start(struct gw_req *req);

@@ -253,6 +253,7 @@ gw_infer_go(struct gw_req *req)
 		gw_infer_count(req);
 		return;
 	}
+	gw_price_take(req);
 	gw_infer_need(req);
 	rc = gw_admit(req);
 	if (rc == TF_E_AGAIN)

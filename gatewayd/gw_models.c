@@ -149,12 +149,30 @@ gw_price_token(struct js_w *w, const char *name, int64_t per_million)
 	js_w_kstr(w, name, tf_span(text, (size_t)(text[n - 1] == '.' ? n - 1 : n)));
 }
 
+/* Of images by size, or by size and quality. */
+static void
+gw_price_images(struct js_w *w, const struct conf_model *m)
+{
+	if (m->price_image_sizes.n == 0)
+		return;
+	js_w_key(w, "image_sizes");
+	js_w_object(w);
+	for (size_t i = 0; i < m->price_image_sizes.n; i++) {
+		struct tf_span what;
+		int64_t amount = conf_image_size(m, i, &what);
+
+		js_w_keyn(w, what);
+		js_w_nano(w, amount);
+	}
+	js_w_object_end(w);
+}
+
 static void
 gw_pricing(struct js_w *w, const struct conf *c, const struct conf_model *m)
 {
 	const int64_t all[] = { m->price_input, m->price_cached_input, m->price_cache_write, m->price_output,
 		m->price_reasoning, m->price_audio_hour, m->price_characters, m->price_image };
-	bool none = true;
+	bool none = m->price_image_sizes.n == 0;
 
 	for (size_t i = 0; i < TF_LEN(all); i++)
 		none = none && all[i] == CONF_NO_AMOUNT;
@@ -173,6 +191,7 @@ gw_pricing(struct js_w *w, const struct conf *c, const struct conf_model *m)
 	gw_price_write(w, "audio_hour", m->price_audio_hour);
 	gw_price_write(w, "characters", m->price_characters);
 	gw_price_write(w, "image", m->price_image);
+	gw_price_images(w, m);
 	gw_price_token(w, "prompt", m->price_input);
 	gw_price_token(w, "completion", m->price_output);
 	js_w_object_end(w);

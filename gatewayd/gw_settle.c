@@ -90,6 +90,7 @@ gw_settle(struct gw_req *req, enum wire_outcome outcome, const struct wire_end *
 		gw_settle_usage(req, end, &m);
 	if (err > 0)
 		m.code = tf_cspan(tf_err_row(err)->code);
+	gw_price_usage(req, &m);
 	gw_settle_metrics(&m);
 	gw_settle_send(req, &m);
 }

@@ -106,10 +106,27 @@ check_common(struct cf_load *l, const struct cf_inst *i)
 /* ---- models and plans --------------------------------------------------------------------- */
 
 static void
+check_image_sizes(struct cf_load *l, const struct cf_inst *i, const struct conf_model *m)
+{
+	const struct conf_list *sizes = &m->price_image_sizes;
+
+	for (size_t k = 0; k < sizes->n; k++) {
+		const char *fault = cf_image_size_fault(sizes->v[k]);
+
+		for (size_t o = 0; o < k && fault == NULL; o++)
+			if (cf_image_size_same(sizes->v[o], sizes->v[k]))
+				fault = "prices the same images as an entry before it";
+		if (fault != NULL)
+			cf_error_at(l, i, CF_model_price_image_sizes, "\"%.60s\" %s", sizes->v[k], fault);
+	}
+}
+
+static void
 check_model(struct cf_load *l, const struct cf_inst *i)
 {
 	const struct conf_model *m = i->values;
 
+	check_image_sizes(l, i, m);
 	if (m->context > 0 && m->max_output > m->context)
 		cf_error_at(l, i, CF_model_max_output, "is more than context");
 }

@@ -140,6 +140,14 @@ const struct conf_worker *conf_find_worker(const struct conf *conf, struct tf_sp
 const struct conf_model *conf_worker_model(const struct conf *conf, const struct conf_worker *worker, size_t i,
     struct tf_span *theirs);
 
+/*
+ * Nano-units of an image of that size and quality, as a request names them; empty: it does not. An entry of
+ * price-image-sizes with both goes before one with the size alone; else price-image. CONF_NO_AMOUNT: it is free.
+ */
+int64_t conf_image_price(const struct conf_model *model, struct tf_span size, struct tf_span quality);
+/* Entry i of price-image-sizes of a loaded conf: what stands before "=", borrowed, and nano-units. */
+int64_t conf_image_size(const struct conf_model *model, size_t i, struct tf_span *what);
+
 /* ---- showing ------------------------------------------------------------------------------ */
 
 struct conf_row {

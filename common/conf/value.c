@@ -101,8 +101,8 @@ parse_ms(const char *text, uint64_t *out)
 }
 
 /* 12, 0.25: at most nine decimals, kept as nano-units. */
-static int
-parse_money(const char *text, int64_t *out)
+int
+cf_money(const char *text, int64_t *out)
 {
 	size_t whole = strspn(text, "0123456789"), part = 0;
 	uint64_t units, nano = 0;
@@ -337,7 +337,7 @@ parse_number(enum conf_type type, const char *text, int64_t *out)
 	if (type == CONF_INT)
 		return parse_int(text, out);
 	if (type == CONF_MONEY)
-		return parse_money(text, out);
+		return cf_money(text, out);
 	r = type == CONF_SIZE ? parse_size(text, &u) : parse_ms(text, &u);
 	*out = (int64_t)u;
 	return r;

@@ -252,6 +252,10 @@ struct dl_scan_audio { /* the same of a form with a recording, and of a text to 
 	uint8_t format;    /* enum dl_transcript_format */
 };
 
+struct dl_scan_image { /* the same of what asks for images, for the gateway; in a form bare text, else the JSON string */
+	struct dl_range size, quality; /* absent: not said */
+};
+
 /* Of which of two APIs a body is, where clients send either and await an answer of chat completions. */
 enum dl_mixed {
 	DL_MIXED_NO,        /* that is settled */
@@ -282,6 +286,7 @@ struct dl_scan {
 	struct dl_scan_completions completions;
 	struct dl_scan_plain plain;
 	struct dl_scan_audio audio;
+	struct dl_scan_image image;
 	bool is_form;                   /* the body is a form, not JSON */
 	struct dl_form_reader form;
 	const struct dl_form_rows *rows;

@@ -73,7 +73,11 @@ value(struct dl_scan *s, const struct dl_form_value *v)
 			s->head.n = (uint32_t)n;
 		return 0;
 	case FIELD_SIZE:
+		s->image.size = v->at;
 		return images_size_ok(text) ? 0 : dl_scan_refuse_at(s, "size", "size must be WIDTHxHEIGHT in pixels, or auto.");
+	case FIELD_QUALITY:
+		s->image.quality = v->at;
+		return 0;
 	case FIELD_RESPONSE_FORMAT:
 		return tf_span_is(text, "url") || tf_span_is(text, "b64_json")
 		    ? 0

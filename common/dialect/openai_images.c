@@ -53,9 +53,13 @@ on_text(struct dl_scan *s, const struct dl_value *v)
 		    ? 0
 		    : dl_scan_refuse(s, v, "must not be longer than %d characters", IMAGES_PROMPT_MAX);
 	case FIELD_SIZE:
+		s->image.size = dl_range_value(v->hit);
 		return images_size_ok(tf_span(v->text.p + 1, v->text.n - 2))
 		    ? 0
 		    : dl_scan_refuse(s, v, "must be WIDTHxHEIGHT in pixels, as 1024x1024, or auto");
+	case FIELD_QUALITY:
+		s->image.quality = dl_range_value(v->hit);
+		return 0;
 	case FIELD_RESPONSE_FORMAT:
 		return js_str_eq(v->text, "url") || js_str_eq(v->text, "b64_json")
 		    ? 0

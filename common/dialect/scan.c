@@ -309,6 +309,7 @@ dl_scan_init(struct dl_scan *s, enum dl_dialect surface, unsigned depth, uint32_
 	memset(&s->completions, 0, sizeof s->completions);
 	memset(&s->plain, 0, sizeof s->plain);
 	memset(&s->audio, 0, sizeof s->audio);
+	memset(&s->image, 0, sizeof s->image);
 	s->nprefix = 0;
 	s->chain = 0;
 	s->count = false;

@@ -234,12 +234,55 @@ test_money(void **state)
 	}
 }
 
+static int64_t
+image_price(const struct conf *c, const char *size, const char *quality)
+{
+	return conf_image_price(&c->model[0], tf_cspan(size), tf_cspan(quality));
+}
+
+static void
+test_image_prices(void **state)
+{
+	struct conf *c = good("[model a]\nprice-image = 0.04\n"
+			      "price-image-sizes = 512x512=0.01, 1024x1024=0.03, 1024x1024/high=0.12, 1024x1536/hd=0.2\n");
+	struct tf_span what;
+
+	(void)state;
+	assert_int_equal(image_price(c, "512x512", ""), 10000000);
+	assert_int_equal(image_price(c, "0512x00512", "low"), 10000000);
+	assert_int_equal(image_price(c, "1024x1024", "low"), 30000000);
+	assert_int_equal(image_price(c, "1024x1024", "High"), 120000000);
+	assert_int_equal(image_price(c, "1024x1536", ""), 40000000);
+	assert_int_equal(image_price(c, "1024x1536", "hd"), 200000000);
+	assert_int_equal(image_price(c, "256x256", ""), 40000000);
+	assert_int_equal(image_price(c, "auto", "high"), 40000000);
+	assert_int_equal(image_price(c, "", ""), 40000000);
+	assert_int_equal(image_price(c, "x", ""), 40000000);
+	assert_int_equal(conf_image_size(&c->model[0], 2, &what), 120000000);
+	assert_true(tf_span_is(what, "1024x1024/high"));
+	conf_free(&c);
+	c = good("[model a]\nprice-image-sizes = 512x512=0.01\n");
+	assert_int_equal(image_price(c, "256x256", ""), CONF_NO_AMOUNT);
+	conf_free(&c);
+	bad("[model a]\nprice-image-sizes = 512=0.01\n",
+	    "t.conf:2: [model a] price-image-sizes: \"512=0.01\" is not WIDTHxHEIGHT=AMOUNT or WIDTHxHEIGHT/QUALITY=AMOUNT");
+	bad("[model a]\nprice-image-sizes = 512x512/=1\n",
+	    "t.conf:2: [model a] price-image-sizes: \"512x512/=1\" is not WIDTHxHEIGHT=AMOUNT or WIDTHxHEIGHT/QUALITY=AMOUNT");
+	bad("[model a]\nprice-image-sizes = 512x512=cheap\n",
+	    "t.conf:2: [model a] price-image-sizes: \"512x512=cheap\" is not WIDTHxHEIGHT=AMOUNT or WIDTHxHEIGHT/QUALITY=AMOUNT");
+	bad("[model a]\nprice-image-sizes = 512x512=1000000.1\n",
+	    "t.conf:2: [model a] price-image-sizes: \"512x512=1000000.1\" is out of range: 0 to 1000000");
+	bad("[model a]\nprice-image-sizes = 512x512=1, 0512x512=2\n",
+	    "t.conf:2: [model a] price-image-sizes: \"0512x512=2\" prices the same images as an entry before it");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_find_model), cmocka_unit_test(test_find_many),
 		cmocka_unit_test(test_find_side), cmocka_unit_test(test_example), cmocka_unit_test(test_prices),
+		cmocka_unit_test(test_image_prices),
 		cmocka_unit_test(test_money),
 	};
 
