@@ -66,7 +66,7 @@ void bed_turn(struct bed *b);
 /* Until the condition holds; fails after 5 s. */
 #define UNTIL(b, cond) \
 	do { \
-		uint64_t until_end_ = bed_real_ms() + 5000; \
+		uint64_t until_end_ = bed_real_ms() + 30000; \
 		while (!(cond)) { \
 			bed_turn(b); \
 			if (bed_real_ms() > until_end_) \

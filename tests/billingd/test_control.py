@@ -16,7 +16,7 @@ import time
 import unittest
 
 BILLINGD = os.path.join(os.environ.get('top_builddir', '.'), 'billingd/billingd')
-DEADLINE = 15
+DEADLINE = 60
 MODELS = '[model acme/large]\naliases = big\n[model acme/small]\n'
 
 

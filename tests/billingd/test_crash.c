@@ -80,13 +80,13 @@ id_row(void *arg, struct tf_span row)
 static void
 command(struct bed *b, const char *cmd, const char *args, struct tf_id *id)
 {
-	struct ctl_call call = { .cmd = cmd, .args = tf_cspan(args), .timeout_ms = 5000, .fn = id_row, .arg = id };
+	struct ctl_call call = { .cmd = cmd, .args = tf_cspan(args), .timeout_ms = 30000, .fn = id_row, .arg = id };
 	char path[200], why[256] = "";
 	int rc = CTL_UNREACHABLE;
 
 	assert_int_equal(ctl_path(b->dir, "billingd", path, sizeof path), 0);
 	call.path = path;
-	for (int i = 0; i < 200 && rc == CTL_UNREACHABLE; i++) {
+	for (int i = 0; i < 1500 && rc == CTL_UNREACHABLE; i++) {
 		rc = ctl_ask(&call, why, sizeof why);
 		if (rc == CTL_UNREACHABLE)
 			usleep(20000);

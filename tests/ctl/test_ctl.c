@@ -597,7 +597,7 @@ test_too_many(void **state)
 	assert_int_equal(read(fd[CTL_CONNS_MAX], &c, 1), 0);
 	for (size_t i = 0; i < TF_LEN(fd); i++)
 		close(fd[i]);
-	for (int i = 0; i < 100 && ask(&g, "ping", "") != CTL_OK; i++)
+	for (int i = 0; i < 2000 && ask(&g, "ping", "") != CTL_OK; i++)
 		usleep(10000);
 	assert_int_equal(ask(&g, "ping", ""), CTL_OK);
 	tf_buf_free(&g.rows);

@@ -19,7 +19,7 @@ import time
 import unittest
 
 TOYD = os.path.join(os.environ.get('top_builddir', '.'), 'tests/daemon/toyd')
-DEADLINE = 15
+DEADLINE = 60
 
 
 class Daemon:
@@ -168,7 +168,7 @@ class Life(unittest.TestCase):
                 if i + 1 < len(signals):
                     self.assertEqual(d.told(), 'STOPPING=1')
             self.assertEqual(d.end(), 0)
-            self.assertLess(time.monotonic() - began, 3)
+            self.assertLess(time.monotonic() - began, DEADLINE)
             self.assertIn('ending now', d.log())
             self.assertIn('toy stop', d.log())
 

@@ -168,7 +168,7 @@ test_timer_lazy(void **state)
 	assert_true(ev_timer_pending(&t));
 	ev_timer_set_us(&t, 500);
 	assert_int_equal(ev_loop_run(loop), 0);
-	assert_true(tf_mono_ms() - began < 1000);
+	assert_true(tf_mono_ms() - began < 20000);
 	/* the clock that tests shift is not the one that timers run on */
 	ev_timer_set(&t, 30);
 	tf_clock_shift(INT64_C(3600000000000));
