@@ -77,6 +77,15 @@ struct gw_grant {
 	uint64_t window;
 };
 
+/* What a key may do beside its limits. */
+struct gw_may {
+	uint64_t scopes;     /* WIRE_SCOPE_* bits */
+	uint64_t operations; /* bits 1 << enum tf_operation */
+	struct tf_network *networks;
+	size_t nnetworks;
+	bool nowhere_else;   /* only from these networks */
+};
+
 struct gw_key {
 	struct tf_node lru;  /* gw_thread.keys_lru, least recently used first */
 	struct tf_node busy; /* gw_thread.keys_busy: something is under way or held, the tick looks at it */
@@ -92,6 +101,7 @@ struct gw_key {
 	char *name, *workspace_name, *plan;
 	char **models; /* allow-list; none: all */
 	size_t nmodels;
+	struct gw_may may;
 	uint64_t rpm, tpm; /* of the plan; 0: no limit */
 	struct tf_list waiting;   /* gw_req.wait: for KEY */
 	struct tf_list admitting; /* gw_req.wait: for room, oldest first */
@@ -340,10 +350,24 @@ void gw_key_changed(struct gw_thread *t, const struct wire_key_change *m);
 void gw_key_distrust_all(struct gw_thread *t, bool changed);
 void gw_key_link_up(struct gw_thread *t);
 void gw_key_drop(struct gw_req *req); /* the request lets go of its key */
-bool gw_key_may(const struct gw_key *k, const char *model_id);
 void gw_key_busy(struct gw_thread *t, struct gw_key *k);
 void gw_key_tick(struct gw_thread *t, uint64_t now);
 void gw_keys_free(struct gw_thread *t);
+
+/* gw_may.c: what a key may do */
+void gw_may_clear(struct gw_may *may);
+int gw_may_learn(struct gw_may *may, const struct wire_key *m) TF_MUSTCHECK; /* 0 or TF_E_NOMEM */
+/* May the request's key call its route, from where it comes? 0, or TF_E_FORBIDDEN and a sentence in why. */
+int gw_may_call(const struct gw_req *req, char *why, size_t size) TF_MUSTCHECK;
+/* May it use the model of that catalogue id? */
+enum gw_denied { GW_ALLOWED, GW_DENIED_KEY, GW_DENIED_PLAN };
+enum gw_denied gw_may_model(const struct gw_req *req, const char *id);
+struct gw_client_facts {        /* of a request */
+	const struct sockaddr *peer; /* NULL: unknown */
+	struct tf_span forwarded_for; /* of a proxy that is believed; p NULL: none says it */
+};
+/* The client's address as the nearest proxy saw it. TF_E_INVAL: nobody knows. */
+int gw_client_address(const struct gw_client_facts *f, uint8_t out[static TF_ADDRESS]) TF_MUSTCHECK;
 
 /* gw_admit.c: room in the limits */
 /* 0: admitted; TF_E_AGAIN: it waits; positive: refused (answered by the caller). */

@@ -87,7 +87,7 @@ gw_codex_write(struct js_w *w, const struct gw_req *req)
 		while (js_iter_next(&it, NULL, &entry)) {
 			const struct conf_model *m = gw_codex_model(req->conf->c, entry);
 
-			if (m != NULL && gw_key_may(req->key, m->name))
+			if (m != NULL && gw_may_model(req, m->name) == GW_ALLOWED)
 				js_w_compact(w, entry);
 		}
 	}

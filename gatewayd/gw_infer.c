@@ -139,11 +139,18 @@ gw_infer_model(struct gw_req *req, struct dl_fault *f)
 {
 	struct tf_span asked = tf_span(req->head->model, req->head->model_len);
 	const struct conf_model *m = conf_find_model(req->conf->c, gw_side(req), asked);
+	enum gw_denied denied;
 	uint32_t can;
 	int rc;
 
-	if (m == NULL || !gw_key_may(req->key, m->name)) {
+	if (m == NULL) {
 		gw_model_unknown(f, asked);
+		return TF_E_NOENT;
+	}
+	denied = gw_may_model(req, m->name);
+	if (denied != GW_ALLOWED) {
+		dl_fault_set(f, TF_E_FORBIDDEN, "model", "%s the model %s. GET /v1/models lists those that this key may use.",
+		    denied == GW_DENIED_KEY ? "This key may not use" : "The workspace's plan does not include", m->name);
 		return TF_E_NOENT;
 	}
 	if (strcmp(m->status, "unavailable") == 0 || strcmp(m->status, "coming_soon") == 0) {

@@ -23,6 +23,7 @@ gw_key_clear(struct gw_key *k)
 	for (size_t i = 0; i < k->nmodels; i++)
 		free(k->models[i]);
 	free(k->models);
+	gw_may_clear(&k->may);
 	k->name = k->workspace_name = k->plan = NULL;
 	k->models = NULL;
 	k->nmodels = 0;
@@ -279,6 +280,8 @@ gw_key_learn(struct gw_thread *t, struct gw_key *k, const struct wire_key *m, ui
 	k->until = wire_has(m, KEY, expires_ms) ? now + m->expires_ms : UINT64_MAX;
 	if (k->name == NULL || k->workspace_name == NULL || k->plan == NULL || k->space == NULL)
 		return TF_E_NOMEM;
+	if (gw_may_learn(&k->may, m) != 0)
+		return TF_E_NOMEM;
 	return gw_key_models(k, m->model);
 }
 
@@ -405,17 +408,6 @@ gw_key_drop(struct gw_req *req)
 		tf_list_remove(&k->waiting, &req->wait);
 	k->refs--;
 	req->key = NULL;
-}
-
-bool
-gw_key_may(const struct gw_key *k, const char *model_id)
-{
-	if (k->nmodels == 0)
-		return true;
-	for (size_t i = 0; i < k->nmodels; i++)
-		if (strcmp(k->models[i], model_id) == 0)
-			return true;
-	return false;
 }
 
 void

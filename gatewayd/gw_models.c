@@ -274,7 +274,7 @@ gw_op_models(struct gw_req *req)
 	js_w_key(&w, "data");
 	js_w_array(&w);
 	for (size_t i = 0; i < c->model_n; i++)
-		if (gw_key_may(req->key, c->model[i].name))
+		if (gw_may_model(req, c->model[i].name) == GW_ALLOWED)
 			gw_model_write(&w, req, &c->model[i]);
 	js_w_array_end(&w);
 	gw_codex_write(&w, req);
@@ -299,7 +299,7 @@ gw_op_model(struct gw_req *req)
 	struct dl_fault f;
 	struct js_w w;
 
-	if (m == NULL || !gw_key_may(req->key, m->name)) {
+	if (m == NULL || gw_may_model(req, m->name) != GW_ALLOWED) {
 		gw_model_unknown(&f, tf_cspan(req->rest));
 		gw_req_fail(req, f.err, f.param, f.message, 0);
 		return 0;

@@ -135,7 +135,7 @@ gw_catalogue(struct gw_req *req, size_t *n)
 
 	*n = 0;
 	for (size_t i = 0; v != NULL && i < c->model_n; i++)
-		if (gw_key_may(req->key, c->model[i].name))
+		if (gw_may_model(req, c->model[i].name) == GW_ALLOWED)
 			v[(*n)++] = &c->model[i];
 	if (v != NULL)
 		qsort(v, *n, sizeof(*v), gw_newer);

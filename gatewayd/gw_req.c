@@ -305,7 +305,7 @@ gw_req_unrouted(struct gw_req *req)
 void
 gw_req_authed(struct gw_req *req, int err)
 {
-	int rc;
+	char why[160] = "";
 
 	if (req->http == NULL) {
 		gw_req_to(req, GW_S_DONE);
@@ -324,13 +324,12 @@ gw_req_authed(struct gw_req *req, int err)
 				return;
 		}
 	}
-	if (err == 0) {
-		rc = req->route->op(req);
-		if (rc > 0)
-			gw_req_fail(req, rc, NULL, NULL, 0);
-		return;
-	}
-	gw_req_fail(req, err, NULL, NULL, 0);
+	if (err == 0 && req->key != NULL)
+		err = gw_may_call(req, why, sizeof why);
+	if (err == 0)
+		err = req->route->op(req);
+	if (err > 0)
+		gw_req_fail(req, err, NULL, why[0] ? why : NULL, 0);
 }
 
 /* Codex tries a WebSocket first; only this status makes it go on with plain requests at once. */
@@ -388,7 +387,7 @@ gw_on_head(struct http_req *http, void *arg)
 	}
 	if (m.rest_n > 0)
 		req->rest = tf_span_dup(tf_span(m.rest, m.rest_n));
-	err = req->route->auth ? gw_key_auth(req) : 0;
+	err = req->route->operation != GW_OPEN ? gw_key_auth(req) : 0;
 	if (err != TF_E_AGAIN)
 		gw_req_authed(req, err);
 }

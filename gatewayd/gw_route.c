@@ -15,12 +15,11 @@
 #define BARE GW_BARE
 #define OPENAI GW_OPENAI
 #define ANTHROPIC GW_ANTHROPIC
-#define AUTH true
-#define OPEN false
+#define TF_OP_OPEN GW_OPEN
 
 static const struct gw_route gw_routes[] = {
-#define ROUTE(sym, method, pattern, families, auth, handler, surface, help) \
-	{ GW_R_##sym, HTTP_M_##method, pattern, families, auth, gw_op_##handler, surface, #sym },
+#define ROUTE(sym, method, pattern, families, operation, handler, surface, help) \
+	{ GW_R_##sym, HTTP_M_##method, pattern, families, TF_OP_##operation, gw_op_##handler, surface, #sym },
 #include "gatewayd/route.def"
 #undef ROUTE
 };

@@ -12,7 +12,7 @@
 enum gw_family { GW_ROOT = 1, GW_BARE = 2, GW_OPENAI = 4, GW_ANTHROPIC = 8 };
 
 enum gw_route_id {
-#define ROUTE(sym, method, pattern, families, auth, handler, surface, help) GW_R_##sym,
+#define ROUTE(sym, method, pattern, families, operation, handler, surface, help) GW_R_##sym,
 #include "gatewayd/route.def"
 #undef ROUTE
 	GW_R_COUNT
@@ -20,12 +20,14 @@ enum gw_route_id {
 
 struct gw_req;
 
+#define GW_OPEN TF_OP_COUNT
+
 struct gw_route {
 	enum gw_route_id id;
 	enum http_method method;
 	const char *pattern;
 	unsigned families;   /* enum gw_family bits */
-	bool auth;           /* needs a key */
+	unsigned operation;  /* enum tf_operation, which the key must allow; GW_OPEN: needs no key */
 	int (*op)(struct gw_req *req); /* starts the operation: 0, or a positive TF_E_* to answer */
 	const char *surface; /* inference: the client's surface; else NULL */
 	const char *name;    /* symbol, the metric label */

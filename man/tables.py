@@ -115,12 +115,13 @@ def errors(_):
 
 
 def routes(_):
+    names = {a[0]: a[1] for _, a, _ in tree.table('common/base/operation.def', 'OPERATION')}
     out = ['.Bl -tag -width Ds']
     for _, a, _ in tree.table('gatewayd/route.def', 'ROUTE'):
         path = ('/' if 'ROOT' in a[3] else '/v1/') + a[2].replace('{rest}', 'ID')
         out.append(f'.It Li {a[1]} {path}')
         out += text(sentence(a[7]))
-        out.append('Needs a key.' if a[4] == 'AUTH' else 'Needs no key.')
+        out.append('Needs no key.' if a[4] == 'OPEN' else f'Operation {names[a[4]]}.')
     return out + ['.El']
 
 

@@ -298,6 +298,36 @@ int tf_unhex(struct tf_span s, void *out, size_t n) TF_MUSTCHECK;
 int tf_b64_encode(struct tf_span bytes, struct tf_buf *out) TF_MUSTCHECK;
 int tf_b64_decode(struct tf_span text, struct tf_buf *out) TF_MUSTCHECK;
 
+/* ---- what keys may do ----------------------------------------------------------------------- */
+
+/* What a client can call, as keys and plans name it. */
+enum tf_operation {
+#define OPERATION(sym, name, what) TF_OP_##sym,
+#include "common/base/operation.def"
+#undef OPERATION
+	TF_OP_COUNT
+};
+const char *tf_operation_name(enum tf_operation op);            /* static; NULL beyond the table */
+enum tf_operation tf_operation_by_name(struct tf_span name); /* TF_OP_COUNT: none of that name */
+
+#define TF_ADDRESS 16      /* bytes; an IPv4 address is mapped: ::ffff:192.0.2.1 */
+#define TF_NETWORK_TEXT 64 /* "address/bits" with its end */
+struct sockaddr;
+/* TF_E_INVAL: a family that has no such address. */
+int tf_address_of(const struct sockaddr *sa, uint8_t out[static TF_ADDRESS]) TF_MUSTCHECK;
+/* An IPv4 or IPv6 address, in brackets and with :PORT as well. TF_E_INVAL. */
+int tf_address_parse(struct tf_span text, uint8_t out[static TF_ADDRESS]) TF_MUSTCHECK;
+
+struct tf_network {
+	uint8_t address[TF_ADDRESS]; /* bits beyond the prefix are 0 */
+	unsigned bits;               /* of the 128; an IPv4 network has 96 and more */
+};
+/* "192.0.2.0/24", "2001:db8::/32"; without /BITS it is one address. TF_E_INVAL. */
+int tf_network_parse(struct tf_span text, struct tf_network *out) TF_MUSTCHECK;
+bool tf_network_has(const struct tf_network *n, const uint8_t address[static TF_ADDRESS]);
+/* In one way of writing it, IPv4 ones as IPv4. */
+void tf_network_text(const struct tf_network *n, char out[static TF_NETWORK_TEXT]);
+
 /* ---- API keys ----------------------------------------------------------------------------- */
 
 /*

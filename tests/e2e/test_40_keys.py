@@ -90,7 +90,9 @@ def test_allow_list(factory):
     assert [m["id"] for m in factory.call("GET", "/v1/models", key=key).json()["data"]] == ["fake/other"]
     assert factory.call("GET", "/v1/models/" + MODEL, key=key).status == 404
     refused = factory.chat("tokens=1", key=key)
-    assert refused.status in (403, 404) and refused.error["code"] in ("model_not_found", "forbidden")
+    assert refused.status == 403 and refused.error["code"] == "forbidden" and refused.error["type"] == "permission_error"
+    assert refused.error["param"] == "model" and MODEL in refused.error["message"]
+    assert refused.response.get("x-should-retry") == "false"
     allowed = factory.chat("tokens=1", model="fake/other", key=key)
     assert allowed.status == 200 and allowed.whole["model"] == "fake/other"
 
