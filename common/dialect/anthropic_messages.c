@@ -41,6 +41,7 @@ const struct dl_ops dl_anthropic_messages = {
 	.error_event = messages_error_event,
 	.ping = { PING, sizeof PING - 1 },
 	.stops = UINT32_MAX,
+	.signs = true,
 	.fields = &messages_fields,
 	.param_format = "output_config.format",
 };

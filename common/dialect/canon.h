@@ -275,6 +275,7 @@ struct dl_enc_conf {
 	struct tf_span kept;     /* JSON text that the dialect's request_keep made, or empty; outlives the encoder */
 	bool include_usage;
 	bool legacy;
+	bool signs;              /* the runtime's API signs reasoning, and wants it back as it was */
 	bool thinking;           /* reasoning is shown where that has to be asked for */
 	const uint8_t *seal_key; /* TF_SEAL_KEY bytes that outlive the encoder, or NULL */
 	uint64_t prompt;         /* estimate of the prompt's tokens, for dialects that begin with it */
@@ -363,6 +364,7 @@ struct dl_ops {
 	uint64_t (*sequence)(struct tf_span given);
 	struct tf_span ping;
 	uint32_t stops; /* stop strings that a request can carry to a runtime */
+	bool signs;     /* its reasoning has signatures */
 	bool custom;    /* its vendor knows custom tools, which take text */
 	const struct dl_fields *fields;    /* of requests in JSON; NULL: it takes none */
 	const struct dl_form_rows *form;   /* of requests that are forms; NULL: it takes none */

@@ -28,6 +28,7 @@ free_choice(struct enc_choice *c)
 		tf_buf_free(&c->item[i].id);
 		tf_buf_free(&c->item[i].name);
 		tf_buf_free(&c->item[i].text);
+		tf_buf_free(&c->item[i].signature);
 	}
 	free(c->item);
 	tf_buf_free(&c->logprobs);
@@ -330,11 +331,52 @@ reasoning_chunk(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out)
 	from = out->n;
 	r = js_quote(out, ev->text);
 	n = out->n - from;
+	if (r == 0 && e->conf.signs)
+		r = tf_buf_addspan(&item->text, ev->text);
 	r = LIT(r, out, ",\"reasoning\":");
 	if (r == 0)
 		r = tf_buf_reserve(out, n);
 	if (r == 0)
 		r = tf_buf_append(out, out->p + from, n);
+	return r < 0 ? r : close_chunk(c, true, nothing, NULL, out);
+}
+
+void
+chat_detail(const struct enc_item *item, uint32_t n, struct js_w *w)
+{
+	js_w_object(w);
+	js_w_kcstr(w, "type", "reasoning.text");
+	js_w_kstr(w, "text", tf_buf_span(&item->text));
+	js_w_kstr(w, "signature", tf_buf_span(&item->signature));
+	js_w_kcstr(w, "format", "anthropic-claude-v1");
+	js_w_ku64(w, "index", n);
+	js_w_object_end(w);
+}
+
+static int
+signature(struct dl_enc *e, const struct dl_event *ev)
+{
+	struct enc_choice *c;
+	struct enc_item *item;
+	int r = chat_enc_item(e, ev, &c, &item);
+
+	return r < 0 || ev->origin != DL_ANTHROPIC_MESSAGES ? r : tf_buf_addspan(&item->signature, ev->text);
+}
+
+/* In one piece, its text too: helpers of clients join what they know, and keep the last of what they do not. */
+static int
+detail_chunk(struct dl_enc *e, struct enc_choice *c, const struct enc_item *item, struct tf_buf *out)
+{
+	struct js_w w;
+	int r = open_chunk(e, c, out);
+
+	r = LIT(r, out, "\"reasoning_details\":[");
+	if (r < 0)
+		return r;
+	js_w_init(&w, out);
+	chat_detail(item, c->nsigned++, &w);
+	r = js_w_done(&w);
+	r = LIT(r, out, "]");
 	return r < 0 ? r : close_chunk(c, true, nothing, NULL, out);
 }
 
@@ -446,6 +488,8 @@ item_end(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out)
 	struct enc_item *item;
 	int r = chat_enc_item(e, ev, &c, &item);
 
+	if (r == 0 && item->signature.n > 0)
+		r = detail_chunk(e, c, item, out);
 	if (r < 0 || item->kind != DL_ITEM_CALL)
 		return r;
 	item->over = true;
@@ -524,6 +568,8 @@ chat_enc_event(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out)
 		return text_chunk(e, ev, out);
 	case DL_EV_REASONING:
 		return reasoning_chunk(e, ev, out);
+	case DL_EV_SIGNATURE:
+		return signature(e, ev);
 	case DL_EV_ARGS:
 		return args_chunk(e, ev, ev->text, out);
 	case DL_EV_ITEM_END:
@@ -535,7 +581,7 @@ chat_enc_event(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out)
 	case DL_EV_RAW:
 		return raw_member(e, ev);
 	default:
-		return 0; /* signatures have no place here; errors and pings are the caller's */
+		return 0; /* errors and pings are the caller's */
 	}
 }
 

@@ -13,13 +13,15 @@ struct enc_item {
 	uint32_t call;           /* running number among the calls of its choice */
 	bool args;               /* some were given */
 	bool held, over;         /* a call that waits until those before it are over; it is complete itself */
+	struct tf_buf signature; /* of reasoning, when the runtime gave one */
 	struct tf_buf id, name;  /* whole answers, held: of a call */
-	struct tf_buf text;      /* whole answers, held: of a call its arguments */
+	struct tf_buf text;      /* whole answers, held: of a call its arguments; where it may be signed: of reasoning */
 };
 
 struct enc_choice {
 	bool role;               /* the role was sent */
 	uint32_t nitem, cap, ncall;
+	uint32_t nsigned;        /* details of reasoning that were given */
 	struct enc_item *item;
 	bool calling;            /* a call is open: helpers of clients end it where the next one begins */
 	enum dl_finish finish;
@@ -49,6 +51,11 @@ int chat_enc_usage(struct dl_enc *e, const struct dl_event *ev);
 bool chat_raw_wanted(const struct dl_enc *e, const struct dl_event *ev);
 /* Appends the usage object: the runtime's when it agrees with the counts, else one of our own. */
 int chat_usage_write(const struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out);
+/*
+ * The object in which signed reasoning reaches clients that bring it back (the member reasoning_details of OpenRouter's
+ * API reference, type reasoning.text): the n-th of its choice.
+ */
+void chat_detail(const struct enc_item *item, uint32_t n, struct js_w *w);
 const char *chat_finish_text(const struct dl_enc *e, enum dl_finish finish);
 
 #endif

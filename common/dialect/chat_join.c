@@ -69,6 +69,8 @@ item_event(struct dl_enc *e, const struct dl_event *ev)
 	case DL_EV_REASONING:
 	case DL_EV_ARGS:
 		return tf_buf_addspan(&item->text, ev->text);
+	case DL_EV_SIGNATURE:
+		return ev->origin == DL_ANTHROPIC_MESSAGES ? tf_buf_addspan(&item->signature, ev->text) : 0;
 	default:
 		return 0;
 	}
@@ -85,6 +87,7 @@ chat_join_event(struct dl_enc *e, const struct dl_event *ev)
 	case DL_EV_ITEM:
 	case DL_EV_TEXT:
 	case DL_EV_REASONING:
+	case DL_EV_SIGNATURE:
 	case DL_EV_ARGS:
 		return item_event(e, ev);
 	case DL_EV_FINISH:
@@ -153,6 +156,23 @@ gather(const struct enc_choice *c, enum dl_item kind, struct tf_buf *text)
 	return some;
 }
 
+/* Reasoning that was signed, for clients to bring back. */
+static void
+write_details(struct js_w *w, struct enc_choice *c)
+{
+	for (uint32_t i = 0; i < c->nitem; i++) {
+		if (c->item[i].signature.n == 0)
+			continue;
+		if (c->nsigned == 0) {
+			js_w_key(w, "reasoning_details");
+			js_w_array(w);
+		}
+		chat_detail(&c->item[i], c->nsigned++, w);
+	}
+	if (c->nsigned > 0)
+		js_w_array_end(w);
+}
+
 static void
 write_call(struct js_w *w, const struct enc_item *item, bool legacy)
 {
@@ -217,6 +237,7 @@ write_message(struct dl_enc *e, struct enc_choice *c, struct js_w *w)
 		js_w_kstr(w, "reasoning_content", tf_buf_span(&text));
 		js_w_kstr(w, "reasoning", tf_buf_span(&text));
 	}
+	write_details(w, c);
 	write_calls(w, c, e->conf.legacy);
 	r = write_raw(w, &c->raw[1]);
 	js_w_object_end(w);

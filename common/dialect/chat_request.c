@@ -223,7 +223,7 @@ old_call(struct dl_request *rq, struct dl_turn *t, struct tf_span el)
 struct message {
 	struct dl_turn *turn;
 	struct dl_part *result;
-	struct tf_span content, calls, old_call, reasoning, refusal;
+	struct tf_span content, calls, old_call, reasoning, details, refusal;
 };
 
 static int
@@ -249,6 +249,10 @@ message_member(struct dl_request *rq, void *to, struct tf_span key, struct tf_sp
 		return take_raw(v, &m->old_call);
 	if (js_str_eq(key, "refusal"))
 		return take_raw(v, &m->refusal);
+	if (js_str_eq(key, "reasoning_details")) {
+		m->details = v;
+		return 0; /* a runtime that gave it wants all of it back */
+	}
 	if (js_str_eq(key, "reasoning_content") || js_str_eq(key, "reasoning")) {
 		if (js_type(v) == JS_STRING && m->reasoning.n <= 2)
 			m->reasoning = v;
@@ -268,13 +272,51 @@ string_part(struct dl_request *rq, struct dl_turn *t, enum dl_part_kind kind, st
 	return p != NULL ? dl_rq_str(rq, v, &p->text) : TF_E_NOMEM;
 }
 
+/* A detail of earlier reasoning: its text, and the signature when it is one that Messages runtimes know. */
+static int
+detail(struct dl_request *rq, struct dl_turn *t, struct tf_span el)
+{
+	struct tf_span text, signature, v;
+	struct dl_part *p;
+	bool known;
+	int r;
+
+	if (!js_member(el, "type", &v) || !js_str_eq(v, "reasoning.text") || !js_member(el, "text", &text) ||
+	    js_type(text) != JS_STRING)
+		return 0;
+	known = js_member(el, "signature", &signature) && js_type(signature) == JS_STRING && signature.n > 2 &&
+	    (!js_member(el, "format", &v) || js_type(v) != JS_STRING || js_str_eq(v, "anthropic-claude-v1"));
+	if (text.n <= 2 && !known)
+		return 0;
+	p = dl_rq_part(rq, &t->parts, &t->last, DL_PART_REASONING);
+	if (p == NULL)
+		return TF_E_NOMEM;
+	r = dl_rq_str(rq, text, &p->text);
+	return r == 0 && known ? dl_rq_str(rq, signature, &p->signature) : r;
+}
+
+/* The same reasoning may stand there twice: in details, which are the whole of it, and as one text. */
+static int
+reasoning(struct dl_request *rq, struct message *m)
+{
+	struct dl_turn *t = m->turn;
+	struct js_iter it;
+	struct tf_span el;
+	int r = 0;
+
+	js_iter_init(&it, m->details);
+	while (r == 0 && js_iter_next(&it, NULL, &el))
+		r = detail(rq, t, el);
+	return r < 0 || t->parts != NULL ? r : string_part(rq, t, DL_PART_REASONING, m->reasoning);
+}
+
 static int
 assistant(struct dl_request *rq, struct message *m)
 {
 	struct dl_turn *t = m->turn;
 	struct js_iter it;
 	struct tf_span el;
-	int r = string_part(rq, t, DL_PART_REASONING, m->reasoning);
+	int r = reasoning(rq, m);
 
 	if (r == 0)
 		r = content(rq, m->content, &t->parts, &t->last);

@@ -42,6 +42,9 @@ extras(struct enc *e, const struct dl_extras *x)
 	for (const struct dl_extra *m = x->first; m != NULL && e->err == 0; m = m->next) {
 		tf_buf_reset(&scratch);
 		e->err = js_str(m->key, &scratch, &name);
+		/* the hosted provider has no fields for reasoning */
+		if (e->err == 0 && quirk(e, DL_Q_HOSTED) && tf_span_is(name, "reasoning_details"))
+			continue;
 		if (e->err == 0)
 			js_w_keyn(&e->w, name);
 		js_w_raw(&e->w, m->value);

@@ -186,6 +186,10 @@ in_message(struct dl_scan *s, const struct dl_value *v)
 	case CHAT_OLD_CALL:
 		s->head.flags |= some ? DL_HEAD_LEGACY : 0;
 		return 0;
+	case CHAT_THOUGHT_DETAILS:
+		if (v->hit->type == JS_ARRAY && v->hit->count > 0)
+			s->head.flags |= DL_HEAD_REASONING;
+		return 0;
 	case CHAT_THOUGHT:
 	case CHAT_THOUGHT_2:
 		if (v->hit->type == JS_STRING && v->hit->text > 0)
@@ -472,7 +476,7 @@ chat_value(struct dl_scan *s, const struct dl_value *v)
 	default:
 		break;
 	}
-	if (v->id >= CHAT_MESSAGE && v->id <= CHAT_THOUGHT_2)
+	if (v->id >= CHAT_MESSAGE && v->id <= CHAT_THOUGHT_DETAILS)
 		return in_message(s, v);
 	if ((v->id >= CHAT_TOOLS && v->id <= CHAT_PARALLEL) ||
 	    (v->id >= CHAT_FUNCTIONS && v->id <= CHAT_FUNCTION_CALL))

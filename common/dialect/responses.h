@@ -60,6 +60,12 @@ bool responses_includes(struct tf_span body, const char *what);
 int responses_tools(struct dl_request *rq, struct tf_span body, struct dl_fault *f);
 /* The conversation (responses_items.c). instructions, list: raw, may be empty. */
 int responses_items(struct dl_request *rq, struct tf_span instructions, struct tf_span list, struct dl_fault *f);
+/*
+ * What is sealed of reasoning that came with a signature of its API, and the two apart again; text without a signature
+ * is itself. Pack appends; 0 or TF_E_NOMEM.
+ */
+int responses_pack(struct tf_span signature, struct tf_span text, struct tf_buf *out);
+void responses_unpack(struct tf_span packed, struct tf_span *signature, struct tf_span *text);
 /* What the encoder needs of a request: the members to echo, tools, how reasoning is shown. */
 int responses_keep(struct tf_span body, const struct dl_head *h, struct tf_buf *out);
 

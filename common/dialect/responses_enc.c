@@ -285,6 +285,19 @@ end_call(struct dl_enc *e, struct renc_item *it, struct tf_buf *out)
 	return r;
 }
 
+/* With the signature that its runtime wants back, if it has one. */
+static int
+seal(struct dl_enc *e, struct renc_item *it)
+{
+	int r;
+
+	if (it->signature.n == 0)
+		return dl_seal(e->conf.seal_key, tf_buf_span(&it->all), &it->sealed);
+	tf_buf_reset(&e->scratch);
+	r = responses_pack(tf_buf_span(&it->signature), tf_buf_span(&it->all), &e->scratch);
+	return r < 0 ? r : dl_seal(e->conf.seal_key, tf_buf_span(&e->scratch), &it->sealed);
+}
+
 static int
 end_item(struct dl_enc *e, struct renc_item *it, struct tf_buf *out)
 {
@@ -293,7 +306,7 @@ end_item(struct dl_enc *e, struct renc_item *it, struct tf_buf *out)
 	if (it->kind == DL_ITEM_CALL)
 		r = end_call(e, it, out);
 	if (it->begun && it->kind == DL_ITEM_REASONING && e->seal)
-		r = dl_seal(e->conf.seal_key, tf_buf_span(&it->all), &it->sealed);
+		r = seal(e, it);
 	if (!it->begun) /* nothing but white space */
 		return r < 0 || it->kind != DL_ITEM_TEXT ? r : tf_buf_addspan(&e->blank, tf_buf_span(&it->held));
 	if (r < 0 || out == NULL)
@@ -403,6 +416,11 @@ renc_event(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out)
 	case DL_EV_REASONING:
 	case DL_EV_ARGS:
 		return piece(e, ev, out);
+	case DL_EV_SIGNATURE:
+		it = renc_item(e, ev);
+		if (it == NULL)
+			return TF_E_NOMEM;
+		return ev->origin == DL_ANTHROPIC_MESSAGES ? tf_buf_addspan(&it->signature, ev->text) : 0;
 	case DL_EV_FINISH:
 		return renc_finish(e, ev->finish, out);
 	case DL_EV_USAGE:

@@ -26,6 +26,7 @@ struct renc_item {
 	struct tf_buf held;   /* not given out yet */
 	struct tf_buf all;    /* all that was given out */
 	struct tf_buf logprobs; /* elements, comma separated */
+	struct tf_buf signature; /* of reasoning, when the runtime gave one */
 	struct tf_buf sealed; /* reasoning, for the client to bring back */
 };
 

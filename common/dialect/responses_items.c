@@ -388,9 +388,37 @@ thought(struct items *t, struct tf_span item)
 	return r;
 }
 
+#define PACKED '\x01' /* in front of a signature and behind it; no text of a model begins with it */
+
+int
+responses_pack(struct tf_span signature, struct tf_span text, struct tf_buf *out)
+{
+	int r = tf_buf_addc(out, PACKED);
+
+	if (r == 0)
+		r = tf_buf_addspan(out, signature);
+	if (r == 0)
+		r = tf_buf_addc(out, PACKED);
+	return r < 0 ? r : tf_buf_addspan(out, text);
+}
+
+void
+responses_unpack(struct tf_span packed, struct tf_span *signature, struct tf_span *text)
+{
+	const char *end = packed.n > 1 && packed.p[0] == PACKED ? memchr(packed.p + 1, PACKED, packed.n - 1) : NULL;
+
+	*signature = tf_span(NULL, 0);
+	*text = packed;
+	if (end == NULL)
+		return;
+	*signature = tf_span(packed.p + 1, (size_t)(end - packed.p) - 1);
+	*text = tf_span(end + 1, packed.n - signature->n - 2);
+}
+
 static int
 reasoning(struct items *t, struct tf_span item)
 {
+	struct tf_span signature, text;
 	struct dl_part *p;
 	int r = thought(t, item);
 
@@ -399,8 +427,10 @@ reasoning(struct items *t, struct tf_span item)
 	p = dl_rq_part(t->rq, &t->thoughts, &t->last_thought, DL_PART_REASONING);
 	if (p == NULL)
 		return TF_E_NOMEM;
-	p->text = dl_arena_dup(&t->rq->arena, tf_buf_span(&t->text));
-	return p->text.p != NULL ? 0 : TF_E_NOMEM;
+	responses_unpack(tf_buf_span(&t->text), &signature, &text);
+	p->text = dl_arena_dup(&t->rq->arena, text);
+	p->signature = dl_arena_dup(&t->rq->arena, signature);
+	return (text.n == 0 || p->text.p != NULL) && (signature.n == 0 || p->signature.p != NULL) ? 0 : TF_E_NOMEM;
 }
 
 /* All texts of a turn are one: runtimes take a string from the assistant. Messages are set apart by a blank line. */

@@ -64,6 +64,7 @@ responses_enc_free(struct dl_enc **ep)
 		tf_buf_free(&it->all);
 		tf_buf_free(&it->logprobs);
 		tf_buf_free(&it->sealed);
+		tf_buf_free(&it->signature);
 	}
 	free(e->item);
 	tf_buf_free(&e->blank);

@@ -90,6 +90,7 @@ begin_answer(struct dl_xlate *x)
 		.kept = tf_buf_span(&x->kept),
 		.include_usage = x->head.include_usage,
 		.legacy = (x->head.flags & DL_HEAD_LEGACY) != 0,
+		.signs = x->runtime->signs,
 		.thinking = (x->head.flags & DL_HEAD_THINKING) != 0,
 		.seal_key = x->conf.seal ? x->conf.seal_key : NULL,
 		.prompt = dl_prompt_estimate(&x->head),
