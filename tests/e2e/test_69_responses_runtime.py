@@ -1,94 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A runtime that speaks the Responses API, behind the clients of the other APIs: the vendors' SDKs, streamed and
-not, with tools, reasoning, structured output, and what goes wrong before and in the middle of an answer."""
+"""What is particular to runtimes that speak the Responses API, as its provider does and as other servers do. What
+clients see of every API is in test_69_runtimes.py."""
 import json
 
-import anthropic
 import openai
 import pytest
 
-from factory import MODEL
+from doors import ARGS, FACTORY, HOSTED, OPEN, STREAM, THINKING, TOOL, ask, chat, claude, message, oai, respond
 
-HOSTED = "fake/hosted"  # the same process, taken for the provider whose API it is
-FACTORY = {"conf": {
-    "worker fake": {"dialect": "openai_responses"},
-    "model " + HOSTED: {"capabilities": "chat, streaming, tools, json, vision, thinking"},
-    "worker hosted": {"dialect": "openai_responses", "runtime-kind": "openai", "models": HOSTED + " = gpt",
-                      "probe-interval": "200ms", "drain-timeout": "5s"},
-}}
-TOOL = {"type": "function", "function": {
-    "name": "get_weather", "description": "w", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}
-ARGS = [{"city": "Paris", "days": i} for i in range(3)]
-STREAM = pytest.mark.parametrize("stream", [False, True])
 # how servers differ in what they say when
 MANNERS = pytest.mark.parametrize("manner", ["", "&late=1", "&last=1", "&noevent=1&noseq=1", "&noid=1", "&split=7"])
 
 
-@pytest.fixture(scope="module")
-def oai(factory):
-    return openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=60)
-
-
-@pytest.fixture(scope="module")
-def claude(factory):
-    return anthropic.Anthropic(base_url=factory.url + "/anthropic", api_key=factory.key, max_retries=0, timeout=60)
-
-
-def ask(script, **more):
-    return {"model": MODEL, "messages": [{"role": "user", "content": "fake?" + script}], **more}
-
-
-def chat(client, stream, script, **more):
-    """The whole completion either way."""
-    if not stream:
-        return client.chat.completions.create(**ask(script, **more))
-    with client.chat.completions.stream(**ask(script, **more), stream_options={"include_usage": True}) as s:
-        for _ in s:
-            pass
-        return s.get_final_completion()
-
-
-def message(client, stream, script, **more):
-    more = {"max_tokens": 2000, **more}
-    if not stream:
-        return client.messages.create(**ask(script, **more))
-    with client.messages.stream(**ask(script, **more)) as s:
-        return s.get_final_message()
-
-
-@MANNERS
 @STREAM
-def test_chat(oai, factory, stream, manner):
-    answer = chat(oai, stream, "tokens=4&prompt=9&cached=3&completion=6&thought=2&tag=chat" + manner)
-    assert answer.choices[0].message.content == factory.text(4) and answer.choices[0].finish_reason == "stop"
-    assert answer.model == MODEL and answer.object == "chat.completion"
-    u = answer.usage
-    assert (u.prompt_tokens, u.completion_tokens, u.prompt_tokens_details.cached_tokens) == (9, 6, 3)
-    assert u.completion_tokens_details.reasoning_tokens == 2
-    sent = factory.fake.last("chat")
-    assert sent["target"] == "/v1/responses" and sent["body"]["store"] is False and sent["body"]["stream"] is stream
-    assert sent["body"]["model"] == "upstream-name" and "stream_options" not in sent["body"]
-
-
-@MANNERS
-@STREAM
-def test_tools(oai, stream, manner):
-    # without ids and indexes calls cannot come in turn
-    answer = chat(oai, stream, "tools=3" + ("" if "noid" in manner else "&interleave=1") + manner, tools=[TOOL])
-    calls = answer.choices[0].message.tool_calls
-    assert answer.choices[0].finish_reason == "tool_calls" and not answer.choices[0].message.content
-    assert [json.loads(c.function.arguments) for c in calls] == ARGS
-    assert {c.function.name for c in calls} == {"get_weather"} and len({c.id for c in calls}) == 3
+def test_request(oai, factory, stream):
+    chat(oai, stream, OPEN, "tokens=1&tag=request")
+    assert factory.fake.last("request")["body"]["store"] is False
 
 
 def test_tool_turn(oai, factory):
-    first = oai.chat.completions.create(**ask("tools=2"), tools=[TOOL])
+    first = oai.chat.completions.create(**ask(OPEN, "tools=2"), tools=[TOOL])
     calls = first.choices[0].message.tool_calls
-    turns = [{"role": "system", "content": "be brief"}, *ask("tools=2")["messages"],
+    turns = [{"role": "system", "content": "be brief"}, *ask(OPEN, "tools=2")["messages"],
              first.choices[0].message.model_dump(exclude_none=True)]
     turns += [{"role": "tool", "tool_call_id": c.id, "content": "5 degrees"} for c in reversed(calls)]
     turns.append({"role": "user", "content": "fake?tokens=1&tag=turn"})
-    oai.chat.completions.create(model=MODEL, messages=turns, tools=[TOOL], tool_choice="auto", parallel_tool_calls=False,
+    oai.chat.completions.create(model=OPEN, messages=turns, tools=[TOOL], tool_choice="auto", parallel_tool_calls=False,
                                 max_completion_tokens=50, reasoning_effort="low", verbosity="low")
     sent = factory.fake.last("turn")["body"]
     assert sent["instructions"] == "be brief" and sent["max_output_tokens"] == 50
@@ -101,20 +38,19 @@ def test_tool_turn(oai, factory):
 
 @MANNERS
 @STREAM
-@pytest.mark.parametrize("form", ["", "&summary=1"])
-def test_reasoning(oai, claude, factory, stream, form, manner):
-    script = "reasoning=1&tokens=2" + form + manner
-    answer = chat(oai, stream, script).choices[0].message
+def test_summary(oai, claude, factory, stream, manner):
+    script = "reasoning=1&tokens=2&summary=1" + manner
+    answer = chat(oai, stream, OPEN, script).choices[0].message
     assert answer.content == factory.text(2) and answer.model_extra["reasoning_content"] == "thinking"
-    shown = message(claude, stream, script, thinking={"type": "enabled", "budget_tokens": 1024})
+    shown = message(claude, stream, OPEN, script, thinking=THINKING)
     assert [b.type for b in shown.content] == ["thinking", "text"] and shown.content[0].thinking == "thinking"
-    assert [b.type for b in message(claude, stream, script).content] == ["text"]
+    assert [b.type for b in message(claude, stream, OPEN, script).content] == ["text"]
 
 
 @STREAM
 def test_schema(oai, factory, stream):
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
-    chat(oai, stream, "tokens=1&tag=schema",
+    chat(oai, stream, OPEN, "tokens=1&tag=schema",
          response_format={"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": schema}})
     assert factory.fake.last("schema")["body"]["text"] == {
         "format": {"type": "json_schema", "name": "n", "schema": schema, "strict": True}}
@@ -123,125 +59,55 @@ def test_schema(oai, factory, stream):
 @STREAM
 @pytest.mark.parametrize("finish", ["length", "content_filter"])
 def test_incomplete(oai, stream, finish):
-    with oai.chat.completions.with_streaming_response.create(**ask("tokens=2&finish=" + finish), stream=stream) as answer:
+    with oai.chat.completions.with_streaming_response.create(**ask(OPEN, "tokens=2&finish=" + finish), stream=stream) as answer:
         assert '"finish_reason":"%s"' % finish in answer.text()
 
 
 @STREAM
 def test_refusal(oai, stream):
-    assert chat(oai, stream, "refusal=1").choices[0].message.refusal == "no"
+    assert chat(oai, stream, OPEN, "refusal=1").choices[0].message.refusal == "no"
 
 
 @STREAM
 def test_stop(oai, factory, stream):
     """The API has no stop strings: they are looked for on the way."""
-    answer = chat(oai, stream, "tokens=9&delay_ms=5&tag=stop", stop=["tok3"])
+    answer = chat(oai, stream, OPEN, "tokens=9&delay_ms=5&tag=stop", stop=["tok3"])
     assert answer.choices[0].message.content == factory.text(3) and answer.choices[0].finish_reason == "stop"
     assert "stop" not in factory.fake.last("stop")["body"]
 
 
-@MANNERS
-@STREAM
-def test_messages(claude, factory, stream, manner):
-    answer = message(claude, stream, "tokens=3&prompt=8&cached=5&completion=3" + manner)
-    assert [b.text for b in answer.content] == [factory.text(3)] and answer.stop_reason == "end_turn"
-    u = answer.usage
-    assert (u.input_tokens, u.cache_read_input_tokens, u.output_tokens) == (3, 5, 3)
-    tools = [{"name": "get_weather", "input_schema": {"type": "object", "properties": {}}}]
-    answer = message(claude, stream, "tools=3" + manner, tools=tools)
-    assert answer.stop_reason == "tool_use" and [b.input for b in answer.content] == ARGS
-    assert message(claude, stream, "tokens=2&finish=length" + manner).stop_reason == "max_tokens"
-
-
-@STREAM
-def test_completions(oai, factory, stream):
-    answer = oai.completions.create(model=MODEL, prompt="fake?tokens=3", stream=stream)
-    said = "".join(c.choices[0].text for c in answer) if stream else answer.choices[0].text
-    assert said == factory.text(3)
-
-
-@pytest.mark.parametrize("more, param", [
-    ({"n": 2}, "n"), ({"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}, "modalities"),
-])
-def test_what_it_cannot(factory, oai, more, param):
-    before = len(factory.fake.requests())
-    with pytest.raises(openai.BadRequestError) as failed:
-        oai.chat.completions.create(**ask("tokens=1"), **more)
-    assert failed.value.param == param and len(factory.fake.requests()) == before
-
-
-@STREAM
-def test_errors_before(oai, claude, stream):
-    for client, error in ((oai.chat.completions, openai.BadRequestError), (claude.messages, anthropic.BadRequestError)):
-        with pytest.raises(error) as failed:
-            client.create(**ask("status=400&message=too+much&kind=invalid_request_error"), max_tokens=9, stream=stream)
-        assert "too much" in str(failed.value)
-    for script in ("status=500", "die=head", "error_first=1", "failed=0", "nolast=1&tokens=0"):
-        if script != "error_first=1" and not stream and "=0" in script:
-            continue
+def test_errors_before(oai):
+    for script in ("error_first=1", "failed=0", "nolast=1&tokens=0"):
         with pytest.raises(openai.APIError):
-            list(oai.chat.completions.create(**ask(script), stream=True)) if stream else \
-                oai.chat.completions.create(**ask(script))
-
-
-@pytest.mark.parametrize("fault", ["error_at=2", "failed=2", "abort=2", "fin=2", "cut=2", "nolast=1"])
-def test_errors_inside(oai, claude, factory, fault):
-    said = ""
+            list(oai.chat.completions.create(**ask(OPEN, script), stream=True))
     with pytest.raises(openai.APIError):
-        for chunk in oai.chat.completions.create(**ask("tokens=4&delay_ms=5&" + fault), stream=True):
-            said += chunk.choices[0].delta.content or ""
-            assert chunk.choices[0].finish_reason is None
-    assert said and factory.text(4).startswith(said)
-    with pytest.raises((anthropic.APIError, anthropic.APIStatusError)):
-        with claude.messages.stream(**ask("tokens=4&delay_ms=5&" + fault), max_tokens=9) as s:
-            for event in s:
-                assert event.type != "message_stop"
-    # whoever waits for the whole gets none of it
-    if fault not in ("error_at=2", "failed=2", "nolast=1"):
-        with pytest.raises(openai.InternalServerError):
-            oai.chat.completions.create(**ask("tokens=4&" + fault))
-
-
-def test_one_call(oai):
-    for stream in (False, True):
-        answer = chat(oai, stream, "tools=3&interleave=1", tools=[TOOL], parallel_tool_calls=False)
-        assert [json.loads(c.function.arguments) for c in answer.choices[0].message.tool_calls] == ARGS[:1]
+        oai.chat.completions.create(**ask(OPEN, "error_first=1"))
 
 
 def test_usage_is_billed(fresh):
     factory = fresh(**FACTORY)
     client = openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=0, timeout=60)
     for stream in (False, True):
-        chat(client, stream, "tokens=2&prompt=10&cached=4&completion=5&thought=1")
+        chat(client, stream, OPEN, "tokens=2&prompt=10&cached=4&completion=5&thought=1")
     row = factory.settled(2)
     assert (int(row["input_tokens"]), int(row["output_tokens"])) == (20, 10), row
 
 
 # ---- the same API at both ends --------------------------------------------------------------------
 
-def respond(client, stream, script, **more):
-    more = {"model": MODEL, "input": [{"role": "user", "content": "fake?" + script}], "store": False, **more}
-    if not stream:
-        return client.responses.create(**more)
-    with client.responses.stream(**more) as s:
-        for _ in s:
-            pass
-        return s.get_final_response()
-
-
 @MANNERS
 @STREAM
 def test_responses(oai, factory, stream, manner):
-    answer = respond(oai, stream, "tokens=3&prompt=9&cached=3&completion=6&thought=2&tag=same" + manner)
-    assert answer.output_text == factory.text(3) and answer.status == "completed" and answer.model == MODEL
+    answer = respond(oai, stream, OPEN, "tokens=3&prompt=9&cached=3&completion=6&thought=2&tag=same" + manner)
+    assert answer.output_text == factory.text(3) and answer.status == "completed" and answer.model == OPEN
     assert (answer.usage.input_tokens, answer.usage.output_tokens) == (9, 6)
     assert answer.usage.input_tokens_details.cached_tokens == 3 and answer.usage.output_tokens_details.reasoning_tokens == 2
     sent = factory.fake.last("same")["body"]
     assert sent["store"] is False and sent["model"] == "upstream-name"
     tool = {"type": "function", **TOOL["function"], "strict": None}
-    answer = respond(oai, stream, "tools=3" + manner, tools=[tool])
+    answer = respond(oai, stream, OPEN, "tools=3" + manner, tools=[tool])
     assert [json.loads(i.arguments) for i in answer.output if i.type == "function_call"] == ARGS
-    answer = respond(oai, stream, "reasoning=1&tokens=1" + manner)
+    answer = respond(oai, stream, OPEN, "reasoning=1&tokens=1" + manner)
     assert [i.type for i in answer.output] == ["reasoning", "message"] and answer.output[0].content[0].text == "thinking"
 
 
@@ -249,21 +115,21 @@ def test_responses(oai, factory, stream, manner):
 def test_responses_custom_tool(oai, factory, stream):
     """To this runtime it is a function of one string, and so is what it calls."""
     tools = [{"type": "custom", "name": "apply_patch", "description": "d"}]
-    answer = respond(oai, stream, "tools=1&tag=custom", tools=tools)
+    answer = respond(oai, stream, OPEN, "tools=1&tag=custom", tools=tools)
     assert factory.fake.last("custom")["body"]["tools"][0]["type"] == "function"
     assert answer.output[0].type == "function_call"
-    answer = respond(oai, stream, "tools=1&custom=1", tools=tools)
+    answer = respond(oai, stream, OPEN, "tools=1&custom=1", tools=tools)
     assert answer.output[0].type == "custom_tool_call" and answer.output[0].input == '*** Begin Patch\n"0"\n'
 
 
 @STREAM
 def test_responses_incomplete(oai, stream):
     if stream:  # the SDK's helper knows but one end
-        *_, last = oai.responses.create(model=MODEL, input="fake?tokens=2&finish=length", stream=True)
+        *_, last = oai.responses.create(model=OPEN, input="fake?tokens=2&finish=length", stream=True)
         assert last.type == "response.incomplete"
         answer = last.response
     else:
-        answer = respond(oai, stream, "tokens=2&finish=length")
+        answer = respond(oai, stream, OPEN, "tokens=2&finish=length")
     assert answer.status == "incomplete" and answer.incomplete_details.reason == "max_output_tokens"
 
 
@@ -271,7 +137,7 @@ def test_responses_incomplete(oai, stream):
 def test_responses_errors_inside(oai, factory, fault):
     """A failed response is what clients of this API understand."""
     seen = []
-    for event in oai.responses.create(model=MODEL, input="fake?tokens=4&delay_ms=5&" + fault, stream=True):
+    for event in oai.responses.create(model=OPEN, input="fake?tokens=4&delay_ms=5&" + fault, stream=True):
         seen.append(event)
     assert seen[-1].type == "response.failed" and seen[-1].response.error.message
     assert [e.sequence_number for e in seen] == list(range(len(seen)))
@@ -281,19 +147,19 @@ def test_responses_errors_inside(oai, factory, fault):
 
 @STREAM
 def test_hosted(oai, factory, stream):
-    ask = {"model": HOSTED, "include": ["reasoning.encrypted_content"], "reasoning": {"summary": "auto"},
+    more = {"include": ["reasoning.encrypted_content"], "reasoning": {"summary": "auto"},
            "tools": [{"type": "web_search"}], "extra_body": {"client_metadata": {"a": "b"}}}
-    answer = respond(oai, stream, "tokens=3&reasoning=1&summary=1&search=1&encrypted=abc&prompt=9&completion=6&tag=hosted", **ask)
+    answer = respond(oai, stream, HOSTED, "tokens=3&reasoning=1&summary=1&search=1&encrypted=abc&prompt=9&completion=6&tag=hosted", **more)
     assert [i.type for i in answer.output] == ["web_search_call", "reasoning", "message"] and answer.model == HOSTED
     assert answer.output[1].encrypted_content == "abc" and answer.output_text == factory.text(3)
     assert answer.id.startswith("resp_") and answer.usage.output_tokens == 6
     sent = factory.fake.last("hosted")["body"]
-    assert sent["model"] == "gpt" and sent["store"] is False and "client_metadata" not in sent
+    assert sent["model"] == "upstream-name" and sent["store"] is False and "client_metadata" not in sent
     assert sent["include"] == ["reasoning.encrypted_content"] and sent["tools"] == [{"type": "web_search"}]
     # what it encrypted goes back to it, what another model thought does not
     turns = [i.model_dump(exclude_none=True) for i in answer.output[1:]]
     turns.insert(0, {"type": "reasoning", "id": "rs_x", "summary": [], "content": [{"type": "reasoning_text", "text": "x"}]})
-    respond(oai, stream, "", model=HOSTED, input=turns + [{"role": "user", "content": "fake?tokens=1&tag=back"}])
+    respond(oai, stream, HOSTED, "", input=turns + [{"role": "user", "content": "fake?tokens=1&tag=back"}])
     sent = factory.fake.last("back")["body"]["input"]
     assert [i.get("encrypted_content") for i in sent if i.get("type") == "reasoning"] == ["abc"]
 
@@ -301,13 +167,13 @@ def test_hosted(oai, factory, stream):
 @STREAM
 def test_hosted_is_kept(oai, factory, stream):
     """As the provider said it, also what nobody else knows."""
-    more = {"model": HOSTED, "store": True, "include": ["reasoning.encrypted_content"]}
-    first = respond(oai, stream, "tokens=2&reasoning=1&summary=1&search=1&encrypted=abc", **more)
+    more = {"store": True, "include": ["reasoning.encrypted_content"]}
+    first = respond(oai, stream, HOSTED, "tokens=2&reasoning=1&summary=1&search=1&encrypted=abc", **more)
     kept = oai.responses.retrieve(first.id)
     assert first.store is True and kept.output_text == first.output_text == factory.text(2)
     assert [(i.type, i.id) for i in kept.output] == [(i.type, i.id) for i in first.output]
     turn = [{"role": "user", "content": "fake?tokens=1&tag=kept"}]
-    second = respond(oai, stream, "", **more, previous_response_id=first.id, input=turn)
+    second = respond(oai, stream, HOSTED, "", **more, previous_response_id=first.id, input=turn)
     assert second.previous_response_id == first.id and second.id != first.id
     sent = factory.fake.last("kept")["body"]
     assert "previous_response_id" not in sent and sent["store"] is False
@@ -317,7 +183,7 @@ def test_hosted_is_kept(oai, factory, stream):
 
 def test_hosted_calls(oai, factory):
     for stream in (False, True):
-        answer = respond(oai, stream, "tools=2&custom=1", model=HOSTED, tools=[{"type": "custom", "name": "apply_patch"}])
+        answer = respond(oai, stream, HOSTED, "tools=2&custom=1", tools=[{"type": "custom", "name": "apply_patch"}])
         assert [i.input for i in answer.output] == ['*** Begin Patch\n"%d"\n' % i for i in range(2)]
 
 
@@ -330,17 +196,17 @@ def test_hosted_errors_inside(oai, factory, fault):
 
 def test_hosted_error_before(oai):
     with pytest.raises(openai.BadRequestError) as failed:
-        respond(oai, False, "status=400&kind=invalid_request_error&message=no+such+tool", model=HOSTED)
+        respond(oai, False, HOSTED, "status=400&kind=invalid_request_error&message=no+such+tool")
     assert "no such tool" in failed.value.message
     with pytest.raises(openai.InternalServerError):
-        respond(oai, True, "failed=0&tokens=1", model=HOSTED)
+        respond(oai, True, HOSTED, "failed=0&tokens=1")
 
 
 def test_hosted_for_others(oai, claude, factory):
-    answer = oai.chat.completions.create(**{**ask("tokens=2&reasoning=1&summary=1&tag=others"), "model": HOSTED}, max_tokens=5)
+    answer = oai.chat.completions.create(**ask(HOSTED, "tokens=2&reasoning=1&summary=1&tag=others"), max_tokens=5)
     assert answer.choices[0].message.content == factory.text(2)
     assert factory.fake.last("others")["body"]["max_output_tokens"] == 16
-    answer = claude.messages.create(**{**ask("tokens=2&reasoning=1&summary=1&tag=others"), "model": HOSTED}, max_tokens=2000,
+    answer = claude.messages.create(**ask(HOSTED, "tokens=2&reasoning=1&summary=1&tag=others"), max_tokens=2000,
                                     thinking={"type": "enabled", "budget_tokens": 1024})
     assert [b.type for b in answer.content] == ["thinking", "text"]
     assert factory.fake.last("others")["body"]["reasoning"]["summary"] == "auto"

@@ -7,6 +7,7 @@ text, results in the wrong place, or reasoning that it did not sign itself is an
 Honoured besides:
   whole_input=1   a call's input stands in content_block_start, no piece of it follows
   nostop=1        message_stop is missing; future=1: events and members nobody knows yet
+  bare=1          as servers say it that learnt the API early: without what is null, signatures and counts of caches
   omitted=1       thinking without its text, signed all the same
   finish=REASON   of the API (end_turn, max_tokens, refusal, ...), or of the chat API
 Called by fake_runtime.py only.
@@ -71,6 +72,8 @@ class MessagesAnswer(Answer):
     def usage(self):
         u = super().usage()
         cached = u["prompt_tokens_details"]["cached_tokens"]
+        if self.p.flag("bare"):
+            return {"input_tokens": u["prompt_tokens"], "output_tokens": u["completion_tokens"]}
         return {
             "input_tokens": u["prompt_tokens"] - cached, "cache_read_input_tokens": cached,
             "cache_creation_input_tokens": 0, "output_tokens": u["completion_tokens"],
@@ -80,7 +83,8 @@ class MessagesAnswer(Answer):
     def stop(self):
         finish = self.finish()
         details = {"type": "refusal", "category": None, "explanation": "no"} if self.p.flag("refusal") else None
-        return {"stop_reason": "refusal" if details else FINISH.get(finish, finish), "stop_sequence": None, "stop_details": details}
+        reason = {"stop_reason": "refusal" if details else FINISH.get(finish, finish)}
+        return reason if self.p.flag("bare") else {**reason, "stop_sequence": None, "stop_details": details}
 
     def thinks(self):
         return bool(self.p.str("reasoning"))
@@ -91,7 +95,8 @@ class MessagesAnswer(Answer):
 
     def thought(self):
         text = "" if self.p.flag("omitted") else "".join(THOUGHT)
-        return {"type": "thinking", "thinking": text, "signature": sign(text)}
+        signature = {} if self.p.flag("bare") else {"signature": sign(text)}
+        return {"type": "thinking", "thinking": text, **signature}
 
     def message(self, **more):
         future = {"future_member": {"a": [1]}} if self.p.flag("future") else {}
@@ -121,14 +126,16 @@ class MessagesAnswer(Answer):
         return [{"type": "content_block_start", "content_block": start, **at}, *events, {"type": "content_block_stop", **at}]
 
     def opening(self):
-        shell = {"stop_reason": None, "stop_sequence": None, "usage": {**self.usage(), "output_tokens": 1}}
+        null = {} if self.p.flag("bare") else {"stop_reason": None, "stop_sequence": None}
+        shell = {**null, "usage": {**self.usage(), "output_tokens": 1}}
         events = [{"type": "message_start", "message": self.message(**shell)}, {"type": "ping"}]
         if self.p.flag("future"):
             events.append({"type": "future_event", "a": 1})
         if self.thinks():
             deltas = [] if self.p.flag("omitted") else [{"type": "thinking_delta", "thinking": t} for t in THOUGHT]
-            deltas.append({"type": "signature_delta", "signature": self.thought()["signature"]})
-            events += self.block({"type": "thinking", "thinking": "", "signature": ""}, deltas)
+            signature = self.thought().get("signature")
+            deltas += [{"type": "signature_delta", "signature": signature}] if signature else []
+            events += self.block({"type": "thinking", "thinking": "", **({"signature": ""} if signature else {})}, deltas)
         return events
 
     def content_deltas(self):
@@ -148,7 +155,8 @@ class MessagesAnswer(Answer):
         return [[e] for e in events]
 
     def closing(self):
-        events = [{"type": "message_delta", "delta": self.stop(), "usage": self.usage()}]
+        usage = {} if self.p.flag("bare") else {"usage": self.usage()}
+        events = [{"type": "message_delta", "delta": self.stop(), **usage}]
         return events if self.p.flag("nostop") else [*events, {"type": "message_stop"}]
 
     # ---- all of it ----------------------------------------------------------------------------
