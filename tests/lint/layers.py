@@ -3,7 +3,7 @@
 """
 The layers, proved by the include lines: an arrow may only point left.
 
-    common/base <- common/{event,conf,json,db} <- common/{dialect,wire,http,ctl} <- common/daemon <- the daemons
+    common/base <- common/{event,conf,json,db,spool} <- common/{dialect,wire,http,ctl} <- common/daemon <- the daemons
     keyctl stands on ctl, and only billingd and stored have a database
 
 and each foreign library is included where it belongs and nowhere else.
@@ -13,7 +13,7 @@ import re
 
 import tree
 
-RANK = {'common/base': 0, 'common/event': 1, 'common/conf': 1, 'common/json': 1, 'common/db': 1, 'common/dialect': 2, 'common/wire': 2,
+RANK = {'common/base': 0, 'common/event': 1, 'common/conf': 1, 'common/json': 1, 'common/db': 1, 'common/spool': 1, 'common/dialect': 2, 'common/wire': 2,
         'common/http': 2, 'common/ctl': 2, 'common/daemon': 3, 'gatewayd': 4, 'routerd': 4, 'workerd': 4, 'billingd': 4,
         'stored': 4, 'keyctl': 4, 'sql': 0}
 # what a module of the same rank may still take: nothing, but for these
