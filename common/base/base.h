@@ -280,6 +280,11 @@ uint64_t tf_random_u64(void);
 
 #define TF_SHA256 32
 void tf_sha256(const void *p, size_t n, uint8_t out[static TF_SHA256]);
+/* The same of bytes that come in pieces. new returns NULL without memory; end frees, out may be NULL. */
+struct tf_hash;
+struct tf_hash *tf_hash_new(void);
+void tf_hash_add(struct tf_hash *h, const void *p, size_t n);
+void tf_hash_end(struct tf_hash **h, uint8_t *out);
 void tf_hmac_sha256(struct tf_span key, const void *p, size_t n, uint8_t out[static TF_SHA256]);
 uint32_t tf_crc32(uint32_t crc, const void *p, size_t n); /* IEEE, start with 0 */
 bool tf_ct_equal(const void *a, const void *b, size_t n); /* constant time */

@@ -66,6 +66,48 @@ tf_sha256(const void *p, size_t n, uint8_t out[static TF_SHA256])
 	sha_two(tf_span(p, n), tf_span(NULL, 0), out);
 }
 
+struct tf_hash {
+	EVP_MD_CTX *ctx;
+};
+
+struct tf_hash *
+tf_hash_new(void)
+{
+	struct tf_hash *h = malloc(sizeof *h);
+
+	pthread_once(&sha_once, sha_setup);
+	if (h == NULL)
+		return NULL;
+	h->ctx = EVP_MD_CTX_new();
+	if (h->ctx == NULL || EVP_DigestInit_ex2(h->ctx, sha_md, NULL) != 1) {
+		EVP_MD_CTX_free(h->ctx);
+		free(h);
+		return NULL;
+	}
+	return h;
+}
+
+void
+tf_hash_add(struct tf_hash *h, const void *p, size_t n)
+{
+	if (EVP_DigestUpdate(h->ctx, p, n) != 1)
+		abort();
+}
+
+void
+tf_hash_end(struct tf_hash **hp, uint8_t *out)
+{
+	struct tf_hash *h = *hp;
+
+	if (h == NULL)
+		return;
+	*hp = NULL;
+	if (out != NULL && EVP_DigestFinal_ex(h->ctx, out, NULL) != 1)
+		abort();
+	EVP_MD_CTX_free(h->ctx);
+	free(h);
+}
+
 void
 tf_hmac_sha256(struct tf_span key, const void *p, size_t n, uint8_t out[static TF_SHA256])
 {

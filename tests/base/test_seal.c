@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sealing: what was sealed comes back, what was touched does not. */
+/* Sealing: what was sealed comes back, what was touched does not; and hashes of bytes that come in pieces. */
 #include "config.h"
 
 #include <setjmp.h>
@@ -48,10 +48,30 @@ test_seal(void **state)
 	tf_buf_free(&out);
 }
 
+static void
+test_hash(void **state)
+{
+	uint8_t whole[TF_SHA256], pieces[TF_SHA256], other[TF_SHA256];
+	struct tf_hash *h = tf_hash_new(), *unused = tf_hash_new();
+
+	(void)state;
+	tf_sha256("abc", 3, whole);
+	assert_non_null(h);
+	tf_hash_add(h, "a", 1);
+	tf_hash_add(h, "", 0);
+	tf_sha256("x", 1, other); /* another one in between */
+	tf_hash_add(h, "bc", 2);
+	tf_hash_end(&h, pieces);
+	assert_null(h);
+	assert_memory_equal(pieces, whole, sizeof whole);
+	tf_hash_end(&unused, NULL);
+	tf_hash_end(&unused, NULL);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_seal) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_seal), cmocka_unit_test(test_hash) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
