@@ -244,7 +244,7 @@ def exits(_):
 
 WIRE_NUMBERS = (('ROLES', 'Roles'), ('OUTCOMES', 'Outcomes of an attempt'), ('CANCELS', 'Reasons of CANCEL'),
                 ('KEY_STATUSES', 'States of a key'), ('SCOPES', 'What a key may do, bits'), ('EV_FLAGS', 'Bits of EVENT.flags'),
-                ('KINDS', 'Kinds of values'), ('VIEWS', 'Views of a response'))
+                ('KINDS', 'Kinds of values'), ('VIEWS', 'Views of a response'), ('CLAIM_STATES', 'What a claim finds'))
 
 
 def wire(_):

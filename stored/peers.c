@@ -206,7 +206,8 @@ arrival_check(const struct st *st, const struct wire_put *m, const char **why)
 	const struct conf_stored *c = &st->conf->stored;
 
 	if (st_kind_ttl(c, (unsigned)m->kind) == 0 || m->kind > UINT8_MAX || m->workspace.n != sizeof(struct tf_id) ||
-	    m->name.n == 0 || m->name.n > ST_NAME_MAX || m->content_type.n > ST_TYPE_MAX || m->offset != 0)
+	    m->name.n == 0 || m->name.n > ST_NAME_MAX || m->content_type.n > ST_TYPE_MAX || m->offset != 0 ||
+	    (m->claim.n != 0 && (m->claim.n != sizeof(struct tf_id) || m->kind != WIRE_KIND_ANSWER)))
 		return TF_E_BAD_REQUEST;
 	if (m->total > c->object_max) {
 		*why = "The value is larger than the store takes.";
@@ -247,6 +248,9 @@ arrival_new(struct st_gateway *g, const struct tf_id *id, const struct wire_put 
 	memcpy(a->put.name, m->name.p, m->name.n);
 	if (m->content_type.n > 0)
 		memcpy(a->put.type, m->content_type.p, m->content_type.n);
+	a->put.claimed = m->claim.n > 0;
+	if (a->put.claimed)
+		memcpy(a->put.claim.b, m->claim.p, sizeof a->put.claim.b);
 	return a;
 }
 
@@ -312,6 +316,7 @@ on_down(void *arg, struct wire_peer *p, const char *why)
 	if (g == NULL)
 		return;
 	tf_log(TF_WARN, "peers", NULL, "gateway is gone name=%s reason=%s", p->name, tf_log_q(tf_cspan(why)));
+	st_claims_gone(g, p);
 	g->peer = NULL;
 	g->refs++; /* ours */
 	while ((e = tf_list_first(&g->arriving)) != NULL) {
@@ -339,6 +344,10 @@ on_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, const union
 		st_asks_get(g, f, &m->get);
 	else if (f->verb == WIRE_DROP)
 		st_asks_drop(g, f, &m->drop);
+	else if (f->verb == WIRE_CLAIM)
+		st_claims_claim(g, f, &m->claim);
+	else if (f->verb == WIRE_RELEASE)
+		st_claims_release(g, f, &m->release);
 }
 
 struct wire_hooks

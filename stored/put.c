@@ -174,9 +174,8 @@ put_response(struct db_lane *lane, struct st_put *p)
 
 /* ---- everything else -------------------------------------------------------------------------- */
 
-/* 1: there was one, which would have expired then; 0: none. */
-static int
-object_drop(struct db_lane *lane, const struct st_drop *d, int64_t *expires)
+int
+st_object_drop(struct db_lane *lane, const struct st_drop *d, int64_t *expires)
 {
 	struct db_q q = db_q(lane, ST_S_OBJECT_DROP);
 	char file[TF_ID_TEXT + 1];
@@ -207,7 +206,7 @@ put_object(struct db_lane *lane, struct st_put *p)
 	int rc;
 
 	memcpy(former.name, p->name, sizeof former.name);
-	rc = object_drop(lane, &former, &before);
+	rc = st_object_drop(lane, &former, &before);
 	if (rc >= 0)
 		rc = make_room(lane, p, p->bytes.n);
 	if (rc == 0 && file)
@@ -240,6 +239,8 @@ st_op_put(struct db_lane *lane, struct st_put *p)
 
 	p->evicted = 0;
 	rc = p->kind == WIRE_KIND_RESPONSE ? put_response(lane, p) : put_object(lane, p);
+	if (rc == 0 && p->claimed)
+		rc = st_op_claim_done(lane, p);
 	if (rc != 0)
 		st_file_undo(lane, mark);
 	return rc;
@@ -253,7 +254,7 @@ st_op_drop(struct db_lane *lane, struct st_drop *d)
 	int rc;
 
 	rc = d->kind == WIRE_KIND_RESPONSE ? response_drop(lane, &d->workspace, d->name, &expires)
-	    : object_drop(lane, d, &expires);
+	    : st_object_drop(lane, d, &expires);
 	if (rc < 0) {
 		st_file_undo(lane, mark);
 		return rc;
@@ -268,7 +269,7 @@ int
 st_op_expire(struct db_lane *lane, struct st_expire *e)
 {
 	struct st_mark mark = st_file_mark(lane);
-	uint64_t responses = 0, values = 0;
+	uint64_t responses = 0, values = 0, claims = 0;
 	struct db_q q = db_q(lane, ST_S_RESPONSE_EXPIRE);
 	int rc;
 
@@ -283,9 +284,16 @@ st_op_expire(struct db_lane *lane, struct st_expire *e)
 		db_q_int(&q, e->limit);
 		rc = delete_rows(lane, &q, e->dir, &values);
 	}
+	if (rc == 0) {
+		q = db_q(lane, ST_S_CLAIM_EXPIRE);
+		db_q_int(&q, e->now_ms);
+		db_q_int(&q, e->limit);
+		while ((rc = db_q_step(&q)) == 1)
+			claims++;
+	}
 	if (rc != 0)
 		st_file_undo(lane, mark);
-	e->removed = responses + values;
+	e->removed = responses + values + claims;
 	e->more = e->removed > 0;
 	return rc;
 }

@@ -30,6 +30,10 @@ run(struct db_lane *lane, struct db_op *op)
 		return st_op_expire(lane, op->arg);
 	case ST_OP_SWEEP:
 		return st_op_sweep(lane, op->arg);
+	case ST_OP_CLAIM:
+		return st_op_claim(lane, op->arg);
+	case ST_OP_RELEASE:
+		return st_op_release(lane, op->arg);
 	case ST_OP_TOTALS:
 		return st_op_totals(lane, op->arg);
 	default:

@@ -26,6 +26,12 @@ int st_op_expire(struct db_lane *lane, struct st_expire *e);
 int st_op_get(struct db_lane *lane, struct st_get *g);
 int st_op_sweep(struct db_lane *lane, struct st_sweep *s);
 int st_op_totals(struct db_lane *lane, struct st_totals *t);
+int st_op_claim(struct db_lane *lane, struct st_claim *c);
+int st_op_release(struct db_lane *lane, const struct st_claim *c);
+/* Part of st_op_put: the answer of that claim is there. TF_E_NOENT: the claim does not hold. */
+int st_op_claim_done(struct db_lane *lane, const struct st_put *p);
+/* Deletes a value that is no response. 1: there was one, which would have expired then; 0: none. */
+int st_object_drop(struct db_lane *lane, const struct st_drop *d, int64_t *expires);
 
 /* ---- files: those of a transaction that does not happen go, and those it took the row of go when it did */
 

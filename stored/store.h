@@ -21,6 +21,8 @@ enum st_op_kind {
 	ST_OP_EXPIRE, /* arg st_expire */
 	ST_OP_SWEEP,  /* arg st_sweep: at the start, when nothing else is under way */
 	ST_OP_TOTALS, /* arg st_totals; in a reading batch */
+	ST_OP_CLAIM,  /* arg st_claim */
+	ST_OP_RELEASE, /* arg st_claim: workspace, name and claim */
 };
 
 /* An item of a response. Borrowed by the operation. */
@@ -47,6 +49,8 @@ struct st_put {
 	struct tf_span previous; /* of a response: id of the one it continues; empty: none */
 	const struct st_item *items; /* of a response: input, then output */
 	size_t n_items;
+	bool claimed;          /* kind ANSWER: it completes a claim; TF_E_NOENT when that does not hold any more */
+	struct tf_id claim;
 	uint64_t evicted;      /* out: values that had to go */
 };
 
@@ -81,6 +85,30 @@ struct st_drop { /* TF_E_NOENT as above */
 	char name[ST_NAME_MAX + 1];
 	const char *dir;
 	int64_t now_ms;
+};
+
+/*
+ * Who runs the request of this name? Nobody: the caller, from now on. The caller already, or one who is
+ * said to be lost: the caller, as the request that it is. A claim that runs does not expire while its owner may live.
+ */
+struct st_claim {
+	struct tf_id workspace;
+	char name[ST_NAME_MAX + 1];
+	uint8_t body[TF_SHA256];
+	struct tf_id claim;     /* of this asking; the same when it is repeated */
+	struct tf_id request;   /* to run under */
+	char owner[WIRE_NAME_MAX + 1]; /* who asks */
+	uint64_t boot;
+	bool lost;              /* the owner of lost_claim is: it may be taken over */
+	struct tf_id lost_claim;
+	int64_t now_ms, expires_ms;
+	const char *dir;
+	enum wire_claim_state state; /* out */
+	struct {                /* out: what there is */
+		struct tf_id request, claim;
+		char owner[WIRE_NAME_MAX + 1];
+		uint64_t boot, turn;
+	} is;
 };
 
 struct st_expire {

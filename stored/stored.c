@@ -182,6 +182,7 @@ on_tick(void *arg)
 	ev_timer_set(&st->tick, ST_TICK_MS);
 	db_store_reap(st->store);
 	st_peers_tick(st, tf_mono_ms());
+	st_claims_tick(st, tf_mono_ms());
 	if (!st->counting && st->drained == NULL)
 		count(st);
 }
@@ -216,6 +217,7 @@ st_new(struct ev_loop *loop, const struct conf *conf, struct st **out)
 	st->conf = conf;
 	st_peers_init(st);
 	st_asks_init(st);
+	st_claims_init(st);
 	st->blob_dir = tf_span_dup(tf_cspan(conf->stored.blob_dir));
 	ev_timer_init(&st->tick, loop, on_tick, st);
 	ev_timer_init(&st->expire, loop, on_expire, st);
@@ -247,6 +249,7 @@ st_free(struct st **stp)
 	ev_timer_del(&st->expire);
 	ev_timer_del(&st->push);
 	st_peers_free(st);
+	st_claims_free(st);
 	ev_zctx_free(&st->zctx);
 	free(st->blob_dir);
 	free(st);

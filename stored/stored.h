@@ -7,6 +7,7 @@
  *	store   what is kept (store.h); the loop only ever waits for callbacks
  *	peers   gateway threads, and values that arrive in pieces (peers.c)
  *	asks    questions, and answers that leave in pieces (asks.c)
+ *	claims  who runs a request with an idempotency key (claims.c)
  *	ctl     the operator's commands (control.c)
  */
 #ifndef ST_STORED_H
@@ -45,6 +46,8 @@ struct st {
 	size_t reading;             /* questions that it was asked */
 	uint64_t answered;          /* bytes of answers that are not all sent */
 	struct ev_timer push;
+	struct tf_list gone;        /* claims.c: gateways that left a moment ago */
+	uint64_t began_mono;        /* tf_mono_ms */
 	struct st_totals totals;    /* as last counted */
 	bool counting, expiring;
 	struct ev_timer tick, expire;
@@ -89,6 +92,15 @@ void st_asks_get(struct st_gateway *g, const struct wire_frame *f, const struct 
 void st_asks_drop(struct st_gateway *g, const struct wire_frame *f, const struct wire_drop *m);
 /* Its session is over: what waits for it is dropped. */
 void st_asks_gone(struct st_gateway *g);
+
+/* claims.c */
+void st_claims_init(struct st *st);
+void st_claims_claim(struct st_gateway *g, const struct wire_frame *f, const struct wire_claim *m);
+void st_claims_release(struct st_gateway *g, const struct wire_frame *f, const struct wire_release *m);
+/* The session of that peer is over. */
+void st_claims_gone(struct st_gateway *g, const struct wire_peer *p);
+void st_claims_tick(struct st *st, uint64_t mono_ms);
+void st_claims_free(struct st *st);
 
 /* stored.c */
 /* Makes the store and the blob directory, and listens at RUN_DIR/stored.sock. Errors have been logged. */

@@ -91,6 +91,7 @@ TEXT_OF(cancel, WIRE_CANCELS)
 TEXT_OF(key_status, WIRE_KEY_STATUSES)
 TEXT_OF(kind, WIRE_KINDS)
 TEXT_OF(scope, WIRE_SCOPES)
+TEXT_OF(claim_state, WIRE_CLAIM_STATES)
 #undef E
 
 const char *

@@ -44,6 +44,7 @@ struct ev_zctx;
 #define WIRE_PIECE (256u << 10)          /* payload of one KEEP, PUT or VALUE at most */
 #define WIRE_NAME_MAX 100                /* instance name: letters, digits, . _ - */
 #define WIRE_SECRET 16                   /* bytes of DISPATCH.secret */
+#define WIRE_TURN 65536u                 /* attempts that each owner of a claimed request may number */
 #define WIRE_BACKLOG_MAX (64u << 20)     /* bytes queued for a peer; beyond, it is dropped */
 
 enum wire_verb {
@@ -95,6 +96,12 @@ enum wire_scope {
 #undef E
 };
 
+enum wire_claim_state {
+#define E(num, NAME, text) WIRE_CLAIM_##NAME = num,
+	WIRE_CLAIM_STATES(E)
+#undef E
+};
+
 enum wire_ev_flag {
 #define E(num, NAME, text) WIRE_EV_##NAME = num,
 	WIRE_EV_FLAGS(E)
@@ -108,6 +115,7 @@ const char *wire_cancel_text(uint64_t reason);
 const char *wire_key_status_text(uint64_t status);
 const char *wire_kind_text(uint64_t kind);
 const char *wire_scope_text(uint64_t bit);
+const char *wire_claim_state_text(uint64_t state);
 /* "DISPATCH"; "?" for an unknown verb. */
 const char *wire_verb_text(unsigned verb);
 

@@ -1,5 +1,20 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The schema after all migrations, as the database holds it. Kept true by tests/stored/test_store.
+CREATE TABLE claims (
+	num INTEGER PRIMARY KEY,
+	workspace BLOB NOT NULL CHECK (length(workspace) = 16),
+	name TEXT NOT NULL,
+	body BLOB NOT NULL CHECK (length(body) = 32),
+	request BLOB NOT NULL CHECK (length(request) = 16),
+	claim BLOB NOT NULL CHECK (length(claim) = 16),
+	owner TEXT NOT NULL,
+	boot INTEGER NOT NULL,
+	turn INTEGER NOT NULL,
+	done INTEGER NOT NULL CHECK (done IN (0, 1)),
+	expires_ms INTEGER NOT NULL,
+	UNIQUE (workspace, name)
+) STRICT;
+CREATE INDEX claims_expiry ON claims (expires_ms);
 CREATE TABLE items (
 	num INTEGER PRIMARY KEY,
 	response INTEGER NOT NULL REFERENCES responses (num) ON DELETE CASCADE,
@@ -11,6 +26,9 @@ CREATE TABLE items (
 	UNIQUE (response, position)
 ) STRICT;
 CREATE INDEX items_id ON items (workspace, id);
+CREATE TRIGGER answers_gone AFTER DELETE ON objects WHEN old.kind = 18 BEGIN
+	DELETE FROM claims WHERE workspace = old.workspace AND name = old.name;
+END;
 CREATE TRIGGER objects_added AFTER INSERT ON objects BEGIN
 	INSERT INTO spaces (workspace, kind, bytes) VALUES (new.workspace, new.kind, new.bytes)
 		ON CONFLICT (workspace, kind) DO UPDATE SET bytes = bytes + excluded.bytes;

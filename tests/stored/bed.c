@@ -84,6 +84,13 @@ on_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, const union
 		assert_true(f->payload.n <= WIRE_PIECE);
 		assert_int_equal(tf_buf_addspan(&g->body, f->payload), 0);
 		g->done = m->value.last;
+	} else if (f->verb == WIRE_CLAIMED) {
+		keep(g->code, sizeof g->code, m->claimed.code);
+		g->state = m->claimed.state;
+		g->turn = m->claimed.turn;
+		if (m->claimed.request.n == sizeof g->request)
+			memcpy(g->request.b, m->claimed.request.p, sizeof g->request.b);
+		g->done = true;
 	}
 }
 
@@ -115,9 +122,9 @@ await(struct bed *b, struct bed_gw *g)
 }
 
 static struct bed_gw *
-fresh(struct bed *b)
+fresh_of(struct bed *b, int i)
 {
-	struct bed_gw *g = &b->gw[0];
+	struct bed_gw *g = &b->gw[i];
 
 	while (g->peer == NULL)
 		bed_turn(b);
@@ -127,6 +134,12 @@ fresh(struct bed *b)
 	g->total = 0;
 	tf_buf_reset(&g->body);
 	return g;
+}
+
+static struct bed_gw *
+fresh(struct bed *b)
+{
+	return fresh_of(b, 0);
 }
 
 struct tf_span
@@ -192,6 +205,38 @@ bed_drop(struct bed *b, unsigned kind, unsigned ws, const char *name)
 	struct bed_gw *g = fresh(b);
 
 	assert_int_equal(wire_send_drop(g->peer, &g->id, 0, &m, NONE), 0);
+	return await(b, g);
+}
+
+const char *
+bed_claim_as(struct bed *b, int i, const struct tf_id *id, const struct wire_claim *m)
+{
+	struct bed_gw *g = fresh_of(b, i);
+
+	g->id = *id;
+	assert_int_equal(wire_send_claim(g->peer, id, 0, m, NONE), 0);
+	return await(b, g);
+}
+
+const char *
+bed_claim(struct bed *b, int i, unsigned ws, const char *name, unsigned body)
+{
+	struct tf_id id = tf_id_new(), request = tf_id_new();
+	uint8_t hash[TF_SHA256];
+	struct wire_claim m = { .workspace = bed_ws(ws), .name = tf_cspan(name), .body = tf_span(hash, sizeof hash),
+		.request = tf_id_span(&request) };
+
+	memset(hash, (int)body, sizeof hash);
+	return bed_claim_as(b, i, &id, &m);
+}
+
+const char *
+bed_release(struct bed *b, int i, unsigned ws, const char *name, struct tf_id claim)
+{
+	struct bed_gw *g = fresh_of(b, i);
+	struct wire_release m = { .workspace = bed_ws(ws), .name = tf_cspan(name), .claim = tf_id_span(&claim) };
+
+	assert_int_equal(wire_send_release(g->peer, &g->id, 0, &m, NONE), 0);
 	return await(b, g);
 }
 

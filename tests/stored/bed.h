@@ -29,6 +29,8 @@ struct bed_gw {
 	char code[64], param[ST_NAME_MAX + 1], type[ST_TYPE_MAX + 1];
 	uint64_t total;
 	struct tf_buf body;
+	uint64_t state, turn; /* of a claim */
+	struct tf_id request;
 };
 
 struct bed {
@@ -55,6 +57,10 @@ const char *bed_put_as(struct bed *b, const struct wire_put *m, struct tf_span v
 const char *bed_get(struct bed *b, unsigned kind, unsigned ws, const char *name);
 const char *bed_ask(struct bed *b, const struct wire_get *m);
 const char *bed_drop(struct bed *b, unsigned kind, unsigned ws, const char *name);
+/* bed_claim: as gateway i; body: a number; its state and request are in b->gw[i] afterwards. */
+const char *bed_claim(struct bed *b, int i, unsigned ws, const char *name, unsigned body);
+const char *bed_claim_as(struct bed *b, int i, const struct tf_id *id, const struct wire_claim *m);
+const char *bed_release(struct bed *b, int i, unsigned ws, const char *name, struct tf_id claim);
 /* What the last one answered, as a string. */
 const char *bed_body(struct bed *b);
 struct tf_span bed_ws(unsigned ws);

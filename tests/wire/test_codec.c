@@ -566,7 +566,7 @@ test_manual(void **state)
 #undef F
 #define E(num, NAME, text) in_manual("\n.It %d Ta %s Ta %s\n", num, #NAME, text);
 	WIRE_ROLES(E) WIRE_OUTCOMES(E) WIRE_CANCELS(E) WIRE_KEY_STATUSES(E) WIRE_EV_FLAGS(E) WIRE_KINDS(E)
-	    WIRE_VIEWS(E) WIRE_SCOPES(E)
+	    WIRE_VIEWS(E) WIRE_SCOPES(E) WIRE_CLAIM_STATES(E)
 #undef E
 	free(manual);
 }
