@@ -158,6 +158,7 @@ struct gw_req {
 	struct gw_resolve *resolve;   /* NULL: nothing is being looked up for it */
 	struct gw_keep *keep;         /* NULL: its answer is not kept */
 	struct gw_hosted *hosted;     /* NULL: its answer names no images of ours */
+	struct gw_idem *idem;         /* NULL: without an Idempotency-Key */
 
 	/* inference only */
 	struct dl_scan *scan; /* until dispatch */
@@ -236,6 +237,7 @@ struct gw_thread {
 	struct tf_list keys_lru, keys_busy;
 	struct tf_map store_asks;      /* by id of the question */
 	struct tf_list store_waits;
+	struct tf_list releases;       /* gw_idem.c: keys given back that stored has not acknowledged */
 	uint64_t key_change;           /* last change seen */
 	size_t asked;                  /* KEY_ASKs under way */
 	uint64_t billing_boot;         /* of the billingd that our grants are from */
@@ -399,6 +401,8 @@ gw_most_output(const struct conf_model *m)
 	return (uint64_t)(m->max_output ? m->max_output : m->context);
 }
 void gw_infer_body(struct gw_req *req, bool whole);
+/* It may run: nobody else does under its key, if it has one. */
+void gw_infer_claimed(struct gw_req *req);
 /* Answers a request for a prompt's tokens with our estimate: no runtime could tell. */
 void gw_infer_estimate(struct gw_req *req);
 /* All that it refers to is in its body; own: its own items, to be taken, NULL: they are what its input is. */
@@ -438,8 +442,12 @@ void gw_attempt_stray(struct wire_peer *p, const struct wire_frame *f);
 void gw_relay_event(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_event *m);
 void gw_relay_end(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_end *m);
 void gw_relay_keep(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_keep *m);
-/* The answer is whole and kept, or cannot be: settles it and gives its last bytes. */
+/* The answer is whole, and kept where its own API asks for it: keeps it for its key, then gw_relay_over. */
 void gw_relay_kept(struct gw_req *req, const struct wire_end *m);
+/* Settles it and gives its last bytes; held: those of them that nobody else has. */
+void gw_relay_over(struct gw_req *req, const struct wire_end *m, struct tf_span held);
+/* What the head of an answer says of its body. */
+void gw_relay_fields(const struct gw_req *req, struct tf_span type, struct http_fields *f);
 /* The whole answer, which was held, and its end. */
 void gw_relay_hosted(struct gw_req *req, struct tf_span answer, const struct wire_end *m);
 void gw_relay_drained(struct gw_req *req, size_t pending);
@@ -462,7 +470,8 @@ struct gw_stored {
 	struct tf_span message, param; /* of a refusal; borrowed for the call */
 	struct tf_span type;    /* content type; borrowed for the call, empty after pieces */
 	uint64_t offset, total; /* of bytes in the whole value, and its length */
-	struct tf_buf bytes;    /* may be taken */
+	struct tf_buf bytes;    /* may be taken; of a put the value that it took */
+	const struct wire_claimed *claimed; /* of a claim, when err is 0 */
 };
 /* The wait is over; the request is in the state that it waited in. */
 typedef void gw_store_fn(struct gw_req *req, struct gw_stored *got);
@@ -475,10 +484,13 @@ bool gw_store_here(const struct gw_thread *t);
 int gw_store_get(struct gw_req *req, const struct wire_get *m, gw_store_fn *fn) TF_MUSTCHECK;
 int gw_store_drop(struct gw_req *req, const struct wire_drop *m, gw_store_fn *fn) TF_MUSTCHECK;
 int gw_store_put(struct gw_req *req, const struct wire_put *m, struct tf_buf *value, gw_store_fn *fn) TF_MUSTCHECK;
+/* id: set to the claim's. */
+int gw_store_claim(struct gw_req *req, const struct wire_claim *m, gw_store_fn *fn, struct tf_id *id) TF_MUSTCHECK;
 /* The request does not wait any more. */
 void gw_store_leave(struct gw_req *req);
 void gw_store_done(struct gw_thread *t, const struct wire_frame *f, const struct wire_put_done *m);
 void gw_store_value(struct gw_thread *t, const struct wire_frame *f, const struct wire_value *m);
+void gw_store_claimed(struct gw_thread *t, const struct wire_frame *f, const struct wire_claimed *m);
 void gw_store_link_up(struct gw_thread *t);
 void gw_store_link_down(struct gw_thread *t);
 void gw_store_tick(struct gw_thread *t, uint64_t now);
@@ -493,6 +505,11 @@ void gw_resolve(struct gw_req *req);
 void gw_resolve_free(struct gw_req *req);
 
 /* gw_keep.c: answers that are kept */
+struct gw_ended { /* an END that is looked at later */
+	struct wire_end end;
+	char finish[32]; /* all of its texts that are kept */
+};
+void gw_end_copy(struct gw_ended *to, const struct wire_end *m);
 /* Before admission: shall it be kept, and can it? own as of gw_infer_resolved. 0, or what to refuse it with. */
 int gw_keep_begin(struct gw_req *req, struct tf_buf *own);
 void gw_keep_free(struct gw_req *req);
@@ -508,6 +525,58 @@ bool gw_keep_waits(struct gw_req *req, const struct wire_end *m);
 int gw_keep_finish(struct gw_req *req);
 /* The client left while it waited. */
 void gw_keep_abort(struct gw_req *req);
+
+/* gw_idem.c: requests with an Idempotency-Key; the functions do nothing for those without */
+#define GW_IDEM_NAME 64 /* hexadecimal digits */
+#define GW_DROPPED "x-tf-dropped-params" /* header: request fields without effect */
+enum gw_idem_step {
+	GW_IDEM_NEW,   /* its body is read */
+	GW_IDEM_ASKED, /* stored may have let it run */
+	GW_IDEM_OWNED, /* it runs, and its answer is taken down */
+	GW_IDEM_PUTS,  /* the answer is on its way to stored: waits in the state KEEP */
+	GW_IDEM_OVER,  /* the answer is kept, the key was given back, or it never was ours */
+};
+struct gw_idem {
+	enum gw_idem_step step;
+	char name[GW_IDEM_NAME + 1]; /* of the answer */
+	struct tf_hash *hash;        /* of the body, as far as `hashed` */
+	size_t hashed;
+	uint8_t body[TF_SHA256];
+	struct tf_id claim;
+	struct tf_id first;          /* a replay: the id of the request that was answered; else zero */
+	struct tf_buf answer;        /* an HTTP message, so far */
+	size_t given;                /* bytes of it that are not held */
+	bool holds;                  /* from here on all are */
+	bool boundary;               /* it ends between two events */
+	struct gw_ended end;
+	uint64_t at;                 /* a replay: bytes of the message fetched */
+	uint64_t again_at;           /* tf_mono_ms: since then stored gives nothing; 0: it does */
+	bool lost;                   /* the answer was gone once */
+};
+/* Behind the head. Another code than 0: it was answered. */
+int gw_idem_begin(struct gw_req *req);
+/* The body so far, from its first byte; whole: all of it. */
+void gw_idem_body(struct gw_req *req, struct tf_span body, bool whole);
+/* Asks stored; gw_infer_claimed goes on, or the request is answered. Needs req->idem. */
+void gw_idem_claim(struct gw_req *req);
+/* It will not end with an answer that is kept. */
+void gw_idem_release(struct gw_req *req);
+bool gw_idem_released(struct gw_thread *t, struct tf_id id);
+void gw_idem_free(struct gw_req *req);
+/* Another attempt begins. */
+void gw_idem_again(struct gw_req *req);
+/* Are the bytes of the answer taken down? Then take does; held: they are not to be given now. As http_respond_write. */
+bool gw_idem_takes(const struct gw_req *req);
+int gw_idem_take(struct gw_req *req, const struct wire_event *m, struct tf_span bytes, bool *held);
+/* The answer is whole. True: gw_relay_over follows, or came. */
+bool gw_idem_waits(struct gw_req *req, const struct wire_end *m);
+void gw_idem_link_up(struct gw_thread *t);
+void gw_idem_thread_free(struct gw_thread *t);
+
+/* gw_replay.c: req->idem names an answer */
+void gw_replay(struct gw_req *req);
+void gw_replay_drained(struct gw_req *req, size_t pending);
+void gw_replay_tick(struct gw_req *req, uint64_t now);
 
 /* gw_hosted.c: images that answers name by address */
 void gw_hosted_piece(struct gw_req *req, const struct wire_frame *f, const struct wire_keep *m);

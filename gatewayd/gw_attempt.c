@@ -157,6 +157,7 @@ gw_attempt_begin(struct gw_req *req, uint64_t now)
 	req->rx = (struct wire_rx){ .limit = c->unread_max, .window = c->unread_max };
 	req->tx = (struct wire_tx){ 0 };
 	gw_keep_again(req);
+	gw_idem_again(req);
 	gw_hosted_free(req);
 	gw_req_to(req, GW_S_QUEUED);
 	gw_dispatch_try(req, now);
@@ -200,6 +201,7 @@ void
 gw_attempt_orphan(struct gw_req *req, enum wire_cancel_reason reason)
 {
 	gw_attempt_cancel(req, reason);
+	gw_idem_release(req);
 	gw_req_body_drop(req);
 	if (req->state == GW_S_QUEUED) {
 		/* nobody accepted it: it costs nothing; a late ACCEPT finds no request and is cancelled */

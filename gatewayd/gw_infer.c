@@ -83,6 +83,9 @@ gw_op_inference(struct gw_req *req)
 	dl_scan_init(req->scan, surface, (unsigned)c->json_depth, (uint32_t)c->json_nodes);
 	if (form && gw_infer_scan_form(req) != 0)
 		return 0;
+	req->scan->count = req->route->op == gw_op_count_tokens;
+	if (gw_idem_begin(req) != 0)
+		return 0;
 	gw_req_to(req, GW_S_BODY);
 	http_req_read_body(req->http, gw_infer_body_max(c, surface));
 	return 0;
@@ -92,11 +95,7 @@ gw_op_inference(struct gw_req *req)
 int
 gw_op_count_tokens(struct gw_req *req)
 {
-	int err = gw_op_inference(req);
-
-	if (err == 0)
-		req->scan->count = true;
-	return err;
+	return gw_op_inference(req);
 }
 
 static uint32_t
@@ -133,26 +132,37 @@ gw_infer_voice(const struct gw_req *req, struct dl_fault *f)
 	return TF_E_INVAL;
 }
 
-/* The model, and whether this key and this request may have it. */
-static int
-gw_infer_model(struct gw_req *req, struct dl_fault *f)
+/* The model, and whether this key may have it; NULL: f says why not. */
+static const struct conf_model *
+gw_infer_find(const struct gw_req *req, struct dl_fault *f)
 {
 	struct tf_span asked = tf_span(req->head->model, req->head->model_len);
 	const struct conf_model *m = conf_find_model(req->conf->c, gw_side(req), asked);
 	enum gw_denied denied;
-	uint32_t can;
-	int rc;
 
 	if (m == NULL) {
 		gw_model_unknown(f, asked);
-		return TF_E_NOENT;
+		return NULL;
 	}
 	denied = gw_may_model(req, m->name);
-	if (denied != GW_ALLOWED) {
-		dl_fault_set(f, TF_E_FORBIDDEN, "model", "%s the model %s. GET /v1/models lists those that this key may use.",
-		    denied == GW_DENIED_KEY ? "This key may not use" : "The workspace's plan does not include", m->name);
+	if (denied == GW_ALLOWED)
+		return m;
+	dl_fault_set(f, TF_E_FORBIDDEN, "model", "%s the model %s. GET /v1/models lists those that this key may use.",
+	    denied == GW_DENIED_KEY ? "This key may not use" : "The workspace's plan does not include", m->name);
+	return NULL;
+}
+
+/* The same, and whether this request may have it. */
+static int
+gw_infer_model(struct gw_req *req, struct dl_fault *f)
+{
+	struct tf_span asked = tf_span(req->head->model, req->head->model_len);
+	const struct conf_model *m = gw_infer_find(req, f);
+	uint32_t can;
+	int rc;
+
+	if (m == NULL)
 		return TF_E_NOENT;
-	}
 	if (strcmp(m->status, "unavailable") == 0 || strcmp(m->status, "coming_soon") == 0) {
 		dl_fault_set(f, TF_E_MODEL_UNAVAILABLE, "model", NULL);
 		return TF_E_NOENT;
@@ -286,12 +296,14 @@ void
 gw_infer_body(struct gw_req *req, bool whole)
 {
 	struct tf_span body = http_req_body(req->http);
+	struct dl_fault f = { 0 };
 	int rc = whole ? dl_scan_end(req->scan, body.p, body.n) : dl_scan_feed(req->scan, body.p, body.n);
 
 	if (rc != 0) {
 		gw_infer_refuse(req, &req->scan->fault);
 		return;
 	}
+	gw_idem_body(req, body, whole);
 	if (!whole) {
 		if (!gw_body_may_read(req))
 			http_req_pause(req->http); /* the tick lets it go on */
@@ -304,6 +316,17 @@ gw_infer_body(struct gw_req *req, bool whole)
 	}
 	*req->head = req->scan->head;
 	gw_req_body_take(req);
+	if (req->idem == NULL)
+		gw_infer_claimed(req);
+	else if (gw_infer_find(req, &f) == NULL)
+		gw_infer_refuse(req, &f); /* nor may it have what another key of the workspace was answered */
+	else
+		gw_idem_claim(req);
+}
+
+void
+gw_infer_claimed(struct gw_req *req)
+{
 	if (gw_resolve_needed(req))
 		gw_resolve(req);
 	else

@@ -29,8 +29,7 @@ struct gw_keep {
 	uint64_t total;
 	struct tf_buf tail;   /* bytes of the answer that are held */
 	bool boundary;        /* they end between two events */
-	struct wire_end end;  /* with texts of its own below */
-	char finish[32];
+	struct gw_ended end;
 };
 
 /* ---- whether ----------------------------------------------------------------------------------- */
@@ -150,7 +149,7 @@ gw_keep_over(struct gw_req *req, int err)
 	if (err != 0)
 		tf_log(TF_ERROR, "keep", &req->id, "an answer is given that was not stored code=%s", tf_err_row(err)->code);
 	if (k->ended)
-		gw_relay_kept(req, &k->end);
+		gw_relay_kept(req, &k->end.end);
 	else if (req->state == GW_S_STREAM && req->http != NULL)
 		(void)gw_keep_release(req); /* on_abort follows when it fails */
 }
@@ -205,11 +204,21 @@ gw_keep_piece(struct gw_req *req, const struct wire_frame *f, const struct wire_
 
 /* ---- the end ------------------------------------------------------------------------------------ */
 
+void
+gw_end_copy(struct gw_ended *to, const struct wire_end *m)
+{
+	size_t n = m->finish.n < sizeof to->finish ? m->finish.n : 0;
+
+	to->end = *m;
+	memcpy(to->finish, n > 0 ? m->finish.p : "", n);
+	to->end.finish = tf_span(to->finish, n);
+	to->end.code = to->end.message = to->end.param = to->end.worker = (struct tf_span){ 0 };
+}
+
 bool
 gw_keep_waits(struct gw_req *req, const struct wire_end *m)
 {
 	struct gw_keep *k = req->keep;
-	size_t n;
 
 	if (k == NULL || k->step == GW_KEEP_OVER)
 		return false;
@@ -219,11 +228,7 @@ gw_keep_waits(struct gw_req *req, const struct wire_end *m)
 		return false;
 	}
 	k->ended = true;
-	k->end = *m;
-	n = m->finish.n < sizeof k->finish ? m->finish.n : 0;
-	memcpy(k->finish, m->finish.p ? m->finish.p : "", n);
-	k->end.finish = tf_span(k->finish, n);
-	k->end.code = k->end.message = k->end.param = k->end.worker = (struct tf_span){ 0 };
+	gw_end_copy(&k->end, m);
 	req->worker = NULL; /* it may forget the attempt, and go */
 	gw_req_to(req, GW_S_KEEP);
 	return true;
@@ -240,5 +245,5 @@ gw_keep_abort(struct gw_req *req)
 {
 	/* all of the value is on its way: it is kept although nobody waits */
 	gw_store_leave(req);
-	gw_relay_kept(req, &req->keep->end);
+	gw_relay_kept(req, &req->keep->end.end);
 }

@@ -140,6 +140,8 @@ gw_stored_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, cons
 		gw_store_done(t, f, &m->put_done);
 	else if (f->verb == WIRE_VALUE)
 		gw_store_value(t, f, &m->value);
+	else if (f->verb == WIRE_CLAIMED)
+		gw_store_claimed(t, f, &m->claimed);
 }
 
 /* ---- workers --------------------------------------------------------------------------------- */

@@ -24,6 +24,20 @@ gw_relay_find(struct gw_thread *t, struct wire_peer *p, const struct wire_frame 
 	return req;
 }
 
+void
+gw_relay_fields(const struct gw_req *req, struct tf_span type, struct http_fields *f)
+{
+	if (req->head->stream) {
+		http_fields_add(f, "content-type", "text/event-stream; charset=utf-8");
+		http_fields_add(f, "cache-control", "no-cache");
+		http_fields_add(f, "x-accel-buffering", "no");
+	} else {
+		http_fields_add_str(f, "content-type", type.n ? type : TF_SPAN("application/json"));
+	}
+	if (req->dropped != NULL)
+		http_fields_add(f, GW_DROPPED, req->dropped);
+}
+
 /* Gives the status line; type and length are known from the first EVENT, or this is a ping. */
 static int
 gw_relay_begin(struct gw_req *req, struct tf_span type, int64_t length)
@@ -31,15 +45,7 @@ gw_relay_begin(struct gw_req *req, struct tf_span type, int64_t length)
 	struct http_fields f;
 
 	gw_req_fields(req, &f);
-	if (req->head->stream) {
-		http_fields_add(&f, "content-type", "text/event-stream; charset=utf-8");
-		http_fields_add(&f, "cache-control", "no-cache");
-		http_fields_add(&f, "x-accel-buffering", "no");
-	} else {
-		http_fields_add_str(&f, "content-type", type.n ? type : TF_SPAN("application/json"));
-	}
-	if (req->dropped != NULL)
-		http_fields_add(&f, "x-tf-dropped-params", req->dropped);
+	gw_relay_fields(req, type, &f);
 	req->begun = true;
 	if (length != HTTP_STREAM)
 		req->answer_len = (uint64_t)length;
@@ -94,6 +100,9 @@ gw_relay_number(struct gw_req *req, struct tf_span bytes)
 static int
 gw_relay_bytes(struct gw_req *req, const struct wire_event *m, struct tf_span bytes, uint64_t now)
 {
+	bool held = false;
+	int rc;
+
 	if (!req->begun) {
 		if (m->dropped.n > 0 && req->dropped == NULL)
 			req->dropped = tf_span_dup(m->dropped);
@@ -106,6 +115,11 @@ gw_relay_bytes(struct gw_req *req, const struct wire_event *m, struct tf_span by
 	if (!req->content)
 		gw_relay_first(req, now);
 	tf_metric_add(TF_M_GW_BYTES_OUT, bytes.n);
+	if (gw_idem_takes(req)) {
+		rc = gw_idem_take(req, m, bytes, &held);
+		if (rc != 0 || held)
+			return rc;
+	}
 	if (gw_keep_holds(req))
 		return gw_keep_hold(req, bytes, (m->flags & WIRE_EV_BOUNDARY) != 0);
 	req->boundary = (m->flags & WIRE_EV_BOUNDARY) != 0;
@@ -157,10 +171,18 @@ gw_relay_keep(struct gw_thread *t, struct wire_peer *p, const struct wire_frame 
 void
 gw_relay_kept(struct gw_req *req, const struct wire_end *m)
 {
+	if (!gw_idem_waits(req, m))
+		gw_relay_over(req, m, (struct tf_span){ 0 });
+}
+
+void
+gw_relay_over(struct gw_req *req, const struct wire_end *m, struct tf_span held)
+{
 	gw_settle(req, WIRE_OUTCOME_SERVED, m, 0, false);
 	if (req->http == NULL)
 		gw_req_to(req, GW_S_DONE);
-	else if (gw_keep_finish(req) == 0 && http_respond_end(req->http) == 0)
+	else if ((held.n == 0 || http_respond_write(req->http, held.p, held.n) == 0) && gw_keep_finish(req) == 0 &&
+	    http_respond_end(req->http) == 0)
 		gw_req_replied(req);
 	else
 		gw_req_to(req, GW_S_REPLY); /* on_abort follows */

@@ -88,6 +88,7 @@ gw_req_free(struct gw_req *req)
 	gw_resolve_free(req);
 	gw_keep_free(req);
 	gw_hosted_free(req);
+	gw_idem_free(req);
 	gw_key_drop(req);
 	gw_req_body_drop(req);
 	gw_conf_unref(&req->conf);
@@ -153,7 +154,8 @@ gw_req_fields(struct gw_req *req, struct http_fields *f)
 	const struct gw_key *k = req->key;
 	char id[TF_ID_TEXT + 1];
 
-	tf_id_text(req->id, id);
+	/* a replayed answer is that of the request which it was made for */
+	tf_id_text(req->idem != NULL && !tf_id_eq(req->idem->first, (struct tf_id){ { 0 } }) ? req->idem->first : req->id, id);
 	http_fields_init(f);
 	http_fields_add(f, "x-request-id", id);
 	http_fields_add(f, "request-id", id);
@@ -261,6 +263,7 @@ gw_req_fail(struct gw_req *req, int err, const char *param, const char *message,
 	struct http_fields f;
 	struct tf_buf out = { 0 };
 
+	gw_idem_release(req);
 	gw_error_note(req, row, message);
 	if (req->http == NULL) {
 		gw_req_to(req, GW_S_DONE);
@@ -437,6 +440,7 @@ gw_req_abort(struct gw_req *req)
 		gw_req_to(req, GW_S_DONE);
 		break;
 	case GW_S_STORE:
+	case GW_S_REPLAY:
 		gw_store_leave(req);
 		gw_req_to(req, GW_S_DONE);
 		break;
@@ -452,8 +456,9 @@ gw_req_abort(struct gw_req *req)
 	case GW_S_KEEP:
 		if (req->hosted != NULL)
 			gw_hosted_abort(req);
-		else
+		else if (req->idem == NULL || req->idem->step != GW_IDEM_PUTS)
 			gw_keep_abort(req);
+		/* else all of the answer is there: a retry finds it */
 		break;
 	case GW_S_HEAD:
 	case GW_S_BODY:
@@ -525,6 +530,8 @@ gw_on_drain(struct http_req *http, size_t pending, void *arg)
 	(void)arg;
 	if (req != NULL && req->state == GW_S_STREAM)
 		gw_relay_drained(req, pending);
+	else if (req != NULL && req->state == GW_S_REPLAY)
+		gw_replay_drained(req, pending);
 }
 
 static void

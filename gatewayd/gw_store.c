@@ -69,6 +69,10 @@ gw_wait_end(struct gw_store_wait *w, int err)
 	gw_store_fn *fn = w->fn;
 	struct gw_stored got = w->got;
 
+	if (w->puts) { /* the value goes back to whom it came from */
+		got.bytes = w->value;
+		w->value = (struct tf_buf){ 0 };
+	}
 	w->got.bytes = (struct tf_buf){ 0 };
 	req->t->body_held -= got.bytes.n;
 	gw_wait_free(w);
@@ -128,6 +132,16 @@ int
 gw_store_get(struct gw_req *req, const struct wire_get *m, gw_store_fn *fn)
 {
 	return gw_store_ask(req, WIRE_GET, m, fn);
+}
+
+int
+gw_store_claim(struct gw_req *req, const struct wire_claim *m, gw_store_fn *fn, struct tf_id *id)
+{
+	int err = gw_store_ask(req, WIRE_CLAIM, m, fn);
+
+	if (err == 0)
+		*id = req->store->id;
+	return err;
 }
 
 int
@@ -204,9 +218,22 @@ gw_store_done(struct gw_thread *t, const struct wire_frame *f, const struct wire
 {
 	struct gw_store_wait *w = tf_map_get(&t->store_asks, tf_id_span(&f->id));
 
-	if (w == NULL)
+	if (w == NULL) {
+		(void)gw_idem_released(t, f->id);
 		return;
+	}
 	w->got.message = m->message;
+	gw_wait_end(w, m->code.n > 0 ? gw_store_err(m->code) : 0);
+}
+
+void
+gw_store_claimed(struct gw_thread *t, const struct wire_frame *f, const struct wire_claimed *m)
+{
+	struct gw_store_wait *w = tf_map_get(&t->store_asks, tf_id_span(&f->id));
+
+	if (w == NULL || w->puts)
+		return;
+	w->got.claimed = m;
 	gw_wait_end(w, m->code.n > 0 ? gw_store_err(m->code) : 0);
 }
 
@@ -245,6 +272,7 @@ gw_store_link_up(struct gw_thread *t)
 	struct wire_peer *p = gw_store_peer(t);
 	struct tf_node *e, *tmp;
 
+	gw_idem_link_up(t);
 	TF_LIST_EACH(&t->store_waits, e, tmp) {
 		struct gw_store_wait *w = TF_CONTAINER(e, struct gw_store_wait, node);
 

@@ -149,6 +149,7 @@ gw_tick(void *arg)
 	gw_tick_list(t, GW_S_STREAM, now, gw_tick_stream);
 	gw_tick_list(t, GW_S_ORPHAN, now, gw_attempt_tick);
 	gw_tick_list(t, GW_S_QUERY, now, gw_tick_query);
+	gw_tick_list(t, GW_S_REPLAY, now, gw_replay_tick);
 	gw_store_tick(t, now);
 	if (t->draining)
 		gw_tick_drain(t, now);
@@ -203,6 +204,7 @@ gw_thread_init(struct gw *gw, struct gw_thread *t, unsigned index)
 	tf_list_init(&t->keys_busy);
 	tf_list_init(&t->unsettled);
 	tf_list_init(&t->store_waits);
+	tf_list_init(&t->releases);
 	ev_turn_init(&t->reap, gw_reap, t);
 }
 
@@ -242,6 +244,7 @@ gw_thread_fini(struct gw_thread *t)
 		while (i != GW_S_DONE && t->state[i].n > 0)
 			gw_req_to(TF_CONTAINER(tf_list_first(&t->state[i]), struct gw_req, node), GW_S_DONE);
 	gw_req_free_list(t);
+	gw_idem_thread_free(t);
 	gw_settle_free(t);
 	gw_keys_free(t);
 	gw_models_live(t, NULL);

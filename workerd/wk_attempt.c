@@ -263,6 +263,8 @@ wk_event_send(struct wk_attempt *a, struct wire_peer *p, size_t n)
 		m.flags |= WIRE_EV_BOUNDARY;
 	if (facts->content)
 		m.flags |= WIRE_EV_CONTENT;
+	if (facts->finished || a->complete)
+		m.flags |= WIRE_EV_FINISH;
 	if (!a->first) {
 		m.content_type = tf_cspan(dl_xlate_content_type(a->x));
 		m.dropped = dl_xlate_dropped(a->x);
