@@ -211,7 +211,9 @@ ctl_conn_new(struct ctl *ctl, int fd)
 	if (c == NULL)
 		return TF_E_NOMEM;
 	/* who cannot be told is nobody */
+	c->uid = (unsigned)-1;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0) {
+		c->uid = cred.uid;
 		c->admin = cred.uid == 0 || cred.uid == geteuid();
 		c->read = c->admin || (ctl->has_group && in_group(fd, ctl->group, &cred));
 	}

@@ -70,6 +70,11 @@ int64_t ctl_int(const struct ctl_req *req, const char *name, int64_t other);
 bool ctl_bool(const struct ctl_req *req, const char *name, bool other);
 size_t ctl_list_n(const struct ctl_req *req, const char *name);
 struct tf_span ctl_list(const struct ctl_req *req, const char *name, size_t i);
+/* The command's words: "key list". Static. */
+const char *ctl_words(const struct ctl_req *req);
+/* Who asks, by the credentials of its socket: "uid 0 (root)", "uid 1234" when the system has no name for it. */
+#define CTL_ACTOR_MAX 63
+void ctl_actor(const struct ctl_req *req, char out[static CTL_ACTOR_MAX + 1]);
 
 /* A row: members go into the writer that ctl_row gives; ctl_row_end sends it. One at a time. An answer that
  * outgrows CTL_ANSWER_MAX or the memory ends in an error instead. */

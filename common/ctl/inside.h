@@ -6,7 +6,7 @@
 #include "common/ctl/ctl.h"
 #include "common/event/event.h"
 
-#define CTL_ARGS_MAX 16 /* arguments of one command */
+#define CTL_ARGS_MAX 64 /* arguments of one command */
 
 struct ctl_conn;
 
@@ -31,6 +31,7 @@ struct ctl_conn {
 	struct tf_buf in, out;
 	size_t sent;         /* of out */
 	struct ctl_req *req; /* the one being answered; NULL: reads the next */
+	unsigned uid;        /* of the peer */
 	bool read, admin;    /* what the peer may do */
 	bool last;           /* closes when out is sent */
 	bool eof;            /* the peer will ask no more */
@@ -42,7 +43,8 @@ struct ctl_req {
 	const struct ctl_cmd *cmd;
 	struct json_object *args;
 	struct tf_span value[CTL_ARGS_MAX]; /* strings, by position in cmd->args */
-	uint32_t given;                     /* bit per position */
+	uint64_t given;                     /* bit per position */
+	unsigned uid;                       /* of who asks */
 	struct js_w w;
 	struct tf_buf row;
 	uint64_t rows;

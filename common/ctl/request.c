@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -122,7 +123,7 @@ static bool
 given(const struct ctl_req *req, const char *name, size_t *at)
 {
 	*at = arg_at(req->cmd, tf_cspan(name));
-	return *at < req->cmd->nargs && (req->given & (1u << *at)) != 0;
+	return *at < req->cmd->nargs && (req->given & (UINT64_C(1) << *at)) != 0;
 }
 
 bool
@@ -166,6 +167,24 @@ ctl_list(const struct ctl_req *req, const char *name, size_t i)
 
 	snprintf(path, sizeof path, "%s[%zu]", name, i);
 	return js_tree_str(req->args, path, tf_span(NULL, 0));
+}
+
+const char *
+ctl_words(const struct ctl_req *req)
+{
+	return req->cmd->words;
+}
+
+void
+ctl_actor(const struct ctl_req *req, char out[static CTL_ACTOR_MAX + 1])
+{
+	struct passwd pw, *found = NULL;
+	char buf[4096];
+
+	if (getpwuid_r(req->uid, &pw, buf, sizeof buf, &found) == 0 && found != NULL)
+		snprintf(out, CTL_ACTOR_MAX + 1, "uid %u (%s)", req->uid, found->pw_name);
+	else
+		snprintf(out, CTL_ACTOR_MAX + 1, "uid %u", req->uid);
 }
 
 /* NULL when the member is of the argument's type, else what it should be. */
@@ -215,21 +234,21 @@ take_args(struct ctl_req *req, struct tf_span text)
 	while (js_iter_next(&it, &key, &value)) {
 		tf_buf_reset(&scratch);
 		at = js_str(key, &scratch, &name) == 0 ? arg_at(req->cmd, name) : req->cmd->nargs;
-		if (at == req->cmd->nargs || (req->given & (1u << at)) != 0) {
+		if (at == req->cmd->nargs || (req->given & (UINT64_C(1) << at)) != 0) {
 			ctl_fail(req, CTL_USAGE, "%s: unknown argument or given twice: %s",
 			    req->cmd->words, tf_log_q(key));
 			tf_buf_free(&scratch);
 			return false;
 		}
-		req->given |= 1u << at;
+		req->given |= UINT64_C(1) << at;
 	}
 	tf_buf_free(&scratch);
 	for (at = 0; at < req->cmd->nargs; at++) {
 		const struct ctl_arg *a = &req->cmd->args[at];
 
-		if ((req->given & (1u << at)) == 0 && !a->required)
+		if ((req->given & (UINT64_C(1) << at)) == 0 && !a->required)
 			continue;
-		if ((req->given & (1u << at)) == 0) {
+		if ((req->given & (UINT64_C(1) << at)) == 0) {
 			ctl_fail(req, CTL_USAGE, "%s: %s is missing", req->cmd->words, a->name);
 			return false;
 		}
@@ -298,6 +317,7 @@ ctl_dispatch(struct ctl_conn *c, struct tf_span line)
 		return;
 	}
 	req->conn = c;
+	req->uid = c->uid;
 	req->ctl = c->ctl;
 	c->req = req;
 	if (!split(line, &cmd, &args) || js_str(cmd, &scratch, &words) != 0 ||
