@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Changes of workspaces and keys, and the answers about keys. A change is durable first,
- * with its number; then it is in memory, then every gateway is told, then who asked for it
- * hears so. A key's text exists here for as long as it takes to show it once.
+ * Changes of workspaces and keys, and the answers about keys. A key's text exists here for as
+ * long as it takes to show it once.
  */
 #include "config.h"
 
@@ -12,105 +11,6 @@
 #include "billingd/billingd.h"
 
 #define SHOWN_RANDOM 4 /* characters of the random part that stay visible behind the form */
-
-/* ---- the common path ---------------------------------------------------------------------- */
-
-static void
-change_free(struct bl_change *c)
-{
-	db_batch_free(&c->batch);
-	bl_key_row_fini(&c->key);
-	tf_wipe(c->text, sizeof c->text);
-	free(c);
-}
-
-static void
-change_stored(struct db_batch *b, void *arg)
-{
-	struct bl_change *c = arg;
-	struct bl *bl = c->bl;
-
-	c->rc = b->rc;
-	bl->changes--;
-	if (c->rc == 0) {
-		bl->change = c->number;
-		if (bl->hub != NULL)
-			wire_hub_key_change(bl->hub, bl->change);
-		c->rc = c->apply(c);
-	}
-	c->done(c, c->arg);
-	change_free(c);
-	bl_check_drained(bl);
-}
-
-static struct bl_change *
-change_new(struct bl *bl, int (*apply)(struct bl_change *c), bl_changed *done, void *arg)
-{
-	struct bl_change *c = calloc(1, sizeof *c);
-
-	if (c == NULL)
-		return NULL;
-	c->batch = db_batch_new(change_stored, c);
-	if (c->batch == NULL) {
-		free(c);
-		return NULL;
-	}
-	c->bl = bl;
-	c->apply = apply;
-	c->done = done;
-	c->arg = arg;
-	return c;
-}
-
-/* Adds the number and submits; rc: of what was added before. Takes c. */
-static int
-change_go(struct bl_change *c, int rc)
-{
-	if (rc == 0)
-		rc = db_batch_add(c->batch, BL_OP_CHANGE, &c->number);
-	if (rc != 0) {
-		change_free(c);
-		return rc;
-	}
-	c->bl->changes++;
-	db_store_submit(c->bl->store, c->batch);
-	return 0;
-}
-
-void
-bl_admin_tell(struct bl *bl, const struct tf_id *key, const struct tf_id *workspace)
-{
-	struct wire_key_change m = { .change = bl->change };
-	struct tf_node *e, *tmp;
-
-	if (key != NULL)
-		m.key = tf_id_span(key);
-	if (workspace != NULL)
-		m.workspace = tf_id_span(workspace);
-	TF_LIST_EACH(&bl->gateways, e, tmp) {
-		struct bl_gateway *g = TF_CONTAINER(e, struct bl_gateway, node);
-
-		if (g->peer != NULL)
-			(void)wire_send_key_change(g->peer, NULL, 0, &m, (struct tf_span){ 0 });
-	}
-}
-
-/* A name for people: printable, no control characters, no quotes to stumble over. */
-static int
-name_copy(char out[static BL_NAME_MAX + 1], struct tf_span s)
-{
-	if (s.n == 0 || s.n > BL_NAME_MAX || s.p[0] == ' ' || s.p[s.n - 1] == ' ')
-		return TF_E_INVAL;
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-
-		if (c < 0x20 || c == 0x7f || c == '"' || c == '\\')
-			return TF_E_INVAL;
-	}
-	memcpy(out, s.p, s.n);
-	out[s.n] = '\0';
-	return 0;
-}
 
 /* ---- workspaces --------------------------------------------------------------------------- */
 
@@ -124,21 +24,23 @@ apply_workspace(struct bl_change *c)
 }
 
 int
-bl_admin_workspace(struct bl *bl, struct tf_span name, struct tf_span plan, bl_changed *done, void *arg)
+bl_admin_workspace(struct bl *bl, struct tf_span name, struct tf_span plan, const struct bl_order *o)
 {
-	struct bl_change *c = change_new(bl, apply_workspace, done, arg);
+	struct bl_change *c = bl_change_new(bl, apply_workspace, o);
 	int rc;
 
 	if (c == NULL)
 		return TF_E_NOMEM;
 	c->workspace.id = tf_id_new();
 	c->workspace.created_ms = bl_wall_ms();
-	rc = name_copy(c->workspace.name, name);
+	rc = bl_name_copy(c->workspace.name, BL_NAME_MAX, name);
 	if (rc == 0)
-		rc = name_copy(c->workspace.plan, plan);
+		rc = bl_name_copy(c->workspace.plan, BL_NAME_MAX, plan);
 	if (rc == 0)
 		rc = db_batch_add(c->batch, BL_OP_WORKSPACE_NEW, &c->workspace);
-	return change_go(c, rc);
+	bl_change_about(c, &c->workspace.id, c->workspace.name);
+	js_w_kcstr(&c->detail, "plan", c->workspace.plan);
+	return bl_change_go(c, rc);
 }
 
 static int
@@ -153,18 +55,21 @@ apply_plan(struct bl_change *c)
 }
 
 int
-bl_admin_plan(struct bl *bl, struct bl_workspace *w, struct tf_span plan, bl_changed *done, void *arg)
+bl_admin_plan(struct bl *bl, struct bl_workspace *w, struct tf_span plan, const struct bl_order *o)
 {
-	struct bl_change *c = change_new(bl, apply_plan, done, arg);
+	struct bl_change *c = bl_change_new(bl, apply_plan, o);
 	int rc;
 
 	if (c == NULL)
 		return TF_E_NOMEM;
 	c->workspace = w->row;
-	rc = name_copy(c->workspace.plan, plan);
+	rc = bl_name_copy(c->workspace.plan, BL_NAME_MAX, plan);
 	if (rc == 0)
 		rc = db_batch_add(c->batch, BL_OP_WORKSPACE_PLAN, &c->workspace);
-	return change_go(c, rc);
+	bl_change_about(c, &w->row.id, w->row.name);
+	js_w_kcstr(&c->detail, "plan", c->workspace.plan);
+	js_w_kcstr(&c->detail, "before", w->row.plan);
+	return bl_change_go(c, rc);
 }
 
 /* ---- keys --------------------------------------------------------------------------------- */
@@ -191,6 +96,8 @@ mint_secret(struct bl_change *c, const struct bl_key_row *k, uint64_t generation
 	s->until_ms = BL_NEVER_MS;
 	snprintf(s->prefix, sizeof s->prefix, "%.*s", (int)(form + SHOWN_RANDOM), c->text);
 	snprintf(s->last4, sizeof s->last4, "%s", c->text + n - TF_APIKEY_SHOWN_TAIL);
+	js_w_kcstr(&c->detail, "prefix", s->prefix);
+	js_w_kcstr(&c->detail, "last4", s->last4);
 	return db_batch_add(c->batch, BL_OP_SECRET_NEW, s);
 }
 
@@ -224,9 +131,9 @@ models_copy(struct bl_key_row *k, const struct bl_mint *m)
 }
 
 int
-bl_admin_mint(struct bl *bl, const struct bl_mint *m, bl_changed *done, void *arg)
+bl_admin_mint(struct bl *bl, const struct bl_mint *m, const struct bl_order *o)
 {
-	struct bl_change *c = change_new(bl, apply_mint, done, arg);
+	struct bl_change *c = bl_change_new(bl, apply_mint, o);
 	struct bl_key_row *k;
 	int rc;
 
@@ -240,17 +147,19 @@ bl_admin_mint(struct bl *bl, const struct bl_mint *m, bl_changed *done, void *ar
 	k->revoked_ms = BL_NEVER_MS;
 	k->scopes = WIRE_SCOPE_INFERENCE;
 	if (m->form.n >= sizeof k->form || m->env.n >= sizeof k->env)
-		return change_go(c, TF_E_INVAL);
+		return bl_change_go(c, TF_E_INVAL);
 	memcpy(k->form, m->form.p, m->form.n);
 	memcpy(k->env, m->env.p, m->env.n);
-	rc = name_copy(k->name, m->name);
+	rc = bl_name_copy(k->name, BL_NAME_MAX, m->name);
 	if (rc == 0)
 		rc = models_copy(k, m);
 	if (rc == 0)
 		rc = db_batch_add(c->batch, BL_OP_KEY_NEW, k);
+	bl_change_about_id(c, &k->workspace, &k->id);
+	js_w_kcstr(&c->detail, "name", k->name);
 	if (rc == 0)
 		rc = mint_secret(c, k, 1);
-	return change_go(c, rc);
+	return bl_change_go(c, rc);
 }
 
 static void
@@ -279,7 +188,7 @@ apply_rotate(struct bl_change *c)
 }
 
 int
-bl_admin_rotate(struct bl *bl, struct bl_key *k, int64_t grace_ms, bl_changed *done, void *arg)
+bl_admin_rotate(struct bl *bl, struct bl_key *k, int64_t grace_ms, const struct bl_order *o)
 {
 	struct bl_secret *current = bl_key_current(k), *oldest = TF_CONTAINER(tf_list_first(&k->secrets), struct bl_secret, node);
 	struct bl_change *c;
@@ -287,10 +196,12 @@ bl_admin_rotate(struct bl *bl, struct bl_key *k, int64_t grace_ms, bl_changed *d
 
 	if (k->row.revoked_ms != BL_NEVER_MS)
 		return TF_E_STATE;
-	c = change_new(bl, apply_rotate, done, arg);
+	c = bl_change_new(bl, apply_rotate, o);
 	if (c == NULL)
 		return TF_E_NOMEM;
 	c->key.id = k->row.id;
+	bl_change_about_id(c, &k->row.workspace, &k->row.id);
+	js_w_ki64(&c->detail, "grace_seconds", grace_ms / 1000);
 	c->ending = current->row;
 	c->ending.until_ms = bl_wall_ms() + grace_ms;
 	rc = db_batch_add(c->batch, BL_OP_SECRET_UNTIL, &c->ending);
@@ -300,34 +211,50 @@ bl_admin_rotate(struct bl *bl, struct bl_key *k, int64_t grace_ms, bl_changed *d
 	}
 	if (rc == 0)
 		rc = mint_secret(c, &k->row, current->row.generation + 1);
-	return change_go(c, rc);
+	return bl_change_go(c, rc);
 }
 
 static int
 apply_revoke(struct bl_change *c)
 {
-	struct bl_key *k = bl_index_key(&c->bl->index, tf_id_span(&c->key.id));
+	for (size_t i = 0; i < c->n_keys; i++) {
+		struct bl_key *k = bl_index_key(&c->bl->index, tf_id_span(&c->keys[i].id));
 
-	if (k->row.revoked_ms == BL_NEVER_MS)
-		k->workspace->n_keys--;
-	k->row.revoked_ms = c->key.revoked_ms;
-	bl_admin_tell(c->bl, &k->row.id, NULL);
+		if (k->row.revoked_ms == BL_NEVER_MS) {
+			k->workspace->n_keys--;
+			k->row.revoked_ms = c->keys[i].revoked_ms;
+		}
+	}
+	/* one number, one message: of several keys it says that anything may have changed */
+	bl_admin_tell(c->bl, c->n_keys == 1 ? &c->keys[0].id : NULL, NULL);
 	return 0;
 }
 
 int
-bl_admin_revoke(struct bl *bl, struct bl_key *k, bl_changed *done, void *arg)
+bl_admin_revoke(struct bl *bl, struct bl_key *const *keys, size_t n, const struct bl_order *o)
 {
-	struct bl_change *c;
+	struct bl_change *c = bl_change_new(bl, apply_revoke, o);
+	int rc = 0;
 
-	if (k->row.revoked_ms != BL_NEVER_MS)
-		return TF_E_STATE;
-	c = change_new(bl, apply_revoke, done, arg);
 	if (c == NULL)
 		return TF_E_NOMEM;
-	c->key.id = k->row.id;
-	c->key.revoked_ms = bl_wall_ms();
-	return change_go(c, db_batch_add(c->batch, BL_OP_KEY_REVOKE, &c->key));
+	c->keys = calloc(n, sizeof *c->keys);
+	c->more = calloc(n, sizeof *c->more);
+	if (c->keys == NULL || c->more == NULL)
+		return bl_change_go(c, TF_E_NOMEM);
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		struct bl_key_row *k = &c->keys[c->n_keys];
+
+		if (keys[i]->row.revoked_ms != BL_NEVER_MS)
+			continue;
+		k->id = keys[i]->row.id;
+		k->revoked_ms = c->audit.at_ms;
+		rc = db_batch_add(c->batch, BL_OP_KEY_REVOKE, k);
+		if (c->n_keys++ > 0)
+			c->more[c->n_more++] = c->audit;
+		bl_change_about_id(c, &keys[i]->row.workspace, &k->id);
+	}
+	return bl_change_go(c, rc == 0 && c->n_keys == 0 ? TF_E_STATE : rc);
 }
 
 /* ---- who is behind a key ------------------------------------------------------------------ */

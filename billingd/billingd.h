@@ -6,16 +6,17 @@
  *
  *	store   what is kept for good (store.h); the loop only ever waits for callbacks
  *	index   all workspaces, keys and secrets in memory (index.c)
- *	admin   changes of them: durable first, then in memory, then told to the gateways (admin.c)
+ *	admin   changes of them: durable first, then in memory, then told to the gateways (admin.h)
  *	peers   gateway threads: sessions and their starts (peers.c)
  *	admit   grants out of the accounts of limit.h (admit.c)
  *	ledger  usage records: gathered, committed, acknowledged (ledger.c)
  *	usage   sums as JSON and as rows (usage.c)
- *	ctl     the operator's commands (control.c)
+ *	ctl     the operator's commands (control.h)
  */
 #ifndef BL_BILLINGD_H
 #define BL_BILLINGD_H
 
+#include "billingd/admin.h"
 #include "billingd/limit.h"
 #include "billingd/store.h"
 #include "common/conf/conf.h"
@@ -24,6 +25,8 @@
 #include "common/wire/wire.h"
 
 struct bl;
+struct bl_workspace;
+struct bl_key;
 
 static inline int64_t
 bl_wall_ms(void)
@@ -198,52 +201,6 @@ bl_ledger_idle(const struct bl_ledger *l)
 {
 	return l->held == 0;
 }
-
-/* ---- administration ----------------------------------------------------------------------- */
-
-/*
- * A change of workspaces or keys. Its number is durable together with it; then it is brought
- * into memory and told to every gateway, and only then done is called.
- */
-struct bl_change {
-	struct bl *bl;
-	struct db_batch *batch;
-	uint64_t number;
-	struct bl_workspace_row workspace;
-	struct bl_key_row key;
-	struct bl_secret_row secret;  /* the new one */
-	struct bl_secret_row ending;  /* the one before, with its end */
-	struct bl_secret_row dropped; /* and the one before that */
-	char text[TF_APIKEY_MAX + 1]; /* the minted key; wiped afterwards */
-	int (*apply)(struct bl_change *c);
-	void (*done)(const struct bl_change *c, void *arg); /* borrows c */
-	void *arg;
-	int rc; /* 0; TF_E_EXIST: name taken, or changed meanwhile; TF_E_FULL, TF_E_IO ...: not stored */
-};
-typedef void bl_changed(const struct bl_change *c, void *arg);
-/*
- * Each calls done exactly once, later, unless it returns an error: TF_E_NOMEM, TF_E_INVAL (a
- * name or form that cannot be), TF_E_STATE (the key is revoked).
- */
-int bl_admin_workspace(struct bl *bl, struct tf_span name, struct tf_span plan, bl_changed *done, void *arg);
-int bl_admin_plan(struct bl *bl, struct bl_workspace *w, struct tf_span plan, bl_changed *done, void *arg);
-struct bl_mint {
-	struct bl_workspace *workspace;
-	struct tf_span name, form, env;
-	int64_t expires_ms;
-	const struct tf_span *models;
-	size_t n_models;
-};
-int bl_admin_mint(struct bl *bl, const struct bl_mint *m, bl_changed *done, void *arg);
-/* Both secrets work until the grace is over; the one before these two ends at once. */
-int bl_admin_rotate(struct bl *bl, struct bl_key *k, int64_t grace_ms, bl_changed *done, void *arg);
-int bl_admin_revoke(struct bl *bl, struct bl_key *k, bl_changed *done, void *arg);
-/* Answers KEY_ASK. */
-void bl_admin_ask(struct bl *bl, struct wire_peer *p, const struct wire_frame *f, const struct wire_key_ask *m);
-/* Tells all gateways: number, and what changed (both NULL: everything). */
-void bl_admin_tell(struct bl *bl, const struct tf_id *key, const struct tf_id *workspace);
-/* Makes last-used times durable. */
-void bl_admin_flush_used(struct bl *bl);
 
 /* ---- usage -------------------------------------------------------------------------------- */
 

@@ -10,9 +10,8 @@
 #include "billingd/limit.h"
 #include "billingd/sqlite.h"
 
-/* Room for one more element of *v (n so far); NULL without memory. */
-static void *
-grow(void *v, size_t n, size_t size)
+void *
+bl_op_grow(void *v, size_t n, size_t size)
 {
 	void **array = v;
 	void *more;
@@ -44,7 +43,7 @@ load_workspaces(struct db_lane *lane, struct bl_start *s)
 	int rc;
 
 	while ((rc = db_q_step(&q)) == 1) {
-		struct bl_workspace_row *w = grow(&s->workspaces, s->n_workspaces, sizeof *w);
+		struct bl_workspace_row *w = bl_op_grow(&s->workspaces, s->n_workspaces, sizeof *w);
 
 		if (w == NULL) {
 			db_q_end(&q);
@@ -73,7 +72,7 @@ load_models(struct db_lane *lane, struct bl_key_row *k)
 
 	db_q_id(&q, &k->id);
 	while ((rc = db_q_step(&q)) == 1) {
-		char **model = grow(&k->models, k->n_models, sizeof *model);
+		char **model = bl_op_grow(&k->models, k->n_models, sizeof *model);
 
 		if (model == NULL || (*model = db_q_col_dup(&q)) == NULL) {
 			db_q_end(&q);
@@ -93,7 +92,7 @@ load_texts(struct db_lane *lane, enum bl_stmt stmt, const struct tf_id *key, str
 
 	db_q_id(&q, key);
 	while ((rc = db_q_step(&q)) == 1) {
-		char **text = grow(&out->v, out->n, sizeof *text);
+		char **text = bl_op_grow(&out->v, out->n, sizeof *text);
 
 		if (text == NULL || (*text = db_q_col_dup(&q)) == NULL) {
 			db_q_end(&q);
@@ -122,7 +121,7 @@ load_keys(struct db_lane *lane, struct bl_start *s)
 	int rc, lists;
 
 	while ((rc = db_q_step(&q)) == 1) {
-		struct bl_key_row *k = grow(&s->keys, s->n_keys, sizeof *k);
+		struct bl_key_row *k = bl_op_grow(&s->keys, s->n_keys, sizeof *k);
 
 		if (k == NULL) {
 			db_q_end(&q);
@@ -160,7 +159,7 @@ load_secrets(struct db_lane *lane, struct bl_start *s)
 	int rc;
 
 	while ((rc = db_q_step(&q)) == 1) {
-		struct bl_secret_row *k = grow(&s->secrets, s->n_secrets, sizeof *k);
+		struct bl_secret_row *k = bl_op_grow(&s->secrets, s->n_secrets, sizeof *k);
 
 		if (k == NULL) {
 			db_q_end(&q);
@@ -187,7 +186,7 @@ load_instances(struct db_lane *lane, struct bl_start *s)
 
 	db_q_int(&q, s->now_ms - BL_WINDOW_MS);
 	while ((rc = db_q_step(&q)) == 1) {
-		struct bl_instance_row *i = grow(&s->instances, s->n_instances, sizeof *i);
+		struct bl_instance_row *i = bl_op_grow(&s->instances, s->n_instances, sizeof *i);
 
 		if (i == NULL) {
 			db_q_end(&q);
@@ -219,7 +218,7 @@ load_windows(struct db_lane *lane, struct bl_start *s)
 			return rc;
 		if (rc == 0)
 			continue;
-		w = grow(&s->windows, s->n_windows, sizeof *w);
+		w = bl_op_grow(&s->windows, s->n_windows, sizeof *w);
 		if (w != NULL) {
 			s->n_windows++;
 			w->workspace = s->workspaces[i].id;
@@ -431,6 +430,16 @@ bl_op_run(struct db_lane *lane, struct db_op *op)
 		return meta(lane, BL_S_META_NEXT, "change", op->arg);
 	case BL_OP_SUMS:
 		return bl_op_sums(lane, op->arg);
+	case BL_OP_AUDIT:
+	case BL_OP_USER_NEW:
+	case BL_OP_USER_DROP:
+	case BL_OP_MEMBER_NEW:
+	case BL_OP_MEMBER_ROLE:
+	case BL_OP_MEMBER_DROP:
+	case BL_OP_USERS:
+	case BL_OP_MEMBERS:
+	case BL_OP_TRAIL:
+		return bl_op_people(lane, op);
 	case BL_OP_REBUILD:
 		return rebuild(lane);
 	}

@@ -28,6 +28,10 @@ int bl_op_run(struct db_lane *lane, struct db_op *op);
 int bl_op_start(struct db_lane *lane, struct bl_start *s);
 int bl_op_usage(struct db_lane *lane, const struct bl_usage *u, int *result);
 int bl_op_sums(struct db_lane *lane, struct bl_sums *s);
+/* people_ops.c: users, members and the trail. */
+int bl_op_people(struct db_lane *lane, struct db_op *op);
+/* Room for one more element of *v (n so far), which may move; NULL without memory. */
+void *bl_op_grow(void *v, size_t n, size_t size);
 /* Adds what the usage of a batch came to to the daily sums; days_drop forgets it. */
 int bl_days_flush(struct db_lane *lane);
 void bl_days_drop(struct db_lane *lane);

@@ -56,6 +56,52 @@ bl_sums_fini(struct bl_sums *s)
 	}
 }
 
+void
+bl_users_fini(struct bl_users *u)
+{
+	free(u->v);
+	u->v = NULL;
+	u->n = 0;
+}
+
+void
+bl_members_fini(struct bl_members *m)
+{
+	free(m->v);
+	m->v = NULL;
+	m->n = 0;
+}
+
+void
+bl_trail_fini(struct bl_trail *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		tf_buf_free(&t->v[i].detail);
+	free(t->v);
+	t->v = NULL;
+	t->n = 0;
+}
+
+static const char *const roles[BL_ROLE_COUNT] = { "viewer", "member", "admin", "owner" };
+
+const char *
+bl_role_text(enum bl_role r)
+{
+	return roles[r];
+}
+
+int
+bl_role_parse(struct tf_span text, enum bl_role *out)
+{
+	for (int i = 0; i < BL_ROLE_COUNT; i++) {
+		if (tf_span_is(text, roles[i])) {
+			*out = (enum bl_role)i;
+			return 0;
+		}
+	}
+	return TF_E_INVAL;
+}
+
 struct bl_usage *
 bl_usage_copy(const struct bl_usage *u)
 {

@@ -68,6 +68,46 @@ struct bl_secret_row {
 	int64_t until_ms;    /* BL_NEVER_MS for the current one */
 };
 
+#define BL_USER_MAX 254  /* bytes of what a user signs in with */
+#define BL_FULL_MAX 128  /* bytes of a user's full name */
+#define BL_ACTOR_MAX 254 /* bytes of who did something */
+
+/* How much a member may do; each may what those before it may. Texts: bl_role_text. */
+enum bl_role { BL_ROLE_VIEWER, BL_ROLE_MEMBER, BL_ROLE_ADMIN, BL_ROLE_OWNER, BL_ROLE_COUNT };
+const char *bl_role_text(enum bl_role r);
+/* TF_E_INVAL */
+int bl_role_parse(struct tf_span text, enum bl_role *out) TF_MUSTCHECK;
+
+struct bl_user_row {
+	struct tf_id id;
+	char name[BL_USER_MAX + 1]; /* unique; ASCII letters are small */
+	char full_name[BL_FULL_MAX + 1];
+	int64_t created_ms;
+	int64_t removed_ms;   /* of a removal */
+	int64_t workspaces;   /* when listed: memberships */
+	struct tf_id keeps;   /* of a refused removal: a workspace that would be left without owner */
+};
+
+struct bl_member_row {
+	struct tf_id workspace;
+	struct bl_user_row user; /* found by id, else by name */
+	enum bl_role role;
+	int64_t since_ms;
+};
+
+/* One administrative act. detail: a JSON object or empty; owned. */
+struct bl_audit_row {
+	int64_t id;
+	int64_t at_ms;
+	char actor[BL_ACTOR_MAX + 1];
+	char action[32];
+	bool has_workspace;
+	struct tf_id workspace;
+	char subject[BL_USER_MAX + 1];
+	const char *of;       /* not NULL: the subject, which an operation of the same batch fills */
+	struct tf_buf detail;
+};
+
 /* A gateway thread's start, and what it holds acknowledgements for. */
 struct bl_instance_row {
 	int64_t id; /* the store's number */
@@ -138,6 +178,15 @@ enum bl_op_kind {
 	BL_OP_KEY_REVOKE,     /* arg bl_key_row: id, revoked_ms */
 	BL_OP_KEY_USED,       /* arg bl_key_row: id, last_used_ms */
 	BL_OP_CHANGE,         /* arg uint64_t: one more change number */
+	BL_OP_AUDIT,          /* arg bl_audit_row: one more act */
+	BL_OP_USER_NEW,       /* arg bl_user_row; TF_E_EXIST. One that was removed comes back: fills id */
+	BL_OP_USER_DROP,      /* arg bl_user_row: name or id; TF_E_NOENT; TF_E_STATE: the last owner of .keeps */
+	BL_OP_MEMBER_NEW,     /* arg bl_member_row: fills user; TF_E_NOENT: no such user; TF_E_EXIST */
+	BL_OP_MEMBER_ROLE,    /* arg bl_member_row: fills user; TF_E_NOENT; TF_E_STATE: the last owner */
+	BL_OP_MEMBER_DROP,    /* likewise */
+	BL_OP_USERS,          /* arg bl_users; these three in a reading batch */
+	BL_OP_MEMBERS,        /* arg bl_members */
+	BL_OP_TRAIL,          /* arg bl_trail */
 	BL_OP_SUMS,           /* arg bl_sums; in a reading batch */
 	BL_OP_REBUILD,        /* no arg: makes the daily sums anew from the ledger */
 };
@@ -166,6 +215,36 @@ struct bl_start {
 	size_t n_workspaces, n_keys, n_secrets, n_instances, n_windows;
 };
 void bl_start_fini(struct bl_start *s);
+
+struct bl_users {
+	struct bl_user_row *v; /* by name */
+	size_t n;
+};
+void bl_users_fini(struct bl_users *u);
+
+/* Of one workspace, of one user, of both or of all. */
+struct bl_members {
+	bool of_workspace, of_user;
+	struct tf_id workspace;
+	struct bl_user_row user; /* found by id, else by name; TF_E_NOENT */
+	struct bl_member_row *v; /* by user's name */
+	size_t n;
+};
+void bl_members_fini(struct bl_members *m);
+
+#define BL_TRAIL_MAX 10000
+/* Acts, newest first. */
+struct bl_trail {
+	bool of_workspace;
+	struct tf_id workspace;
+	int64_t before;      /* only rows with a smaller id */
+	int64_t since_ms;
+	char action[32];     /* "key mint", or its first word for all of that kind; "": all */
+	size_t most;         /* 1 .. BL_TRAIL_MAX */
+	struct bl_audit_row *v;
+	size_t n;
+};
+void bl_trail_fini(struct bl_trail *t);
 
 /* Sums over charged attempts that began in [from_ms, to_ms). */
 enum bl_by { BL_BY_TOTAL, BL_BY_SURFACE, BL_BY_MODEL, BL_BY_KEY, BL_BY_DAY, BL_BY_COUNT };

@@ -138,6 +138,18 @@ kc_parse_until(const char *text, int64_t now, int64_t *out)
 	return parse_date(text, out);
 }
 
+int
+kc_parse_since(const char *text, int64_t now, int64_t *out)
+{
+	int64_t span;
+
+	if (kc_parse_span(text, &span) == 0) {
+		*out = span < now ? now - span : 0;
+		return 0;
+	}
+	return parse_date(text, out);
+}
+
 /* ---- words -------------------------------------------------------------------------------- */
 
 static struct given *
@@ -236,6 +248,7 @@ static int
 write_value(struct kc *k, struct js_w *w, const struct given *g)
 {
 	const struct kc_line *l = g->row;
+	uint64_t n;
 	int64_t v;
 
 	switch ((enum kc_type)l->what) {
@@ -269,6 +282,16 @@ write_value(struct kc *k, struct js_w *w, const struct given *g)
 		if (v <= tf_wall_s())
 			return bad_value(k, l, g->v[0], "in the future");
 		js_w_i64(w, v);
+		break;
+	case KC_SINCE:
+		if (kc_parse_since(g->v[0], tf_wall_s(), &v) != 0)
+			return bad_value(k, l, g->v[0], "a time, like 7d or 2026-01-31T00:00:00Z");
+		js_w_i64(w, v);
+		break;
+	case KC_COUNT:
+		if (tf_span_u64(tf_cspan(g->v[0]), INT64_MAX, &n) != 0)
+			return bad_value(k, l, g->v[0], "a whole number");
+		js_w_u64(w, n);
 		break;
 	}
 	return 0;

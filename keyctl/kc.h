@@ -17,7 +17,7 @@
 enum kc_kind { KC_CMD, KC_POS, KC_OPT, KC_COL, KC_END };
 enum kc_target { KC_LOCAL, KC_BILLINGD, KC_ROUTERD, KC_GATEWAYD, KC_DAEMON };
 enum kc_output { KC_ROWS, KC_ONE, KC_KEY };
-enum kc_type { KC_TEXT, KC_CHOICE, KC_MANY, KC_FLAG, KC_SPAN, KC_UNTIL };
+enum kc_type { KC_TEXT, KC_CHOICE, KC_MANY, KC_FLAG, KC_SPAN, KC_UNTIL, KC_SINCE, KC_COUNT };
 enum kc_form { KC_AS_TEXT, KC_AS_NUM, KC_AS_SOME, KC_AS_TIME, KC_AS_LIST };
 enum { KC_IS_OPT, KC_IS_REQ };
 
@@ -66,8 +66,9 @@ int kc_fail(struct kc *k, int status, const char *fmt, ...) TF_PRINTF(3, 4);
 
 /* args.c: the words behind the command -> kc->args. 0 or CTL_USAGE (said). */
 int kc_take_args(struct kc *k, int argc, char **argv);
-/* Seconds of "90s", "12h"; TF_E_INVAL. Seconds since 1970 of a span from now or a date. */
+/* Seconds of "90s", "12h"; TF_E_INVAL. Seconds since 1970 of a span before or from now, or of a date. */
 int kc_parse_span(const char *text, int64_t *out) TF_MUSTCHECK;
+int kc_parse_since(const char *text, int64_t now, int64_t *out) TF_MUSTCHECK;
 int kc_parse_until(const char *text, int64_t now, int64_t *out) TF_MUSTCHECK;
 
 /* ask.c: sockets. Rows are appended to rows. 0 or an enum ctl_err (message filled, not said). */

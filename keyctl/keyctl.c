@@ -165,6 +165,8 @@ ask(struct kc *k)
 	if (name == NULL)
 		return CTL_FAILED; /* said by whoever found out */
 	r = kc_ask(k, name, k->cmd->name, &k->rows, message, sizeof message);
+	if (r == CTL_CONFLICT && k->rows.n > 0)
+		kc_show(k); /* what is in the way */
 	if (r != CTL_OK)
 		return kc_fail(k, r, "%s", message);
 	if (k->cmd->output != KC_ROWS && k->rows.n != 1)

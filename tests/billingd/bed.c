@@ -231,12 +231,20 @@ bed_done(const struct bl_change *c, void *arg)
 	b->id = c->batch->ops[0].kind == BL_OP_WORKSPACE_NEW ? c->workspace.id : c->secret.key;
 }
 
+int
+bed_revoke(struct bed *b, const struct tf_id *key)
+{
+	struct bl_key *k = bl_index_key(&b->bl->index, tf_id_span(key));
+
+	return bl_admin_revoke(b->bl, &k, 1, BED_ORDER(b));
+}
+
 struct tf_id
 bed_workspace(struct bed *b, const char *name, const char *plan)
 {
 	unsigned done = b->done;
 
-	assert_int_equal(bl_admin_workspace(b->bl, tf_cspan(name), tf_cspan(plan), bed_done, b), 0);
+	assert_int_equal(bl_admin_workspace(b->bl, tf_cspan(name), tf_cspan(plan), BED_ORDER(b)), 0);
 	UNTIL(b, b->done > done);
 	return b->id;
 }
@@ -249,7 +257,7 @@ bed_key(struct bed *b, struct tf_id workspace, int64_t expires_ms)
 	unsigned done = b->done;
 
 	assert_non_null(m.workspace);
-	assert_int_equal(bl_admin_mint(b->bl, &m, bed_done, b), 0);
+	assert_int_equal(bl_admin_mint(b->bl, &m, BED_ORDER(b)), 0);
 	UNTIL(b, b->done > done);
 	assert_int_equal(b->rc, 0);
 	return b->id;

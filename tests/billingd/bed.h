@@ -81,6 +81,9 @@ void bed_gateway_gone(struct bed *b, int i);
 struct tf_id bed_workspace(struct bed *b, const char *name, const char *plan);
 struct tf_id bed_key(struct bed *b, struct tf_id workspace, int64_t expires_ms); /* text in b->text */
 bl_changed bed_done;
+#define BED_ORDER(b) (&(struct bl_order){ "test", "test", bed_done, (b) })
+/* bl_admin_revoke of that key. */
+int bed_revoke(struct bed *b, const struct tf_id *key);
 
 void bed_key_ask(struct bed *b, int i, const char *text); /* and waits */
 /* Asks and waits; true: granted. */

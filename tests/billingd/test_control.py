@@ -6,12 +6,14 @@ a second instance, reload, kill -9; and a key's text nowhere but in the one answ
 """
 import json
 import os
+import pwd
 import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -154,6 +156,151 @@ class Control(unittest.TestCase):
         self.stop(signal.SIGKILL)
         self.start()
         self.assertEqual(sorted(self.ask('key list'), key=lambda r: r['id']), before)
+
+    def test_leaked(self):
+        """A text is known by its beginning: of one key it goes, of several only when that is said."""
+        self.ask('workspace create', name='main')
+        keys = [self.ask('key mint', workspace='main', env=e)[0] for e in ('prod', 'prod', 'dev')]
+        self.refused('usage', 'key revoke')
+        self.refused('usage', 'key revoke', key=keys[0]['id'], prefix='tf-')
+        self.refused('usage', 'key revoke', key=keys[0]['id'], all=True)
+        self.refused('usage', 'key revoke', prefix='')
+        self.refused('not_found', 'key revoke', prefix='sk-oais-')
+        self.refused('conflict', 'key revoke', prefix='tf-prod-')
+        self.assertEqual({r['status'] for r in self.ask('key list')}, {'active'})
+        gone, = self.ask('key revoke', prefix='tf-dev-')
+        self.assertEqual((gone['id'], gone['status']), (keys[2]['id'], 'revoked'))
+        # what a scanner reports is longer than what is kept; the text before a rotation leads to its key too
+        self.ask('key rotate', key=keys[0]['id'], grace=3600)
+        gone, = self.ask('key revoke', prefix=keys[0]['key'][:20])
+        self.assertEqual((gone['id'], gone['grace_until'] is not None), (keys[0]['id'], True))
+        more = [self.ask('key mint', workspace='main', env='prod')[0] for _ in range(2)]
+        both = self.ask('key revoke', prefix='tf-prod-', all=True)
+        self.assertEqual({r['id'] for r in both}, {keys[1]['id'], more[0]['id'], more[1]['id']})
+        self.assertEqual({r['status'] for r in self.ask('key list')}, {'revoked'})
+        self.assertEqual(self.ask('workspace show', workspace='main')[0]['keys'], 0)
+        acts = self.ask('audit', action='key revoke', workspace='main')
+        self.assertEqual(sorted(a['subject'] for a in acts), sorted(k['id'] for k in keys + more))
+        last, = self.ask('key mint', workspace='main', env='prod')
+        self.ask('key mint', workspace='main', env='prod')
+        self.assertEqual(self.ask('key revoke', prefix=last['key'])[0]['id'], last['id'])
+        self.secret_nowhere([k['key'] for k in keys + more + [last]])
+
+    def test_people(self):
+        self.ask('workspace create', name='main')
+        self.ask('workspace create', name='other')
+        ann, = self.ask('user add', name='Ann@Example.com', full_name='Ann B')
+        self.assertEqual((ann['name'], ann['full_name'], len(ann['id'])), ('ann@example.com', 'Ann B', 26))
+        self.refused('conflict', 'user add', name='ann@example.COM')
+        for name in ('', 'a b', 'x' * 255, 'a"b', 'a\nb'):
+            self.refused('usage', 'user add', name=name)
+        self.ask('user add', name='bob')
+        row, = self.ask('member add', workspace='main', user='ANN@example.com', role='owner')
+        self.assertEqual((row['workspace'], row['user'], row['role'], row['user_id']), ('main', 'ann@example.com', 'owner', ann['id']))
+        self.refused('conflict', 'member add', workspace='main', user='ann@example.com')
+        self.refused('not_found', 'member add', workspace='main', user='nobody')
+        self.refused('not_found', 'member add', workspace='nowhere', user='bob')
+        self.refused('usage', 'member add', workspace='main', user='bob', role='king')
+        self.assertEqual(self.ask('member add', workspace='main', user='bob')[0]['role'], 'member')
+        self.ask('member add', workspace='other', user='bob', role='viewer')
+        self.assertEqual([(r['workspace'], r['user'], r['role']) for r in self.ask('member list', workspace='main')],
+                         [('main', 'ann@example.com', 'owner'), ('main', 'bob', 'member')])
+        self.assertEqual({r['workspace'] for r in self.ask('member list', user='bob')}, {'main', 'other'})
+        self.assertEqual(len(self.ask('member list')), 3)
+        self.refused('not_found', 'member list', user='nobody')
+        self.assertEqual([(r['name'], r['workspaces']) for r in self.ask('user list')], [('ann@example.com', 1), ('bob', 2)])
+        # the last owner stays, in each of three ways
+        self.refused('conflict', 'member role', workspace='main', user='ann@example.com', role='admin')
+        self.refused('conflict', 'member remove', workspace='main', user=ann['id'])
+        self.refused('conflict', 'user remove', user='ann@example.com')
+        self.assertEqual(self.ask('member role', workspace='main', user='bob', role='owner')[0]['role'], 'owner')
+        self.ask('member role', workspace='main', user='ann@example.com', role='viewer')
+        self.refused('conflict', 'member remove', workspace='main', user='bob')
+        self.refused('not_found', 'member role', workspace='other', user='ann@example.com', role='owner')
+        self.refused('not_found', 'member remove', workspace='other', user='ann@example.com')
+        self.ask('user remove', user='ann@example.com')
+        self.refused('not_found', 'user remove', user='ann@example.com')
+        self.assertEqual([r['user'] for r in self.ask('member list', workspace='main')], ['bob'])
+        # who comes back is who was there, without what was taken
+        again, = self.ask('user add', name='ann@example.com')
+        self.assertEqual((again['id'], again['full_name']), (ann['id'], None))
+        self.assertEqual(self.ask('member list', user='ann@example.com'), [])
+        before = self.ask('user list'), self.ask('member list')
+        self.stop(signal.SIGKILL)
+        self.start()
+        self.assertEqual((self.ask('user list'), self.ask('member list')), before)
+
+    def test_last_owner_raced(self):
+        """Two owners demote each other at the same time: one of them remains, whoever was first."""
+        self.ask('workspace create', name='main')
+        for user in ('a', 'b'):
+            self.ask('user add', name=user)
+            self.ask('member add', workspace='main', user=user, role='owner')
+        for _ in range(10):
+            done = []
+
+            def demote(user):
+                try:
+                    done.append(self.ask('member role', workspace='main', user=user, role='viewer'))
+                except Refused as refused:
+                    done.append(str(refused))
+            threads = [threading.Thread(target=demote, args=(u,)) for u in ('a', 'b')]
+            [t.start() for t in threads]
+            [t.join() for t in threads]
+            self.assertEqual(done.count('conflict'), 1, done)
+            roles = [r['role'] for r in self.ask('member list', workspace='main')]
+            self.assertEqual(sorted(roles), ['owner', 'viewer'])
+            for user in ('a', 'b'):
+                self.ask('member role', workspace='main', user=user, role='owner')
+
+    def test_audit(self):
+        began = int(time.time())
+        self.ask('workspace create', name='main', plan='token-pro')
+        key, = self.ask('key mint', workspace='main', name='ci')
+        self.ask('key rotate', key=key['id'], grace=60)
+        self.ask('key revoke', key=key['id'])
+        self.ask('key revoke', key=key['id'])  # changes nothing and says nothing
+        self.refused('conflict', 'workspace create', name='main')
+        self.ask('workspace create', name='other')
+        self.ask('workspace set-plan', workspace='main', plan='token-max')
+        self.ask('user add', name='ann')
+        self.ask('member add', workspace='main', user='ann', role='owner')
+        self.refused('conflict', 'member remove', workspace='main', user='ann')
+        acts = self.ask('audit')
+        self.assertEqual([a['action'] for a in reversed(acts)],
+                         ['workspace create', 'key mint', 'key rotate', 'key revoke', 'workspace create', 'workspace set-plan',
+                          'user add', 'member add'])
+        who = f'uid {os.geteuid()} ({pwd.getpwuid(os.geteuid()).pw_name})'
+        for act in acts:
+            self.assertEqual(act['actor'], who)
+            self.assertTrue(began <= act['at'] <= time.time())
+        by = {a['action']: a for a in acts}
+        self.assertEqual((by['key mint']['workspace'], by['key mint']['subject']), ('main', key['id']))
+        self.assertEqual((by['key mint']['detail']['name'], by['key mint']['detail']['last4']), ('ci', key['last4']))
+        self.assertEqual(by['workspace set-plan']['detail'], {'plan': 'token-max', 'before': 'token-pro'})
+        self.assertEqual((by['member add']['subject'], by['member add']['detail']), ('ann', {'role': 'owner'}))
+        self.assertIsNone(by['user add']['workspace'])
+        # pages, and what is left out
+        self.assertEqual(self.ask('audit', limit=3), acts[:3])
+        self.assertEqual(self.ask('audit', limit=3, before=acts[2]['id']), acts[3:6])
+        self.assertEqual(self.ask('audit', action='key'), [a for a in acts if a['action'].startswith('key ')])
+        self.assertEqual(self.ask('audit', action='key mint'), [by['key mint']])
+        self.assertEqual(self.ask('audit', action='ke'), [])
+        self.assertEqual(self.ask('audit', workspace='main'), [a for a in acts if a['workspace'] == 'main'])
+        self.assertEqual(self.ask('audit', since=int(time.time()) + 3600), [])
+        self.assertEqual(self.ask('audit', since=began), acts)
+        for wrong in ({'limit': 0}, {'limit': 10001}, {'before': 0}, {'since': -1}):
+            self.refused('usage', 'audit', **wrong)
+        self.refused('not_found', 'audit', workspace='nowhere')
+        # it is only added to, also by whoever opens the file
+        self.stop()
+        db = sqlite3.connect(os.path.join(self.dir, 'billing.db'))
+        for statement in ('DELETE FROM audit', "UPDATE audit SET actor = 'nobody'"):
+            with self.assertRaises(sqlite3.DatabaseError):
+                db.execute(statement)
+        db.close()
+        self.start()
+        self.assertEqual(self.ask('audit'), acts)
 
     def secret_nowhere(self, texts):
         for name in os.listdir(self.dir):

@@ -60,7 +60,7 @@ test_keys(void **state)
 	assert_int_equal(h->key.status, WIRE_KEY_UNKNOWN);
 	assert_int_equal(h->key.key.n, 0);
 	/* revoked: announced with its number, which heartbeats repeat */
-	assert_int_equal(bl_admin_revoke(b->bl, bl_index_key(&b->bl->index, tf_id_span(&key)), bed_done, b), 0);
+	assert_int_equal(bed_revoke(b, &key), 0);
 	UNTIL(b, h->changes == 3);
 	bed_key_ask(b, 0, text);
 	assert_int_equal(h->key.status, WIRE_KEY_REVOKED);
@@ -70,7 +70,7 @@ test_keys(void **state)
 	assert_string_equal(h->code, "unauthorized");
 	assert_false(bed_ask(b, 0, mistaken, 1, 1, 0));
 	assert_string_equal(h->code, "unauthorized");
-	assert_int_equal(bl_admin_revoke(b->bl, bl_index_key(&b->bl->index, tf_id_span(&key)), bed_done, b), TF_E_STATE);
+	assert_int_equal(bed_revoke(b, &key), TF_E_STATE);
 	/* nobody can read the key from the database */
 	assert_int_equal(bed_sql(b, "SELECT count(*) FROM secrets WHERE prefix LIKE 'tf-dev-____' AND length(last4) = 4"), 1);
 }
@@ -98,7 +98,7 @@ rotate(struct bed *b, struct tf_id key, int64_t grace_ms, char text[static TF_AP
 {
 	unsigned done = b->done;
 
-	assert_int_equal(bl_admin_rotate(b->bl, bl_index_key(&b->bl->index, tf_id_span(&key)), grace_ms, bed_done, b), 0);
+	assert_int_equal(bl_admin_rotate(b->bl, bl_index_key(&b->bl->index, tf_id_span(&key)), grace_ms, BED_ORDER(b)), 0);
 	UNTIL(b, b->done > done);
 	assert_int_equal(b->rc, 0);
 	snprintf(text, TF_APIKEY_MAX + 1, "%s", b->text);
@@ -148,7 +148,7 @@ test_rotation(void **state)
 	expect(b, one, WIRE_KEY_ACTIVE, key);
 	expect(b, three, WIRE_KEY_UNKNOWN, key);
 	/* revoking ends both */
-	assert_int_equal(bl_admin_revoke(b->bl, bl_index_key(&b->bl->index, tf_id_span(&key)), bed_done, b), 0);
+	assert_int_equal(bed_revoke(b, &key), 0);
 	UNTIL(b, b->bl->changes == 0);
 	expect(b, four, WIRE_KEY_REVOKED, key);
 	expect(b, one, WIRE_KEY_REVOKED, key);
@@ -163,8 +163,8 @@ test_rotation_race(void **state)
 	struct bl_key *k = bl_index_key(&b->bl->index, tf_id_span(&key));
 
 	b->done = 0;
-	assert_int_equal(bl_admin_rotate(b->bl, k, 0, bed_done, b), 0);
-	assert_int_equal(bl_admin_rotate(b->bl, k, 0, bed_done, b), 0);
+	assert_int_equal(bl_admin_rotate(b->bl, k, 0, BED_ORDER(b)), 0);
+	assert_int_equal(bl_admin_rotate(b->bl, k, 0, BED_ORDER(b)), 0);
 	UNTIL(b, b->done == 2);
 	assert_int_equal(b->rc, TF_E_EXIST);
 	assert_int_equal(k->secrets.n, 2);
@@ -179,8 +179,8 @@ test_names(void **state)
 	bed_workspace(b, "main", "test");
 	bed_workspace(b, "main", "test");
 	assert_int_equal(b->rc, TF_E_EXIST);
-	assert_int_equal(bl_admin_workspace(b->bl, TF_SPAN(""), TF_SPAN("test"), bed_done, b), TF_E_INVAL);
-	assert_int_equal(bl_admin_workspace(b->bl, TF_SPAN("a\nb"), TF_SPAN("test"), bed_done, b), TF_E_INVAL);
+	assert_int_equal(bl_admin_workspace(b->bl, TF_SPAN(""), TF_SPAN("test"), BED_ORDER(b)), TF_E_INVAL);
+	assert_int_equal(bl_admin_workspace(b->bl, TF_SPAN("a\nb"), TF_SPAN("test"), BED_ORDER(b)), TF_E_INVAL);
 	assert_int_equal(b->bl->index.workspaces.n, 1);
 }
 
@@ -343,7 +343,7 @@ test_unlimited_and_plan_change(void **state)
 	assert_true(b->gw[0].h.grant.requests >= 100000 && b->gw[0].h.grant.tokens >= 100000000);
 	assert_int_equal(b->gw[0].h.grant.limit, 0);
 	w = bl_index_workspace(&b->bl->index, tf_id_span(&ws));
-	assert_int_equal(bl_admin_plan(b->bl, w, TF_SPAN("small"), bed_done, b), 0);
+	assert_int_equal(bl_admin_plan(b->bl, w, TF_SPAN("small"), BED_ORDER(b)), 0);
 	UNTIL(b, b->gw[0].h.recalls == 1); /* what was granted under the old plan comes back */
 	assert_int_equal(b->gw[0].h.changes, 3);
 	assert_false(bed_ask(b, 0, key, 1, 1001, 0));
@@ -351,7 +351,7 @@ test_unlimited_and_plan_change(void **state)
 	assert_int_equal(b->gw[0].h.grant.limit, 5);
 	bed_key_ask(b, 0, b->text);
 	/* a plan that the configuration does not have: refused, not unlimited */
-	assert_int_equal(bl_admin_plan(b->bl, w, TF_SPAN("gone"), bed_done, b), 0);
+	assert_int_equal(bl_admin_plan(b->bl, w, TF_SPAN("gone"), BED_ORDER(b)), 0);
 	UNTIL(b, b->gw[0].h.changes == 4);
 	assert_false(bed_ask(b, 0, key, 1, 1, 0));
 	assert_string_equal(b->gw[0].h.code, "forbidden");

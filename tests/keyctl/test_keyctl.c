@@ -46,6 +46,8 @@ note(struct ctl_req *req, const struct ctl_arg *args, size_t n, struct tf_buf *b
 			tf_buf_addspan(b, ctl_str(req, args[i].name));
 		else if (args[i].type == CTL_INT)
 			tf_buf_printf(b, "%lld", (long long)ctl_int(req, args[i].name, -1));
+		else if (args[i].type == CTL_BOOL)
+			tf_buf_printf(b, "%d", ctl_bool(req, args[i].name, false));
 		for (size_t k = 0; args[i].type == CTL_LIST && k < ctl_list_n(req, args[i].name);
 		     k++)
 			tf_buf_printf(
@@ -55,16 +57,25 @@ note(struct ctl_req *req, const struct ctl_arg *args, size_t n, struct tf_buf *b
 
 /* Every argument that any command of billingd takes. */
 static const struct ctl_arg args[] = {
+	{ "action", CTL_STR, false, "" },
+	{ "all", CTL_BOOL, false, "" },
+	{ "before", CTL_INT, false, "" },
 	{ "by", CTL_STR, false, "" },
 	{ "env", CTL_STR, false, "" },
 	{ "expires", CTL_INT, false, "" },
 	{ "form", CTL_STR, false, "" },
+	{ "full_name", CTL_STR, false, "" },
 	{ "grace", CTL_INT, false, "" },
 	{ "key", CTL_STR, false, "" },
+	{ "limit", CTL_INT, false, "" },
 	{ "model", CTL_LIST, false, "" },
 	{ "name", CTL_STR, false, "" },
 	{ "period", CTL_STR, false, "" },
 	{ "plan", CTL_STR, false, "" },
+	{ "prefix", CTL_STR, false, "" },
+	{ "role", CTL_STR, false, "" },
+	{ "since", CTL_INT, false, "" },
+	{ "user", CTL_STR, false, "" },
 	{ "worker", CTL_STR, false, "" },
 	{ "workspace", CTL_STR, false, "" },
 };
@@ -139,13 +150,21 @@ quit(void *arg, struct ctl_req *req)
 
 #define ROW(words) { words, answer, CTL_READ, "", args, TF_LEN(args) }
 static const struct ctl_cmd cmds[] = {
+	ROW("audit"),
 	ROW("key list"),
 	ROW("key mint"),
 	ROW("key revoke"),
 	ROW("key rotate"),
 	ROW("key show"),
+	ROW("member add"),
+	ROW("member list"),
+	ROW("member remove"),
+	ROW("member role"),
 	ROW("plan list"),
 	ROW("usage"),
+	ROW("user add"),
+	ROW("user list"),
+	ROW("user remove"),
 	ROW("workspace create"),
 	ROW("workspace list"),
 	ROW("workspace set-plan"),
@@ -278,6 +297,18 @@ test_requests(void **state)
 		    " expires=4102444800 workspace=main", KEYROW },
 		{ "key show 01K", " key=01K", "{\"id\":\"01K\"}" },
 		{ "key revoke 01K", " key=01K", "{\"id\":\"01K\"}" },
+		{ "key revoke --prefix tf-prod-Ab3 --all", " all=1 prefix=tf-prod-Ab3", NULL },
+		{ "user add ann@example.com --full-name Ann", " full_name=Ann name=ann@example.com", WS },
+		{ "user list", "", NULL },
+		{ "user remove ann@example.com", " user=ann@example.com", WS },
+		{ "member add main ann@example.com --role owner",
+		    " role=owner user=ann@example.com workspace=main", WS },
+		{ "member role main ann@example.com viewer",
+		    " role=viewer user=ann@example.com workspace=main", WS },
+		{ "member remove main ann@example.com", " user=ann@example.com workspace=main", WS },
+		{ "member list --user ann@example.com", " user=ann@example.com", NULL },
+		{ "audit --since 2026-01-31 --limit 5 --before 17 --action key",
+		    " action=key before=17 limit=5 since=1769817600", NULL },
 		{ "key rotate 01K --grace 1h", " grace=3600 key=01K", KEYROW },
 		{ "key rotate --grace 0s -- -01K", " grace=0 key=-01K", KEYROW },
 		{ "usage", "", "{\"requests\":1}" },

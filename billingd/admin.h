@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Changes that people order: of workspaces and keys (admin.c), of users and members (people.c). One
+ * transaction holds the change, its number and its row in the trail (change.c); then it is brought
+ * into memory and told to every gateway, and only then done is called. Part of billingd.h.
+ */
+#ifndef BL_ADMIN_H
+#define BL_ADMIN_H
+
+#include "billingd/store.h"
+#include "common/json/json.h"
+#include "common/wire/wire.h"
+
+struct bl;
+struct bl_workspace;
+struct bl_key;
+struct bl_change;
+typedef void bl_changed(const struct bl_change *c, void *arg);
+
+/* Who ordered it and as what, and whom to tell. Borrowed during the call only; done runs exactly once, later. */
+struct bl_order {
+	char actor[BL_ACTOR_MAX + 1]; /* "uid 0 (root)" */
+	const char *action;           /* "key mint" */
+	bl_changed *done;
+	void *arg;
+};
+
+struct bl_change {
+	struct bl *bl;
+	struct db_batch *batch;
+	uint64_t number;
+	bool quiet;                   /* nothing that gateways know: it has no number */
+	struct bl_workspace_row workspace;
+	struct bl_key_row key;
+	struct bl_secret_row secret;  /* the new one */
+	struct bl_secret_row ending;  /* the one before, with its end */
+	struct bl_secret_row dropped; /* and the one before that */
+	char text[TF_APIKEY_MAX + 1]; /* the minted key; wiped afterwards */
+	struct bl_user_row user;
+	struct bl_member_row member;
+	struct bl_key_row *keys;      /* several that are revoked together; owned */
+	size_t n_keys;
+	struct bl_audit_row audit;
+	struct bl_audit_row *more;    /* of a change about several things: the others' rows, without detail; owned */
+	size_t n_more;
+	struct js_w detail;           /* open object of the trail's row */
+	int (*apply)(struct bl_change *c); /* brings it into memory; may be NULL */
+	bl_changed *done; /* borrows c */
+	void *arg;
+	int rc; /* 0; what the operations say, or TF_E_FULL, TF_E_IO ...: not stored */
+};
+
+/* ---- change.c ----------------------------------------------------------------------------- */
+
+/* NULL without memory. subject and workspace (NULL none) are for the trail; c->detail takes members of its row. */
+struct bl_change *bl_change_new(struct bl *bl, int (*apply)(struct bl_change *c), const struct bl_order *o);
+/* Names what the change is about. */
+void bl_change_about(struct bl_change *c, const struct tf_id *workspace, const char *subject);
+void bl_change_about_id(struct bl_change *c, const struct tf_id *workspace, const struct tf_id *subject);
+/* Submits; rc: of what was added before. Takes c; on an error done is not called. */
+int bl_change_go(struct bl_change *c, int rc);
+/* A name for people: 1 to max bytes, printable, no quotes. TF_E_INVAL. out has max + 1 bytes. */
+int bl_name_copy(char *out, size_t max, struct tf_span s) TF_MUSTCHECK;
+/* Tells all gateways: number, and what changed (both NULL: everything). */
+void bl_admin_tell(struct bl *bl, const struct tf_id *key, const struct tf_id *workspace);
+
+/* ---- admin.c ------------------------------------------------------------------------------ */
+
+/*
+ * Each calls done exactly once, later, unless it returns an error: TF_E_NOMEM, TF_E_INVAL (a
+ * name or form that cannot be), TF_E_STATE (the key is revoked). The change's rc is TF_E_EXIST when
+ * a name is taken, or the key was changed meanwhile.
+ */
+int bl_admin_workspace(struct bl *bl, struct tf_span name, struct tf_span plan, const struct bl_order *o);
+int bl_admin_plan(struct bl *bl, struct bl_workspace *w, struct tf_span plan, const struct bl_order *o);
+struct bl_mint {
+	struct bl_workspace *workspace;
+	struct tf_span name, form, env;
+	int64_t expires_ms;
+	const struct tf_span *models;
+	size_t n_models;
+};
+int bl_admin_mint(struct bl *bl, const struct bl_mint *m, const struct bl_order *o);
+/* Both secrets work until the grace is over; the one before these two ends at once. */
+int bl_admin_rotate(struct bl *bl, struct bl_key *k, int64_t grace_ms, const struct bl_order *o);
+/* All of them in one step; those that are revoked already stay as they are. TF_E_STATE: all are. */
+int bl_admin_revoke(struct bl *bl, struct bl_key *const *keys, size_t n, const struct bl_order *o);
+/* Answers KEY_ASK. */
+void bl_admin_ask(struct bl *bl, struct wire_peer *p, const struct wire_frame *f, const struct wire_key_ask *m);
+/* Makes last-used times durable. */
+void bl_admin_flush_used(struct bl *bl);
+
+/* ---- people.c ----------------------------------------------------------------------------- */
+
+/* A user is named by what they sign in with, or by id. TF_E_INVAL: no such name can be; TF_E_NOMEM. */
+int bl_user_name(struct bl_user_row *out, struct tf_span text) TF_MUSTCHECK;
+int bl_admin_user_add(struct bl *bl, struct tf_span name, struct tf_span full_name, const struct bl_order *o);
+/* Ends all memberships. rc of the change: TF_E_NOENT; TF_E_STATE: the last owner of c->user.keeps. */
+int bl_admin_user_remove(struct bl *bl, struct tf_span user, const struct bl_order *o);
+/* rc of the change: TF_E_NOENT: no such user or member; TF_E_EXIST: is one; TF_E_STATE: the last owner. */
+int bl_admin_member_add(struct bl *bl, struct bl_workspace *w, struct tf_span user, enum bl_role role, const struct bl_order *o);
+int bl_admin_member_role(struct bl *bl, struct bl_workspace *w, struct tf_span user, enum bl_role role, const struct bl_order *o);
+int bl_admin_member_remove(struct bl *bl, struct bl_workspace *w, struct tf_span user, const struct bl_order *o);
+
+#endif

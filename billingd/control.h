@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The operator's commands, for the files that carry them out: control.c (the table, plans, status),
+ * control_keys.c, control_spaces.c (workspaces), control_people.c (users, members, the trail). Reads of
+ * keys and workspaces come from memory, others from the store; changes go through admin.h
+ * and answer when they are durable and told.
+ */
+#ifndef BL_CONTROL_H
+#define BL_CONTROL_H
+
+#include "billingd/billingd.h"
+
+/* The daemon that a command's arg stands for. */
+struct bl *bl_of_command(void *arg);
+
+/* The order of a request; req is done's arg. Before anything that may end the request. */
+struct bl_order bl_order_of(struct ctl_req *req, bl_changed *done);
+/* Ends the request when rc is an error. exists: what to say of TF_E_EXIST; TF_E_STATE: state. */
+bool bl_change_failed(struct ctl_req *req, int rc, const char *exists, const char *state);
+/* What "workspace" and "key" name; NULL: the request has ended. */
+struct bl_workspace *bl_take_workspace(struct bl *bl, struct ctl_req *req);
+struct bl_key *bl_take_key(struct bl *bl, struct ctl_req *req);
+
+/* Seconds since 1970, or null. */
+void bl_write_time(struct js_w *w, const char *name, int64_t ms);
+void bl_write_id(struct js_w *w, const char *name, const struct tf_id *id);
+/* Name of a workspace, or null. */
+void bl_write_workspace(struct js_w *w, const struct bl *bl, const struct tf_id *id);
+
+#define BL_COMMAND(name) void name(void *arg, struct ctl_req *req)
+BL_COMMAND(bl_cmd_key_list);
+BL_COMMAND(bl_cmd_key_mint);
+BL_COMMAND(bl_cmd_key_revoke);
+BL_COMMAND(bl_cmd_key_rotate);
+BL_COMMAND(bl_cmd_key_show);
+BL_COMMAND(bl_cmd_workspace_create);
+BL_COMMAND(bl_cmd_workspace_list);
+BL_COMMAND(bl_cmd_workspace_set_plan);
+BL_COMMAND(bl_cmd_workspace_show);
+BL_COMMAND(bl_cmd_user_add);
+BL_COMMAND(bl_cmd_user_list);
+BL_COMMAND(bl_cmd_user_remove);
+BL_COMMAND(bl_cmd_member_add);
+BL_COMMAND(bl_cmd_member_list);
+BL_COMMAND(bl_cmd_member_remove);
+BL_COMMAND(bl_cmd_member_role);
+BL_COMMAND(bl_cmd_audit);
+
+#endif

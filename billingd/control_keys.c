@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operator's commands about keys. */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "billingd/control.h"
+
+#define GRACE_MAX_S (366 * 86400)
+
+static void
+write_key(struct js_w *w, const struct bl_key *k)
+{
+	const struct bl_secret *s = bl_key_current(k), *before = NULL;
+	int64_t now = bl_wall_ms();
+
+	if (k->secrets.n > 1)
+		before = TF_CONTAINER(tf_list_first(&k->secrets), struct bl_secret, node);
+	bl_write_id(w, "id", &k->row.id);
+	js_w_kcstr(w, "name", k->row.name);
+	js_w_kcstr(w, "workspace", k->workspace->row.name);
+	js_w_kcstr(w, "prefix", s != NULL ? s->row.prefix : NULL);
+	js_w_kcstr(w, "last4", s != NULL ? s->row.last4 : NULL);
+	js_w_kcstr(w, "form", k->row.form);
+	js_w_kcstr(w, "env", strcmp(k->row.form, "tf") == 0 ? k->row.env : NULL);
+	js_w_kcstr(w, "status", wire_key_status_text(bl_key_status(k, now)));
+	bl_write_time(w, "created", k->row.created_ms);
+	bl_write_time(w, "expires", k->row.expires_ms);
+	bl_write_time(w, "rotated", s != NULL && s->row.generation > 1 ? s->row.created_ms : 0);
+	bl_write_time(w, "grace_until", before != NULL && before->row.until_ms > now ? before->row.until_ms : 0);
+	js_w_key(w, "models");
+	js_w_array(w);
+	for (size_t i = 0; i < k->row.n_models; i++)
+		js_w_cstr(w, k->row.models[i]);
+	js_w_array_end(w);
+	bl_write_time(w, "last_used", k->row.last_used_ms);
+}
+
+static void
+key_row(struct ctl_req *req, const struct bl_key *k)
+{
+	write_key(ctl_row(req), k);
+	ctl_row_end(req);
+}
+
+/* The only place that shows a key's text. */
+static void
+key_minted(const struct bl_change *c, void *arg)
+{
+	struct ctl_req *req = arg;
+	struct js_w *w;
+
+	if (bl_change_failed(req, c->rc, "the key was changed meanwhile", ""))
+		return;
+	w = ctl_row(req);
+	js_w_kcstr(w, "key", c->text);
+	write_key(w, bl_index_key(&c->bl->index, tf_id_span(&c->secret.key)));
+	ctl_row_end(req);
+	ctl_end(req);
+}
+
+#define MODELS_MAX 256
+
+void
+bl_cmd_key_mint(void *arg, struct ctl_req *req)
+{
+	struct bl *bl = bl_of_command(arg);
+	struct bl_order o = bl_order_of(req, key_minted);
+	struct bl_workspace *w = bl_take_workspace(bl, req);
+	struct tf_span models[MODELS_MAX];
+	struct bl_mint m = { .workspace = w, .name = TF_SPAN("key"), .form = TF_SPAN("tf"), .env = TF_SPAN("prod"),
+		.expires_ms = BL_NEVER_MS, .models = models };
+	int64_t now = bl_wall_ms() / 1000, expires;
+
+	if (w == NULL)
+		return; /* and the request has ended */
+	m.n_models = ctl_list_n(req, "model");
+	if (ctl_has(req, "name"))
+		m.name = ctl_str(req, "name");
+	if (ctl_has(req, "form"))
+		m.form = ctl_str(req, "form");
+	if (ctl_has(req, "env"))
+		m.env = ctl_str(req, "env");
+	if (ctl_has(req, "expires")) {
+		expires = ctl_int(req, "expires", 0);
+		if (expires <= now || expires > INT64_C(253402300800)) {
+			ctl_fail(req, CTL_USAGE, "expires lies in the past, or too far ahead");
+			return;
+		}
+		m.expires_ms = expires * 1000;
+	}
+	if (!(tf_span_is(m.form, "tf") || tf_span_is(m.form, "sk-oais")) ||
+	    !(tf_span_is(m.env, "prod") || tf_span_is(m.env, "stag") || tf_span_is(m.env, "dev"))) {
+		ctl_fail(req, CTL_USAGE, "form is tf or sk-oais, env is prod, stag or dev");
+		return;
+	}
+	if (m.n_models > MODELS_MAX) {
+		ctl_fail(req, CTL_USAGE, "at most %d models", MODELS_MAX);
+		return;
+	}
+	for (size_t i = 0; i < m.n_models; i++) {
+		const struct conf_model *model = conf_find_model(bl->conf, CONF_SIDE_OPENAI, ctl_list(req, "model", i));
+
+		if (model == NULL) /* a key opens both APIs, so it may be named as either does */
+			model = conf_find_model(bl->conf, CONF_SIDE_ANTHROPIC, ctl_list(req, "model", i));
+
+		if (model == NULL) {
+			ctl_fail(req, CTL_NOT_FOUND, "the catalogue has no model " TF_SPAN_FMT,
+			    TF_SPAN_ARG(ctl_list(req, "model", i)));
+			return;
+		}
+		models[i] = tf_cspan(model->name);
+	}
+	(void)bl_change_failed(req, bl_admin_mint(bl, &m, &o), "", "");
+}
+
+void
+bl_cmd_key_rotate(void *arg, struct ctl_req *req)
+{
+	struct bl *bl = bl_of_command(arg);
+	struct bl_order o = bl_order_of(req, key_minted);
+	struct bl_key *k = bl_take_key(bl, req);
+	int64_t grace;
+
+	if (k == NULL)
+		return;
+	grace = ctl_int(req, "grace", 0);
+	if (grace < 0 || grace > GRACE_MAX_S)
+		ctl_fail(req, CTL_USAGE, "grace is at most a year");
+	else
+		(void)bl_change_failed(req, bl_admin_rotate(bl, k, grace * 1000, &o), "", "the key is revoked");
+}
+
+/* ---- revoking ----------------------------------------------------------------------------- */
+
+static void
+key_revoked(const struct bl_change *c, void *arg)
+{
+	struct ctl_req *req = arg;
+
+	if (bl_change_failed(req, c->rc, "", ""))
+		return;
+	for (size_t i = 0; i < c->n_keys; i++)
+		key_row(req, bl_index_key(&c->bl->index, tf_id_span(&c->keys[i].id)));
+	ctl_end(req);
+}
+
+static void
+revoke_all(struct bl *bl, struct ctl_req *req, struct bl_key *const *keys, size_t n)
+{
+	struct bl_order o = bl_order_of(req, key_revoked);
+
+	(void)bl_change_failed(req, bl_admin_revoke(bl, keys, n, &o), "", "");
+}
+
+/* Does one of the key's texts begin like this, as far as that is known? Longer ones match what is shown of them. */
+static bool
+begins(const struct bl_key *k, struct tf_span prefix)
+{
+	struct tf_node *e, *tmp;
+
+	TF_LIST_EACH(&k->secrets, e, tmp) {
+		const char *shown = TF_CONTAINER(e, struct bl_secret, node)->row.prefix;
+		size_t n = strlen(shown);
+
+		if (memcmp(shown, prefix.p, prefix.n < n ? prefix.n : n) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A whole text names its key, whatever others begin alike. */
+static struct bl_key *
+whole(const struct bl *bl, struct tf_span text)
+{
+	uint8_t sha[TF_SHA256], digest[BL_DIGEST];
+	struct bl_secret *s;
+
+	tf_sha256(text.p, text.n, sha);
+	bl_pepper_digest(&bl->pepper, sha, digest);
+	s = tf_map_get(&bl->index.digests, tf_span(digest, sizeof digest));
+	tf_wipe(sha, sizeof sha);
+	return s != NULL ? s->key : NULL;
+}
+
+/*
+ * A key has leaked, and its beginning is all that is known. Of several the right one may be the one that is
+ * left, so it is the operator who says that all of them go.
+ */
+static void
+revoke_prefix(struct bl *bl, struct ctl_req *req)
+{
+	struct tf_span prefix = ctl_str(req, "prefix");
+	struct bl_key **keys = NULL, *k = prefix.n > 0 ? whole(bl, prefix) : NULL;
+	size_t n = 0, pos = 0;
+
+	if (prefix.n == 0) {
+		ctl_fail(req, CTL_USAGE, "an empty prefix says nothing");
+		return;
+	}
+	if (k != NULL && k->row.revoked_ms == BL_NEVER_MS) {
+		revoke_all(bl, req, &k, 1);
+		return;
+	}
+	keys = calloc(bl->index.keys.n + 1, sizeof(struct bl_key *));
+	if (keys == NULL) {
+		ctl_fail(req, CTL_FAILED, "out of memory");
+		return;
+	}
+	while (k == NULL && (k = tf_map_next(&bl->index.keys, &pos)) != NULL) {
+		if (k->row.revoked_ms == BL_NEVER_MS && begins(k, prefix))
+			keys[n++] = k;
+		k = NULL;
+	}
+	if (n == 0) {
+		ctl_fail(req, CTL_NOT_FOUND, "no key that works begins like that");
+	} else if (n > 1 && !ctl_bool(req, "all", false)) {
+		for (size_t i = 0; i < n; i++)
+			key_row(req, keys[i]);
+		ctl_fail(req, CTL_CONFLICT, "%zu keys begin like that, and nothing was changed; --all revokes them", n);
+	} else {
+		revoke_all(bl, req, keys, n);
+	}
+	free(keys);
+}
+
+/* Revoking what is revoked is what the operator wanted. */
+void
+bl_cmd_key_revoke(void *arg, struct ctl_req *req)
+{
+	struct bl *bl = bl_of_command(arg);
+	struct bl_key *k;
+
+	if (ctl_has(req, "key") == ctl_has(req, "prefix") || (ctl_has(req, "all") && !ctl_has(req, "prefix"))) {
+		ctl_fail(req, CTL_USAGE, "either a key, or --prefix with or without --all");
+		return;
+	}
+	if (ctl_has(req, "prefix")) {
+		revoke_prefix(bl, req);
+		return;
+	}
+	k = bl_take_key(bl, req);
+	if (k == NULL)
+		return;
+	if (k->row.revoked_ms == BL_NEVER_MS) {
+		revoke_all(bl, req, &k, 1);
+		return;
+	}
+	key_row(req, k);
+	ctl_end(req);
+}
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+void
+bl_cmd_key_list(void *arg, struct ctl_req *req)
+{
+	struct bl *bl = bl_of_command(arg);
+	struct bl_workspace *w = NULL;
+	struct bl_key *k;
+	size_t pos = 0;
+
+	if (ctl_has(req, "workspace") && (w = bl_take_workspace(bl, req)) == NULL)
+		return;
+	while ((k = tf_map_next(&bl->index.keys, &pos)) != NULL)
+		if (w == NULL || k->workspace == w)
+			key_row(req, k);
+	ctl_end(req);
+}
+
+void
+bl_cmd_key_show(void *arg, struct ctl_req *req)
+{
+	struct bl_key *k = bl_take_key(bl_of_command(arg), req);
+
+	if (k == NULL)
+		return;
+	key_row(req, k);
+	ctl_end(req);
+}
+
