@@ -101,6 +101,8 @@ settings(struct dl_request *rq, struct tf_span body)
 	if (r == 0 && js_member(body, "max_output_tokens", &v) && js_type(v) == JS_NUMBER && js_get_u64(v, &rq->max_output) < 0)
 		rq->max_output = 0;
 	rq->stream = js_member(body, "stream", &v) && v.p[0] == 't';
+	if (r == 0 && js_member(body, "truncation", &v) && js_str_eq(v, "auto"))
+		r = dl_note_dropped(&rq->dropped, TF_SPAN("truncation"));
 	if (js_member(body, "metadata", &v) && js_type(v) == JS_OBJECT && v.n > 2)
 		rq->metadata = v;
 	return r;

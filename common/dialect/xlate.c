@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "common/dialect/custom.h"
 #include "common/dialect/raw.h"
@@ -186,6 +187,35 @@ reword(struct dl_xlate *x, struct dl_request *rq)
 	return x->runtime->custom && (x->conf.quirks & DL_Q_HOSTED) ? 0 : dl_custom_functions(rq, x->undo);
 }
 
+static bool
+remote(const struct dl_part *p)
+{
+	return (p->kind == DL_PART_IMAGE || p->kind == DL_PART_FILE) && p->url.n > 5 && strncasecmp(p->url.p, "data:", 5) != 0;
+}
+
+/* Nobody else fetches for the runtime: an address in a request may be one that only this host reaches. */
+static int
+no_remote(const struct dl_xlate *x, const struct dl_request *rq, struct dl_fault *f)
+{
+	const char *param = x->surface->param_messages != NULL ? x->surface->param_messages : "messages";
+
+	if (!(x->conf.quirks & DL_Q_NO_REMOTE_IMAGES))
+		return 0;
+	for (const struct dl_turn *t = rq->turns; t != NULL; t = t->next)
+		for (const struct dl_part *p = t->parts; p != NULL; p = p->next) {
+			bool is = remote(p);
+
+			for (const struct dl_part *in = p->parts; in != NULL; in = in->next)
+				is = is || remote(in);
+			if (!is)
+				continue;
+			dl_fault_set(f, TF_E_BAD_REQUEST, param,
+			    "This model does not fetch images and files by their address: send the bytes, as base64.");
+			return TF_E_INVAL;
+		}
+	return 0;
+}
+
 static int
 translate_request(struct dl_xlate *x, struct dl_target *to, struct tf_span whole, struct tf_buf *out)
 {
@@ -202,6 +232,8 @@ translate_request(struct dl_xlate *x, struct dl_target *to, struct tf_span whole
 		r = dl_note_dropped(&x->dropped, tf_buf_span(&rq.dropped));
 	if (r == 0)
 		r = watch_stops(x, &rq);
+	if (r == 0)
+		r = no_remote(x, &rq, &x->facts.fault);
 	if (r == 0)
 		r = reword(x, &rq);
 	to->undo = x->undo;
@@ -224,6 +256,28 @@ longest(const struct dl_xlate *x)
 	return x->conf.model_context > 0 && (most == 0 || most > room) ? room : most;
 }
 
+/* More answers than the runtime gives? */
+static int
+one_answer(struct dl_xlate *x, struct tf_span object)
+{
+	struct tf_span v;
+	uint64_t n;
+
+	if (!(x->conf.quirks & DL_Q_ONE_ANSWER) || x->head.n < 2 || !js_member(object, "n", &v) || js_get_u64(v, &n) < 0 || n < 2)
+		return 0;
+	dl_fault_set(&x->facts.fault, TF_E_BAD_REQUEST, "n", "This model gives one answer at a time: n must be 1.");
+	return TF_E_INVAL;
+}
+
+static bool
+raw_request_ok(const struct dl_xlate *x)
+{
+	/* what is remote shows in the parts */
+	if ((x->conf.quirks & DL_Q_NO_REMOTE_IMAGES) && x->head.images + x->head.files > 0)
+		return false;
+	return xlate_same(x) && x->surface->raw_request_ok(&x->head, x->conf.quirks);
+}
+
 int
 dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out)
 {
@@ -239,8 +293,10 @@ dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out)
 	} else if (root.end <= body.n && body.n == x->head.body_len) {
 		/* without the white space around it */
 		object = tf_span(body.p + root.start, root.end - root.start);
-		r = keep(x, object);
-		if (r == 0 && xlate_same(x) && x->surface->raw_request_ok(&x->head, x->conf.quirks))
+		r = one_answer(x, object);
+		if (r == 0)
+			r = keep(x, object);
+		if (r == 0 && raw_request_ok(x))
 			r = x->surface->raw_request(&x->head, &to, body, out, &x->dropped);
 		else if (r == 0)
 			r = translate_request(x, &to, body, out);
