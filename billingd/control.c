@@ -138,6 +138,25 @@ cmd_plan_list(void *arg, struct ctl_req *req)
 	ctl_end(req);
 }
 
+/* What gateways hold of the limits: nothing while no request runs and no grant lives. */
+static void
+show_out(struct bl *bl, struct js_w *w)
+{
+	struct tf_node *e, *tmp, *h, *next;
+	uint64_t grants = 0, tokens = 0;
+
+	TF_LIST_EACH(&bl->active, e, tmp) {
+		TF_LIST_EACH(&TF_CONTAINER(e, struct bl_workspace, active)->account.holds, h, next) {
+			const struct bl_hold *hold = TF_CONTAINER(h, struct bl_hold, node);
+
+			grants += hold->grants.n;
+			tokens += hold->tokens;
+		}
+	}
+	js_w_ku64(w, "grants", grants);
+	js_w_ku64(w, "tokens_held", tokens);
+}
+
 static void
 cmd_status(void *arg, struct ctl_req *req)
 {
@@ -150,6 +169,7 @@ cmd_status(void *arg, struct ctl_req *req)
 	js_w_ku64(w, "workspaces", bl->index.workspaces.n);
 	js_w_ku64(w, "keys", bl->index.keys.n);
 	js_w_ku64(w, "active_workspaces", bl->active.n);
+	show_out(bl, w);
 	js_w_ku64(w, "pending", bl->ledger.held);
 	js_w_kcstr(w, "store", bl->ledger.retry_ms == 0 ? "ok" : "in trouble");
 	js_w_kbool(w, "limits_known", bl->blind_until == 0);

@@ -253,7 +253,7 @@ struct gw_thread {
 	uint64_t drain_until;          /* tf_mono_ms */
 	atomic_uint conns;             /* for the main thread's choice */
 	/* for the control socket; written by the thread, read by the main one */
-	atomic_size_t in_state[GW_S_COUNT], workers, owed;
+	atomic_size_t in_state[GW_S_COUNT], workers, owed, bodies;
 	atomic_bool billing_here, router_here, store_here;
 };
 
@@ -322,6 +322,8 @@ void gw_addrs_give(struct gw_addrs *a, const struct sockaddr *sa);
 /* gw_req.c: life of a request */
 void gw_req_body_take(struct gw_req *req); /* from the connection; counted in body_held */
 void gw_req_body_drop(struct gw_req *req);
+/* Bytes of bodies and of looked-up history that the thread holds. */
+size_t gw_body_bytes(const struct gw_thread *t);
 /* May the body of this request be read on, as far as memory goes? */
 bool gw_body_may_read(const struct gw_req *req);
 extern const struct http_server_hooks gw_req_hooks;

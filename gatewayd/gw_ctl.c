@@ -39,6 +39,7 @@ gw_ctl_status(void *arg, struct ctl_req *req)
 		js_w_kbool(w, "draining", dmn_draining(gw->dmn));
 		js_w_ku64(w, "connections", atomic_load(&t->conns));
 		js_w_ku64(w, "in_flight", running);
+		js_w_ku64(w, "body_bytes", atomic_load_explicit(&t->bodies, memory_order_relaxed));
 		js_w_ku64(w, "unsettled", atomic_load_explicit(&t->owed, memory_order_relaxed));
 		js_w_kbool(w, "billingd", atomic_load_explicit(&t->billing_here, memory_order_relaxed));
 		js_w_kbool(w, "routerd", atomic_load_explicit(&t->router_here, memory_order_relaxed));

@@ -132,6 +132,12 @@ gw_req_body_drop(struct gw_req *req)
 	req->body = NULL;
 }
 
+size_t
+gw_body_bytes(const struct gw_thread *t)
+{
+	return t->body_held + http_server_body_bytes(t->server[0]) + http_server_body_bytes(t->server[1]);
+}
+
 /*
  * When the memory for bodies is spent, nobody's socket is read until a body has found its worker; if
  * all of it is in bodies that are still arriving, the oldest goes on alone, so that one gets through.
@@ -140,9 +146,8 @@ bool
 gw_body_may_read(const struct gw_req *req)
 {
 	const struct gw_thread *t = req->t;
-	size_t reading = http_server_body_bytes(t->server[0]) + http_server_body_bytes(t->server[1]);
 
-	return t->body_held + reading <= t->conf->c->gatewayd.body_memory ||
+	return gw_body_bytes(t) <= t->conf->c->gatewayd.body_memory ||
 	    (t->body_held == 0 && tf_list_first(&t->state[GW_S_BODY]) == &req->node);
 }
 
