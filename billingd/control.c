@@ -211,7 +211,9 @@ static const struct ctl_arg a_rotate[] = {
 static const struct ctl_arg a_usage[] = {
 	{ "workspace", CTL_STR, false, "only this one" },
 	{ "period", CTL_STR, false, "day, week, month or all" },
-	{ "by", CTL_STR, false, "model, key or day" },
+	{ "start", CTL_INT, false, "seconds since 1970; instead of period" },
+	{ "end", CTL_INT, false, "seconds since 1970; default now" },
+	{ "by", CTL_STR, false, "surface, model, key, day or workspace" },
 };
 
 static const struct ctl_arg a_revoke[] = {

@@ -246,17 +246,18 @@ struct bl_trail {
 };
 void bl_trail_fini(struct bl_trail *t);
 
-/* Sums over charged attempts that began in [from_ms, to_ms). */
-enum bl_by { BL_BY_TOTAL, BL_BY_SURFACE, BL_BY_MODEL, BL_BY_KEY, BL_BY_DAY, BL_BY_COUNT };
-#define BL_SUMS_MAX 4000 /* groups of one kind; further ones are left out and counted in more */
+/* Sums over charged attempts that began in [from_ms, to_ms), grouped in each way that is asked for. */
+enum bl_by { BL_BY_TOTAL, BL_BY_SURFACE, BL_BY_MODEL, BL_BY_KEY, BL_BY_DAY, BL_BY_WORKSPACE, BL_BY_COUNT };
+#define BL_SUMS_MAX 4000 /* groups of one kind; further ones are left out */
 
 struct bl_sum {
 	char *group;     /* surface family, model id; NULL for the others. Owned */
-	struct tf_id key;
+	struct tf_id id; /* of the key or workspace */
 	int64_t day;     /* days since 1970 */
 	uint64_t requests;
 	struct bl_tokens tokens;
 	struct bl_units units;
+	uint64_t cost, unbilled; /* nano-units */
 };
 struct bl_sums {
 	bool all;               /* every workspace */
@@ -264,9 +265,9 @@ struct bl_sums {
 	int64_t from_ms, to_ms;
 	char surface[32];       /* "openai", "anthropic": surfaces of that family; "": all */
 	unsigned by;            /* bits 1 << enum bl_by */
-	struct bl_sum *v[BL_BY_COUNT];
+	struct bl_sum *v[BL_BY_COUNT]; /* in the order of their groups; TOTAL: none or one */
 	size_t n[BL_BY_COUNT];
-	bool more[BL_BY_COUNT];
+	bool more[BL_BY_COUNT]; /* groups were left out */
 };
 void bl_sums_fini(struct bl_sums *s);
 

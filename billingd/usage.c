@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sums of usage for callers of the API (one JSON document) and for the operator (rows). Both
- * count every record that arrived before the question: they wait until the ledger has it.
- * What has no meaning yet is null: cost and currency without prices, budget and caps without token windows.
+ * count every record that arrived before the question: they wait until the ledger has it. usage_out.c writes.
  */
 #include "config.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
-#include "billingd/billingd.h"
+#include "billingd/usage.h"
 
 #define DAY_MS INT64_C(86400000)
 #define LATE_MS 2500      /* longest wait for records that cannot be stored */
 #define RANGE_MAX_S 253402300800 /* year 10000 */
 
 static const char *const period_names[] = { "window", "day", "week", "month", "all" };
+
+const char *
+bl_period_name(enum bl_period p)
+{
+	return (size_t)p < TF_LEN(period_names) ? period_names[p] : NULL;
+}
 
 /* ---- periods ------------------------------------------------------------------------------ */
 
@@ -44,33 +47,10 @@ bl_period_range(enum bl_period p, int64_t now_ms, int64_t *from_ms, int64_t *to_
 	}
 }
 
-static void
-day_text(int64_t day, char out[static 16])
-{
-	time_t t = day * (DAY_MS / 1000);
-	struct tm tm;
-
-	if (gmtime_r(&t, &tm) == NULL || strftime(out, 16, "%Y-%m-%d", &tm) == 0)
-		snprintf(out, 16, "%s", "?");
-}
-
 /* ---- one question ------------------------------------------------------------------------- */
 
-struct question {
-	struct bl *bl;
-	struct bl_after after;
-	struct bl_sums sums;
-	enum bl_period period;
-	/* of a caller of the API */
-	struct bl_gateway *gateway; /* a reference is held; NULL: keyctl asks */
-	struct tf_id frame;
-	/* of keyctl */
-	struct ctl_req *req;
-	enum bl_by by;
-};
-
 static void
-question_free(struct question *q)
+question_free(struct bl_question *q)
 {
 	if (q->gateway != NULL)
 		q->gateway->refs--;
@@ -80,179 +60,16 @@ question_free(struct question *q)
 	free(q);
 }
 
-static struct question *
+static struct bl_question *
 question_new(struct bl *bl)
 {
-	struct question *q = calloc(1, sizeof *q);
+	struct bl_question *q = calloc(1, sizeof *q);
 
 	if (q == NULL)
 		return NULL;
 	q->bl = bl;
 	bl->changes++;
 	return q;
-}
-
-/* ---- numbers ------------------------------------------------------------------------------ */
-
-/* A decimal number without trailing zeros. */
-static void
-write_seconds(struct js_w *w, uint64_t ms)
-{
-	char text[32];
-	int n = snprintf(text, sizeof text, "%" PRIu64 ".%03u", ms / 1000, (unsigned)(ms % 1000));
-
-	while (text[n - 1] == '0')
-		n--;
-	if (text[n - 1] == '.')
-		n--;
-	js_w_raw(w, tf_span(text, (size_t)n));
-}
-
-/* The answer's words for our disjoint columns. */
-static void
-write_counts(struct js_w *w, const struct bl_sum *s)
-{
-	const struct bl_tokens *t = &s->tokens;
-
-	js_w_ku64(w, "requests", s->requests);
-	js_w_ku64(w, "input_tokens", t->prompt + t->cache_read + t->cache_write);
-	js_w_ku64(w, "cached_input_tokens", t->cache_read);
-	js_w_ku64(w, "output_tokens", t->completion + t->reasoning);
-	js_w_ku64(w, "reasoning_tokens", t->reasoning);
-	js_w_ku64(w, "total_tokens", bl_tokens_sum(t));
-	js_w_ku64(w, "images", s->units.images);
-	js_w_key(w, "audio_seconds");
-	write_seconds(w, s->units.audio_ms);
-	js_w_ku64(w, "characters", s->units.characters);
-	js_w_knull(w, "cost");
-}
-
-static void
-write_counts_object(struct js_w *w, const struct bl_sum *s)
-{
-	static const struct bl_sum none;
-
-	js_w_object(w);
-	write_counts(w, s != NULL ? s : &none);
-	js_w_object_end(w);
-}
-
-static void
-write_group(struct js_w *w, const struct question *q, enum bl_by by, const struct bl_sum *s)
-{
-	const struct bl_key *k;
-	char text[TF_ID_TEXT + 1];
-
-	switch (by) {
-	case BL_BY_MODEL:
-		js_w_kcstr(w, "model", s->group);
-		break;
-	case BL_BY_KEY:
-		k = bl_index_key(&q->bl->index, tf_id_span(&s->key));
-		tf_id_text(s->key, text);
-		js_w_kcstr(w, "key_id", text);
-		js_w_kcstr(w, "name", k != NULL ? k->row.name : NULL);
-		break;
-	case BL_BY_DAY:
-		day_text(s->day, text);
-		js_w_kcstr(w, "day", text);
-		break;
-	default:
-		break;
-	}
-}
-
-static void
-write_list(struct js_w *w, const struct question *q, const char *name, enum bl_by by)
-{
-	js_w_key(w, name);
-	js_w_array(w);
-	for (size_t i = 0; i < q->sums.n[by]; i++) {
-		js_w_object(w);
-		write_group(w, q, by, &q->sums.v[by][i]);
-		write_counts(w, &q->sums.v[by][i]);
-		js_w_object_end(w);
-	}
-	js_w_array_end(w);
-}
-
-static void
-write_surfaces(struct js_w *w, const struct question *q)
-{
-	static const char *const families[] = { "openai", "anthropic" };
-	const struct bl_sums *s = &q->sums;
-
-	js_w_key(w, "by_surface");
-	js_w_object(w);
-	for (size_t f = 0; f < TF_LEN(families); f++) {
-		const struct bl_sum *sum = NULL;
-
-		if (s->surface[0] != '\0' && strcmp(s->surface, families[f]) != 0)
-			continue;
-		for (size_t i = 0; i < s->n[BL_BY_SURFACE]; i++)
-			if (strcmp(s->v[BL_BY_SURFACE][i].group, families[f]) == 0)
-				sum = &s->v[BL_BY_SURFACE][i];
-		js_w_key(w, families[f]);
-		write_counts_object(w, sum);
-	}
-	js_w_object_end(w);
-}
-
-static void
-write_nulls(struct js_w *w, const char *const *names, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		js_w_knull(w, names[i]);
-}
-
-static void
-write_limits(struct js_w *w, const struct bl_workspace *ws)
-{
-	static const char *const budget[] = { "window", "limit", "used", "remaining", "resets_at" };
-	static const char *const caps[] = { "tokens", "images", "audio_seconds" }, *const cap[] = { "limit", "used" };
-
-	js_w_key(w, "budget");
-	js_w_object(w);
-	js_w_kcstr(w, "plan", ws->row.plan);
-	write_nulls(w, budget, TF_LEN(budget));
-	js_w_object_end(w);
-	js_w_key(w, "caps");
-	js_w_object(w);
-	for (size_t i = 0; i < TF_LEN(caps); i++) {
-		js_w_key(w, caps[i]);
-		js_w_object(w);
-		write_nulls(w, cap, TF_LEN(cap));
-		js_w_object_end(w);
-	}
-	js_w_object_end(w);
-}
-
-static int
-write_answer(const struct question *q, const struct bl_workspace *ws, struct tf_buf *out)
-{
-	const struct bl_sums *s = &q->sums;
-	struct js_w w;
-
-	js_w_init(&w, out);
-	js_w_object(&w);
-	js_w_kcstr(&w, "object", "usage");
-	js_w_kcstr(&w, "workspace", ws->row.name);
-	js_w_kcstr(&w, "period", q->period < BL_P_RANGE ? period_names[q->period] : NULL);
-	js_w_kcstr(&w, "surface", s->surface[0] != '\0' ? s->surface : "all");
-	js_w_ki64(&w, "start", s->from_ms / 1000);
-	js_w_ki64(&w, "end", s->to_ms / 1000);
-	js_w_knull(&w, "currency");
-	js_w_key(&w, "totals");
-	write_counts_object(&w, s->n[BL_BY_TOTAL] > 0 ? &s->v[BL_BY_TOTAL][0] : NULL);
-	write_surfaces(&w, q);
-	write_list(&w, q, "by_model", BL_BY_MODEL);
-	write_list(&w, q, "by_key", BL_BY_KEY);
-	write_list(&w, q, "by_day", BL_BY_DAY);
-	if (s->more[BL_BY_MODEL] || s->more[BL_BY_KEY] || s->more[BL_BY_DAY])
-		js_w_kbool(&w, "truncated", true);
-	write_limits(&w, ws);
-	js_w_object_end(&w);
-	return js_w_done(&w);
 }
 
 /* ---- callers of the API ------------------------------------------------------------------- */
@@ -270,7 +87,7 @@ refuse(struct bl_gateway *g, const struct tf_id *frame, int err, const char *mes
 static void
 query_summed(struct db_batch *b, void *arg)
 {
-	struct question *q = arg;
+	struct bl_question *q = arg;
 	struct bl_workspace *ws = bl_index_workspace(&q->bl->index, tf_id_span(&q->sums.workspace));
 	struct wire_answer m = { 0 };
 	struct tf_buf body = { 0 };
@@ -278,7 +95,7 @@ query_summed(struct db_batch *b, void *arg)
 
 	db_batch_free(&b);
 	if (rc == 0)
-		rc = write_answer(q, ws, &body);
+		rc = q->csv ? bl_usage_csv(q, &body) : bl_usage_json(q, ws, &body);
 	if (rc == 0 && q->gateway->peer != NULL)
 		rc = wire_send_answer(q->gateway->peer, &q->frame, 0, &m, tf_buf_span(&body));
 	if (rc == TF_E_RANGE)
@@ -290,7 +107,7 @@ query_summed(struct db_batch *b, void *arg)
 }
 
 static int
-sums_submit(struct question *q, void (*done)(struct db_batch *b, void *arg))
+sums_submit(struct bl_question *q, void (*done)(struct db_batch *b, void *arg))
 {
 	struct db_batch *b = db_batch_new(done, q);
 
@@ -306,7 +123,7 @@ sums_submit(struct question *q, void (*done)(struct db_batch *b, void *arg))
 static void
 query_ready(struct bl_after *a, bool late)
 {
-	struct question *q = TF_CONTAINER(a, struct question, after);
+	struct bl_question *q = TF_CONTAINER(a, struct bl_question, after);
 
 	if (!late && sums_submit(q, query_summed) == 0)
 		return;
@@ -341,7 +158,7 @@ read_seconds(struct tf_span s, int64_t *out)
 
 /* One member; what is wrong with it, or NULL. */
 static const char *
-read_arg(struct question *q, struct args *a, struct tf_span name, struct tf_span value)
+read_arg(struct bl_question *q, struct args *a, struct tf_span name, struct tf_span value)
 {
 	int i;
 
@@ -374,7 +191,7 @@ read_arg(struct question *q, struct args *a, struct tf_span name, struct tf_span
 }
 
 static void
-window_range(const struct bl_workspace *ws, struct question *q)
+window_range(const struct bl_workspace *ws, struct bl_question *q)
 {
 	const struct bl_window *w = &ws->account.window;
 
@@ -389,7 +206,7 @@ window_range(const struct bl_workspace *ws, struct question *q)
 
 /* What the members mean together; param and the return value say what is wrong. */
 static const char *
-set_range(struct question *q, const struct args *a, const struct bl_workspace *ws, const char **param)
+set_range(struct bl_question *q, const struct args *a, const struct bl_workspace *ws, const char **param)
 {
 	int64_t now = bl_wall_ms();
 
@@ -414,7 +231,7 @@ set_range(struct question *q, const struct args *a, const struct bl_workspace *w
 }
 
 static const char *
-read_args(struct question *q, const struct bl_workspace *ws, struct tf_span text, char param[static 64])
+read_args(struct bl_question *q, const struct bl_workspace *ws, struct tf_span text, char param[static 64])
 {
 	struct tf_buf name_buf = { 0 }, value_buf = { 0 };
 	struct tf_span key, value, name;
@@ -452,7 +269,7 @@ void
 bl_usage_query(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, const struct wire_query *m)
 {
 	struct bl_workspace *ws = bl_index_workspace(&bl->index, m->workspace);
-	struct question *q;
+	struct bl_question *q;
 	const char *wrong;
 	char param[64];
 
@@ -470,7 +287,8 @@ bl_usage_query(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, 
 	q->frame = f->id;
 	q->period = BL_P_MONTH;
 	q->sums.workspace = ws->row.id;
-	q->sums.by = (1u << BL_BY_COUNT) - 1;
+	q->sums.by = 1u << BL_BY_TOTAL | 1u << BL_BY_SURFACE | 1u << BL_BY_MODEL | 1u << BL_BY_KEY | 1u << BL_BY_DAY;
+	q->csv = m->csv != 0;
 	wrong = read_args(q, ws, m->args, param);
 	if (wrong != NULL) {
 		refuse(g, &f->id, TF_E_BAD_REQUEST, wrong, param[0] != '\0' ? param : NULL);
@@ -483,43 +301,14 @@ bl_usage_query(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, 
 /* ---- the operator ------------------------------------------------------------------------- */
 
 static void
-write_row(struct question *q, const struct bl_sum *s)
-{
-	struct js_w *w = ctl_row(q->req);
-	const struct bl_key *k;
-	char text[TF_ID_TEXT + 1];
-
-	switch (q->by) {
-	case BL_BY_MODEL:
-		js_w_kcstr(w, "group", s->group);
-		break;
-	case BL_BY_KEY:
-		k = bl_index_key(&q->bl->index, tf_id_span(&s->key));
-		tf_id_text(s->key, text);
-		js_w_kcstr(w, "group", text);
-		js_w_kcstr(w, "name", k != NULL ? k->row.name : NULL);
-		break;
-	case BL_BY_DAY:
-		day_text(s->day, text);
-		js_w_kcstr(w, "group", text);
-		break;
-	default:
-		js_w_kcstr(w, "group", "total");
-		break;
-	}
-	write_counts(w, s);
-	ctl_row_end(q->req);
-}
-
-static void
 rows_summed(struct db_batch *b, void *arg)
 {
-	struct question *q = arg;
+	struct bl_question *q = arg;
 	int rc = b->rc;
 
 	db_batch_free(&b);
 	for (size_t i = 0; rc == 0 && i < q->sums.n[q->by]; i++)
-		write_row(q, &q->sums.v[q->by][i]);
+		bl_usage_row(q, &q->sums.v[q->by][i]);
 	if (rc != 0)
 		ctl_fail(q->req, CTL_FAILED, "the database does not answer: %s", tf_err_text(rc));
 	else
@@ -530,7 +319,7 @@ rows_summed(struct db_batch *b, void *arg)
 static void
 rows_ready(struct bl_after *a, bool late)
 {
-	struct question *q = TF_CONTAINER(a, struct question, after);
+	struct bl_question *q = TF_CONTAINER(a, struct bl_question, after);
 
 	if (!late && sums_submit(q, rows_summed) == 0)
 		return;
@@ -538,22 +327,43 @@ rows_ready(struct bl_after *a, bool late)
 	question_free(q);
 }
 
+/* start and end, or a period. Why not, or NULL. */
+static const char *
+rows_range(struct bl_question *q, struct ctl_req *req)
+{
+	struct tf_span period = ctl_has(req, "period") ? ctl_str(req, "period") : TF_SPAN("month");
+	int p = find(period_names, TF_LEN(period_names), period);
+	int64_t start = ctl_int(req, "start", 0), end = ctl_int(req, "end", bl_wall_ms() / 1000 + 1);
+
+	if (ctl_has(req, "start") || ctl_has(req, "end")) {
+		if (ctl_has(req, "period"))
+			return "give either period, or start and end";
+		if (!ctl_has(req, "start"))
+			return "end needs start";
+		if (start < 0 || end > RANGE_MAX_S || start > end)
+			return "start and end are seconds since 1970, in order";
+		q->sums.from_ms = start * 1000;
+		q->sums.to_ms = end * 1000;
+		return NULL;
+	}
+	if (p <= BL_P_WINDOW)
+		return "period is day, week, month or all";
+	bl_period_range((enum bl_period)p, bl_wall_ms(), &q->sums.from_ms, &q->sums.to_ms);
+	return NULL;
+}
+
 void
 bl_usage_rows(struct bl *bl, struct ctl_req *req)
 {
-	static const char *const groups[] = { "model", "key", "day" };
-	static const enum bl_by by[] = { BL_BY_MODEL, BL_BY_KEY, BL_BY_DAY };
-	struct tf_span period = ctl_has(req, "period") ? ctl_str(req, "period") : TF_SPAN("month");
-	int p = find(period_names, TF_LEN(period_names), period), g = -1;
+	static const char *const groups[] = { "surface", "model", "key", "day", "workspace" };
+	static const enum bl_by by[] = { BL_BY_SURFACE, BL_BY_MODEL, BL_BY_KEY, BL_BY_DAY, BL_BY_WORKSPACE };
 	struct bl_workspace *ws = NULL;
-	struct question *q;
+	struct bl_question *q;
+	const char *wrong;
+	int g = -1;
 
-	if (p <= BL_P_WINDOW) {
-		ctl_fail(req, CTL_USAGE, "period is day, week, month or all");
-		return;
-	}
 	if (ctl_has(req, "by") && (g = find(groups, TF_LEN(groups), ctl_str(req, "by"))) < 0) {
-		ctl_fail(req, CTL_USAGE, "by is model, key or day");
+		ctl_fail(req, CTL_USAGE, "by is surface, model, key, day or workspace");
 		return;
 	}
 	if (ctl_has(req, "workspace") && (ws = bl_index_find_workspace(&bl->index, ctl_str(req, "workspace"))) == NULL) {
@@ -571,6 +381,11 @@ bl_usage_rows(struct bl *bl, struct ctl_req *req)
 	if (ws != NULL)
 		q->sums.workspace = ws->row.id;
 	q->sums.by = 1u << q->by;
-	bl_period_range((enum bl_period)p, bl_wall_ms(), &q->sums.from_ms, &q->sums.to_ms);
+	wrong = rows_range(q, req);
+	if (wrong != NULL) {
+		ctl_fail(req, CTL_USAGE, "%s", wrong);
+		question_free(q);
+		return;
+	}
 	bl_ledger_after(bl, &q->after, LATE_MS, rows_ready);
 }

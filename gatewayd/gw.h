@@ -464,6 +464,8 @@ void gw_settle_free(struct gw_thread *t);
 
 /* gw_query.c */
 void gw_query_link_up(struct gw_thread *t); /* what was asked and not answered is asked again */
+/* Does an Accept field prefer a table to JSON? */
+bool gw_query_wants_csv(struct tf_span accept);
 void gw_query_answer(struct gw_thread *t, const struct wire_frame *f, const struct wire_answer *m);
 
 /* gw_store.c: what is asked of stored */

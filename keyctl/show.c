@@ -155,7 +155,9 @@ column_used(const struct kc *k, const struct kc_line *col)
 	for (size_t i = 0; i < k->rows.n; i++) {
 		struct tf_span v = member(k->rows.v[i], col->name);
 
-		if (v.n > 0 && js_type(v) != JS_NULL && !(col->what == KC_AS_SOME && tf_span_is(v, "0")))
+		bool zero = tf_span_is(v, "0") || tf_span_is(v, "\"0\"");
+
+		if (v.n > 0 && js_type(v) != JS_NULL && !(col->what == KC_AS_SOME && zero))
 			return true;
 	}
 	return false;

@@ -321,19 +321,37 @@ bed_tell(struct bed *b, int i, const struct wire_usage *u, struct tf_id request)
 	assert_int_equal(wire_send_usage(b->gw[i].peer, &request, 1, u, NONE), 0);
 }
 
+static void
+query(struct bed *b, int i, const struct wire_query *m)
+{
+	struct gw *g = &b->gw[i];
+	unsigned answers = g->h.answers;
+	struct tf_id id = tf_id_new();
+
+	assert_int_equal(wire_send_query(g->peer, &id, 0, m, NONE), 0);
+	UNTIL(b, g->h.answers > answers);
+}
+
 const char *
 bed_query(struct bed *b, int i, struct tf_id workspace, const char *args)
 {
 	struct wire_query m = { .name = TF_SPAN("usage"), .workspace = tf_id_span(&workspace), .args = tf_cspan(args) };
 	struct gw *g = &b->gw[i];
-	unsigned answers = g->h.answers;
-	struct tf_id id = tf_id_new();
 
-	assert_int_equal(wire_send_query(g->peer, &id, 0, &m, NONE), 0);
-	UNTIL(b, g->h.answers > answers);
+	query(b, i, &m);
 	if (g->h.code[0] == '\0')
 		assert_int_equal(js_valid(tf_buf_span(&g->h.body)), 0);
 	return tf_buf_cstr(&g->h.body);
+}
+
+const char *
+bed_table(struct bed *b, int i, struct tf_id workspace, const char *args)
+{
+	struct wire_query m = { .name = TF_SPAN("usage"), .workspace = tf_id_span(&workspace), .args = tf_cspan(args) };
+
+	wire_set(&m, QUERY, csv, 1);
+	query(b, i, &m);
+	return tf_buf_cstr(&b->gw[i].h.body);
 }
 
 int64_t

@@ -92,6 +92,7 @@ void bed_return(struct bed *b, int i, struct tf_id key, uint64_t grant, uint64_t
 struct wire_usage bed_usage(struct bed *b, int i, struct tf_id key);
 void bed_tell(struct bed *b, int i, const struct wire_usage *u, struct tf_id request);
 const char *bed_query(struct bed *b, int i, struct tf_id workspace, const char *args);
+const char *bed_table(struct bed *b, int i, struct tf_id workspace, const char *args);
 int64_t bed_sql(struct bed *b, const char *sql);
 
 #endif

@@ -318,7 +318,7 @@ class Control(unittest.TestCase):
         key, = self.ask('key mint', workspace='main', name='ci')
         self.assertEqual(self.ask('usage', by='model'), [])
         total, = self.ask('usage', workspace='main')
-        self.assertEqual((total['group'], total['requests'], total['total_tokens'], total['cost']), ('total', 0, 0, None))
+        self.assertEqual((total['group'], total['requests'], total['total_tokens'], total['cost']), ('total', 0, 0, '0'))
         day = int(time.time()) // 86400
         self.stop()
         db = sqlite3.connect(os.path.join(self.dir, 'billing.db'))

@@ -75,7 +75,8 @@ test_query(void **state)
 	assert_int_equal(number(json, "totals.output_tokens"), 20);
 	assert_int_equal(number(json, "totals.reasoning_tokens"), 8);
 	assert_int_equal(number(json, "totals.total_tokens"), 80);
-	assert_true(is_null(json, "totals.cost") && is_null(json, "currency"));
+	assert_true(js_at(tf_cspan(json), "totals.cost", &v) && js_str_eq(v, "0"));
+	assert_true(js_at(tf_cspan(json), "currency", &v) && js_str_eq(v, "USD"));
 	assert_int_equal(number(json, "by_surface.openai.requests"), 3);
 	assert_int_equal(number(json, "by_surface.anthropic.requests"), 1);
 	assert_int_equal(number(json, "by_model[0].requests"), 3);
@@ -133,6 +134,69 @@ test_query_units(void **state)
 	assert_int_equal(number(json, "by_surface.anthropic.images"), 0);
 }
 
+/* Costs are computed here, from the prices of the record; what no reservation covered is not charged. */
+static void
+test_query_costs(void **state)
+{
+	struct bed *b = *state;
+	struct tf_id ws, key;
+	const char *json;
+	struct tf_span v;
+
+	bed_gateway(b, 0, 11);
+	ws = bed_workspace(b, "main", "test");
+	key = bed_key(b, ws, BL_NEVER_MS);
+	for (int i = 0; i < 3; i++) {
+		struct wire_usage u = bed_usage(b, 0, key);
+
+		u.prompt = 1000;
+		u.cache_read = 400;
+		u.cache_write = 30;
+		u.completion = 200;
+		u.reasoning = 50;
+		wire_set(&u, USAGE, price_input, UINT64_C(2000000000));
+		wire_set(&u, USAGE, price_cached_input, UINT64_C(500000000));
+		wire_set(&u, USAGE, price_cache_write, UINT64_C(2500000000));
+		wire_set(&u, USAGE, price_output, UINT64_C(8000000000));
+		if (i == 1)
+			wire_set(&u, USAGE, price_reasoning, UINT64_C(8000000000));
+		if (i == 2)
+			u.outcome = WIRE_OUTCOME_FAILED;
+		bed_tell(b, 0, &u, tf_id_new());
+	}
+	json = bed_query(b, 0, ws, "{}");
+	/* 0.002 + 0.0002 + 0.000075 + 0.0016, and once 0.0004 for reasoning */
+	assert_true(js_at(tf_cspan(json), "totals.cost", &v) && js_str_eq(v, "0.00815"));
+	assert_true(js_at(tf_cspan(json), "by_model[0].cost", &v) && js_str_eq(v, "0.00815"));
+	assert_true(js_at(tf_cspan(json), "by_surface.anthropic.cost", &v) && js_str_eq(v, "0"));
+	assert_int_equal(bed_sql(b, "SELECT max(cost) FROM ledger WHERE charged = 1"), 4275000);
+	assert_int_equal(bed_sql(b, "SELECT count(*) FROM ledger WHERE price_reasoning IS NULL"), 2);
+}
+
+static void
+test_query_table(void **state)
+{
+	struct bed *b = *state;
+	struct wire_usage u;
+	struct tf_id ws;
+	const char *csv;
+
+	bed_gateway(b, 0, 11);
+	ws = bed_workspace(b, "main", "test");
+	u = bed_usage(b, 0, bed_key(b, ws, BL_NEVER_MS));
+	u.model = TF_SPAN("=cmd|\"x\"");
+	u.audio_ms = 1500;
+	wire_set(&u, USAGE, price_audio_hour, UINT64_C(360000000));
+	bed_tell(b, 0, &u, tf_id_new());
+	csv = bed_table(b, 0, ws, "{}");
+	assert_memory_equal(csv, "by,group,name,requests,", 23);
+	assert_non_null(strstr(csv, "\r\ntotal,\"\",\"\",1,15,5,5,2,20,0,1.5,0,0.001,USD\r\nsurface,\"openai\",\"\",1,"));
+	assert_non_null(strstr(csv, "\r\nmodel,\"'=cmd|\"\"x\"\"\",\"\",1,"));
+	assert_non_null(strstr(csv, "\",\"ci\",1,15,"));
+	csv = bed_table(b, 0, ws, "{\"surface\":\"anthropic\"}");
+	assert_non_null(strstr(csv, "\r\ntotal,\"\",\"\",0,0,0,0,0,0,0,0,0,0,USD\r\n"));
+}
+
 static void
 test_query_refused(void **state)
 {
@@ -162,7 +226,7 @@ main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_query), T(test_query_units), T(test_query_refused),
+		T(test_query), T(test_query_units), T(test_query_costs), T(test_query_table), T(test_query_refused),
 	};
 
 	tf_log_init("test", TF_ERROR, false);

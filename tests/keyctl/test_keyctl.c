@@ -414,6 +414,12 @@ test_times(void **state)
 		    kc_parse_until(dates[i].text, 1000, &v), dates[i].want < 0 ? TF_E_INVAL : 0);
 		assert_int_equal(v, dates[i].want);
 	}
+	for (size_t i = 0; i < 2; i++) {
+		int64_t v = -1;
+
+		assert_int_equal(kc_parse_since(i == 0 ? "10s" : "2w", 1000, &v), 0);
+		assert_int_equal(v, i == 0 ? 990 : 0);
+	}
 }
 
 /* ---- output ------------------------------------------------------------------------------- */

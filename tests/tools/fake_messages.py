@@ -76,7 +76,7 @@ class MessagesAnswer(Answer):
             return {"input_tokens": u["prompt_tokens"], "output_tokens": u["completion_tokens"]}
         return {
             "input_tokens": u["prompt_tokens"] - cached, "cache_read_input_tokens": cached,
-            "cache_creation_input_tokens": 0, "output_tokens": u["completion_tokens"],
+            "cache_creation_input_tokens": self.p.num("wrote", 0), "output_tokens": u["completion_tokens"],
             "output_tokens_details": {"thinking_tokens": u["completion_tokens_details"]["reasoning_tokens"]},
         }
 

@@ -23,6 +23,7 @@ What is answered
   say=TEXT        this text instead, in deltas of SAY_PIECE characters
   finish=REASON   finish reason (stop, tool_calls with tools); refusal=1
   prompt=N cached=N completion=N thought=N   usage to report; completion defaults to the tokens sent
+                  wrote=N: tokens written to a cache, beside those of the prompt (Messages only)
   usage=MODE      asked (default), always, never
   reasoning=NAME  reasoning_content, reasoning or both: two deltas before the content
   tools=N         N tool calls instead of text; interleave=1: their fragments in turn
