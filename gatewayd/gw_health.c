@@ -49,6 +49,7 @@ gw_op_ready(struct gw_req *req)
 	js_w_kbool(&w, "billingd", billing);
 	js_w_kbool(&w, "routerd", router);
 	js_w_kbool(&w, "models", model);
+	js_w_kbool(&w, "stored", gw_store_here(t)); /* not everybody needs it: it does not count */
 	js_w_kbool(&w, "draining", t->draining);
 	js_w_object_end(&w);
 	return gw_health_reply(req, ready ? 200 : 503, &w, &out);

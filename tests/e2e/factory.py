@@ -391,16 +391,18 @@ class Factory:
         for daemon in self.daemons.values():
             daemon.start()
         self.wait_ready()
+        wait_for("stored", lambda: self.ready(stored=True))
         self.keyctl("workspace", "create", "main", "--plan", self.plan)
         self.key = self.mint()
 
-    def ready(self):
+    def ready(self, stored=False):
         for daemon in self.daemons.values():
             assert daemon.proc is None or daemon.proc.poll() is None, "%s ended:\n%s" % (daemon.name, daemon.log())
         try:
             with self.raw() as raw:
                 raw.send("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
-                return raw.response().status == 200
+                answer = raw.response()
+                return answer.status == 200 and (answer.json()["stored"] or not stored)
         except (OSError, Closed):
             return False
 
