@@ -335,9 +335,14 @@ settle(struct bl *bl, const struct db_op *op)
 	struct bl_settled s = { .workspace = u->workspace, .gateway = g->number, .window = u->window.minute,
 		.reserved = u->reserved, .foreign = op->result == BL_USAGE_NEW && u->began_ms < bl->started_ms };
 	struct bl_key *k = bl_index_key(&bl->index, tf_id_span(&u->key));
+	uint64_t before;
 
 	if (fresh && charged && op->result != BL_USAGE_UNCHARGED)
 		s.actual = bl_tokens_sum(&u->tokens);
+	/* what it replaced was counted when it came */
+	before = bl_tokens_sum(&u->before.tokens);
+	if (fresh && u->before.charged)
+		s.actual -= before < s.actual ? before : s.actual;
 	if (op->rc != 0)
 		tf_log(TF_ERROR, "ledger", &u->request, "a usage record cannot be stored attempt=%u gateway=%s seq=%" PRIu64
 		    " error=%s tokens=%" PRIu64, u->attempt, g->row.name, u->seq, tf_err_text(op->rc), bl_tokens_sum(&u->tokens));

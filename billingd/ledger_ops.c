@@ -12,13 +12,15 @@
 #include "common/wire/wire.h"
 
 struct bl_day {
-	const struct bl_usage *first; /* borrowed from the batch: names the sum */
-	uint64_t requests;
+	int64_t day;
+	struct tf_span model, surface; /* in key */
+	uint64_t requests;             /* these wrap: what is taken off is added as its complement */
 	struct bl_tokens tokens;
 	struct bl_units units;
 	uint64_t cost, unbilled;
+	bool less;                     /* something was taken off */
 	size_t nkey;
-	char key[];                   /* workspace, key, day, model, 0, surface */
+	char key[];                    /* workspace, key, day, model, 0, surface */
 };
 
 #define DAY_MS 86400000
@@ -40,8 +42,8 @@ day_get(struct db_lane *lane, const struct bl_usage *u)
 
 	if (d == NULL)
 		return NULL;
-	d->first = u;
 	d->nkey = n;
+	d->day = day;
 	at = d->key;
 	memcpy(at, u->workspace.b, sizeof u->workspace.b);
 	memcpy(at += 16, u->key.b, sizeof u->key.b);
@@ -49,9 +51,11 @@ day_get(struct db_lane *lane, const struct bl_usage *u)
 	at += sizeof day;
 	if (model->n > 0)
 		memcpy(at, model->p, model->n);
+	d->model = tf_span(at, model->n);
 	at += model->n + 1;
 	if (surface->n > 0)
 		memcpy(at, surface->p, surface->n);
+	d->surface = tf_span(at, surface->n);
 	old = tf_map_get(lane->user, tf_span(d->key, n));
 	if (old == NULL && tf_map_put(lane->user, tf_span(d->key, n), d) == 0)
 		return d;
@@ -59,24 +63,27 @@ day_get(struct db_lane *lane, const struct bl_usage *u)
 	return old;
 }
 
+/* sign 1: it is charged now; -1: it was, and is no more. */
 static int
-day_add(struct db_lane *lane, const struct bl_usage *u)
+sums_add(struct db_lane *lane, const struct bl_usage *u, int sign)
 {
 	struct bl_day *d = day_get(lane, u);
+	uint64_t by = (uint64_t)(int64_t)sign;
 
 	if (d == NULL)
 		return TF_E_NOMEM;
-	d->requests++;
-	d->tokens.prompt += u->tokens.prompt;
-	d->tokens.cache_read += u->tokens.cache_read;
-	d->tokens.cache_write += u->tokens.cache_write;
-	d->tokens.completion += u->tokens.completion;
-	d->tokens.reasoning += u->tokens.reasoning;
-	d->units.images += u->units.images;
-	d->units.audio_ms += u->units.audio_ms;
-	d->units.characters += u->units.characters;
-	d->cost += u->cost;
-	d->unbilled += u->unbilled;
+	d->less |= sign < 0;
+	d->requests += by;
+	d->tokens.prompt += by * u->tokens.prompt;
+	d->tokens.cache_read += by * u->tokens.cache_read;
+	d->tokens.cache_write += by * u->tokens.cache_write;
+	d->tokens.completion += by * u->tokens.completion;
+	d->tokens.reasoning += by * u->tokens.reasoning;
+	d->units.images += by * u->units.images;
+	d->units.audio_ms += by * u->units.audio_ms;
+	d->units.characters += by * u->units.characters;
+	d->cost += by * u->cost;
+	d->unbilled += by * u->unbilled;
 	return 0;
 }
 
@@ -119,6 +126,40 @@ bind_name(struct db_q *q, struct tf_span s)
 		db_q_text(q, s);
 }
 
+static void
+bind_day(struct db_q *q, const struct bl_day *d)
+{
+	db_q_blob(q, d->key, 16);
+	db_q_int(q, d->day);
+	db_q_blob(q, d->key + 16, 16);
+	bind_name(q, d->model);
+	bind_name(q, d->surface);
+}
+
+static int
+day_put(struct db_lane *lane, const struct bl_day *d)
+{
+	struct db_q q = db_q(lane, BL_S_DAY_ADD);
+
+	bind_day(&q, d);
+	db_q_int(&q, (int64_t)d->requests);
+	bind_tokens(&q, &d->tokens);
+	bind_units(&q, &d->units);
+	db_q_int(&q, (int64_t)d->cost);
+	db_q_int(&q, (int64_t)d->unbilled);
+	return db_q_run(&q);
+}
+
+/* Sums of nothing are not kept. */
+static int
+day_void(struct db_lane *lane, const struct bl_day *d)
+{
+	struct db_q q = db_q(lane, BL_S_DAY_VOID);
+
+	bind_day(&q, d);
+	return db_q_run(&q);
+}
+
 int
 bl_days_flush(struct db_lane *lane)
 {
@@ -127,19 +168,9 @@ bl_days_flush(struct db_lane *lane)
 	int rc = 0;
 
 	while (rc == 0 && (d = tf_map_next(lane->user, &pos)) != NULL) {
-		struct db_q q = db_q(lane, BL_S_DAY_ADD);
-
-		db_q_id(&q, &d->first->workspace);
-		db_q_int(&q, d->first->began_ms / DAY_MS);
-		db_q_id(&q, &d->first->key);
-		bind_name(&q, d->first->text[BL_T_MODEL]);
-		bind_name(&q, d->first->text[BL_T_SURFACE]);
-		db_q_int(&q, (int64_t)d->requests);
-		bind_tokens(&q, &d->tokens);
-		bind_units(&q, &d->units);
-		db_q_int(&q, (int64_t)d->cost);
-		db_q_int(&q, (int64_t)d->unbilled);
-		rc = db_q_run(&q);
+		rc = day_put(lane, d);
+		if (rc == 0 && d->less)
+			rc = day_void(lane, d);
 	}
 	return rc;
 }
@@ -201,31 +232,93 @@ insert(struct db_lane *lane, const struct bl_usage *u, bool charged)
 	return rc != 0 ? rc : sqlite3_changes(lane->db) > 0;
 }
 
-/* Outcome of the row that is there; 0: none. */
+/* ---- a row that is there ------------------------------------------------------------------ */
+
+/* What the sums have of a row, and what tells whether another record replaces it. */
+struct there {
+	bool is, charged;
+	struct bl_usage u; /* texts: borrowed from the statement */
+};
+
+static void
+row_read(struct db_q *q, struct there *t)
+{
+	uint64_t *const counts[] = { &t->u.tokens.prompt, &t->u.tokens.cache_read, &t->u.tokens.cache_write,
+		&t->u.tokens.completion, &t->u.tokens.reasoning, &t->u.units.images, &t->u.units.audio_ms,
+		&t->u.units.characters, &t->u.cost, &t->u.unbilled, &t->u.window.budget, &t->u.window.month };
+
+	memset(t, 0, sizeof *t);
+	t->is = true;
+	t->u.attempt = (uint32_t)db_q_col_int(q);
+	t->u.outcome = (uint8_t)db_q_col_int(q);
+	t->charged = db_q_col_int(q) != 0;
+	t->u.provisional = db_q_col_int(q) != 0;
+	db_q_col_blob(q, t->u.workspace.b, sizeof t->u.workspace.b);
+	db_q_col_blob(q, t->u.key.b, sizeof t->u.key.b);
+	t->u.text[BL_T_MODEL] = db_q_col_span(q);
+	t->u.text[BL_T_SURFACE] = db_q_col_span(q);
+	t->u.began_ms = db_q_col_int(q);
+	for (size_t i = 0; i < TF_LEN(counts); i++)
+		*counts[i] = (uint64_t)db_q_col_int(q);
+}
+
+/* Does what u says take the place of what is there? */
+static bool
+replaces(const struct bl_usage *u, const struct there *t)
+{
+	if (t->u.provisional)
+		return !u->provisional;
+	return t->u.outcome == WIRE_OUTCOME_LOST && u->outcome != WIRE_OUTCOME_LOST && !u->provisional;
+}
+
 static int
-outcome_there(struct db_lane *lane, const struct bl_usage *u)
+run_attempt(struct db_lane *lane, enum bl_stmt stmt, const struct tf_id *request, uint32_t attempt)
+{
+	struct db_q q = db_q(lane, stmt);
+
+	db_q_id(&q, request);
+	db_q_int(&q, attempt);
+	return db_q_run(&q);
+}
+
+/* Finds the row of the attempt, and when u replaces it takes it out of the sums. there: its texts are gone after. */
+static int
+look(struct db_lane *lane, struct bl_usage *u, struct there *there)
 {
 	struct db_q q = db_q(lane, BL_S_LEDGER_GET);
 	int rc;
 
+	there->is = false;
 	db_q_id(&q, &u->request);
 	db_q_int(&q, u->attempt);
 	rc = db_q_step(&q);
-	if (rc == 1) {
-		rc = (int)db_q_col_int(&q);
-		db_q_end(&q);
-	}
+	if (rc != 1)
+		return rc;
+	row_read(&q, there);
+	rc = there->charged && replaces(u, there) ? sums_add(lane, &there->u, -1) : 0;
+	db_q_end(&q);
 	return rc;
 }
 
+/*
+ * What was charged of a request is charged no more: another attempt of it, which was not, for one was enough, is
+ * charged now, if there is one.
+ */
 static int
-drop(struct db_lane *lane, const struct bl_usage *u)
+promote(struct db_lane *lane, const struct tf_id *request)
 {
-	struct db_q q = db_q(lane, BL_S_LEDGER_DROP);
+	struct db_q q = db_q(lane, BL_S_LEDGER_WAITING);
+	struct there other;
+	int rc;
 
-	db_q_id(&q, &u->request);
-	db_q_int(&q, u->attempt);
-	return db_q_run(&q);
+	db_q_id(&q, request);
+	rc = db_q_step(&q);
+	if (rc != 1)
+		return rc;
+	row_read(&q, &other);
+	rc = sums_add(lane, &other.u, 1);
+	db_q_end(&q);
+	return rc == 0 ? run_attempt(lane, BL_S_LEDGER_CHARGE, request, other.u.attempt) : rc;
 }
 
 /*
@@ -245,31 +338,33 @@ insert_once(struct db_lane *lane, const struct bl_usage *u, int *result)
 	}
 	if (rc < 0)
 		return rc;
-	return charged ? day_add(lane, u) : 0;
+	return charged ? sums_add(lane, u, 1) : 0;
 }
 
 int
-bl_op_usage(struct db_lane *lane, const struct bl_usage *u, int *result)
+bl_op_usage(struct db_lane *lane, struct bl_usage *u, int *result)
 {
 	bool charged = is_charged(u);
-	int rc = insert(lane, u, charged), there;
+	int rc = insert(lane, u, charged);
+	struct there there;
 
+	u->before = (struct bl_before){ 0 };
 	*result = BL_USAGE_NEW;
 	if (rc != 0)
-		return rc < 0 ? rc : charged ? day_add(lane, u) : 0;
-	there = outcome_there(lane, u);
-	if (there < 0)
-		return there;
-	if (there != 0 && (there != WIRE_OUTCOME_LOST || u->outcome == WIRE_OUTCOME_LOST)) {
+		return rc < 0 ? rc : charged ? sums_add(lane, u, 1) : 0;
+	rc = look(lane, u, &there);
+	if (rc < 0)
+		return rc;
+	if (!there.is)
+		return insert_once(lane, u, result);
+	if (!replaces(u, &there)) {
 		*result = BL_USAGE_REPLAY;
 		return 0;
 	}
-	/* a lost attempt was charged nothing and is in no sum: what is known now replaces it */
-	if (there == WIRE_OUTCOME_LOST) {
-		*result = BL_USAGE_FINAL;
-		rc = drop(lane, u);
-		if (rc != 0)
-			return rc;
-	}
-	return insert_once(lane, u, result);
+	*result = BL_USAGE_FINAL;
+	u->before = (struct bl_before){ there.charged, there.u.tokens, there.u.units, there.u.cost, there.u.unbilled };
+	rc = run_attempt(lane, BL_S_LEDGER_DROP, &u->request, u->attempt);
+	if (rc == 0)
+		rc = insert_once(lane, u, result);
+	return rc == 0 && there.charged && !charged ? promote(lane, &u->request) : rc;
 }

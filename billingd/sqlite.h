@@ -26,7 +26,7 @@ extern const struct db_schema bl_schema;
 
 int bl_op_run(struct db_lane *lane, struct db_op *op);
 int bl_op_start(struct db_lane *lane, struct bl_start *s);
-int bl_op_usage(struct db_lane *lane, const struct bl_usage *u, int *result);
+int bl_op_usage(struct db_lane *lane, struct bl_usage *u, int *result);
 int bl_op_sums(struct db_lane *lane, struct bl_sums *s);
 /* people_ops.c: users, members and the trail. */
 int bl_op_people(struct db_lane *lane, struct db_op *op);

@@ -138,6 +138,14 @@ struct bl_windows {
 
 enum bl_text { BL_T_MODEL, BL_T_SURFACE, BL_T_FINISH, BL_T_CODE, BL_T_WORKER, BL_T_COUNT };
 
+/* What a record replaced. */
+struct bl_before {
+	bool charged; /* else nothing of it was counted */
+	struct bl_tokens tokens;
+	struct bl_units units;
+	uint64_t cost, unbilled;
+};
+
 /* One attempt that ended. Counts are at most INT64_MAX. */
 struct bl_usage {
 	struct tf_id request, workspace, key;
@@ -156,6 +164,7 @@ struct bl_usage {
 	uint32_t status;
 	int64_t instance; /* bl_instance_row.id */
 	uint64_t seq;
+	struct bl_before before; /* filled by the operation; all zero: it replaced nothing that was charged */
 	void *user;       /* the caller's own */
 	struct tf_span text[BL_T_COUNT]; /* in bytes behind the struct; empty is null */
 };
@@ -195,7 +204,7 @@ enum bl_op_kind {
 enum bl_usage_result {
 	BL_USAGE_NEW,
 	BL_USAGE_REPLAY,     /* was there already: nothing changed */
-	BL_USAGE_FINAL,      /* replaced what was only known as lost */
+	BL_USAGE_FINAL,      /* replaced what was only known as lost, or provisionally */
 	BL_USAGE_UNCHARGED,  /* new, but another attempt of that request is charged already: this one is not */
 };
 

@@ -98,6 +98,64 @@ test_final_beats_lost(void **state)
 	assert_int_equal(fx_int(f, "SELECT completion FROM usage_days"), 7);
 }
 
+/* What was known from a dead gateway's files alone gives way to what was said at the end, in the sums too. */
+static void
+test_final_beats_provisional(void **state)
+{
+	struct fixture *f = *state;
+	struct bl_usage u = fx_usage(1), final = fx_usage(1);
+
+	u.provisional = true;
+	u.outcome = WIRE_OUTCOME_PARTIAL;
+	u.tokens.completion = 3;
+	u.cost = 30;
+	u.text[BL_T_MODEL] = TF_SPAN("acme/other");
+	assert_int_equal(tell(f, &u), BL_USAGE_NEW);
+	assert_int_equal(tell(f, &u), BL_USAGE_REPLAY);
+	assert_int_equal(fx_int(f, "SELECT cost FROM usage_days WHERE model = 'acme/other'"), 30);
+	assert_int_equal(tell(f, &final), BL_USAGE_FINAL);
+	assert_true(final.before.charged && final.before.cost == 30 && final.before.tokens.completion == 3);
+	assert_int_equal(tell(f, &final), BL_USAGE_REPLAY);
+	assert_false(final.before.charged);
+	assert_int_equal(tell(f, &u), BL_USAGE_REPLAY);
+	assert_int_equal(fx_int(f, "SELECT count(*) FROM usage_days"), 1);
+	assert_int_equal(fx_int(f, "SELECT cost FROM usage_days WHERE model = 'acme/large' AND completion = 7"), 43);
+	assert_int_equal(fx_int(f, "SELECT count(*) FROM ledger WHERE provisional = 0"), 1);
+}
+
+/* A charge that is taken back lets another attempt of the request be charged. */
+static void
+test_charge_moves(void **state)
+{
+	struct fixture *f = *state;
+	struct bl_usage one = fx_usage(1), two = fx_usage(1), three = fx_usage(1);
+
+	one.provisional = true;
+	two.attempt = 2;
+	two.tokens.completion = 70;
+	three.attempt = 3;
+	assert_int_equal(tell(f, &one), BL_USAGE_NEW);
+	assert_int_equal(tell(f, &two), BL_USAGE_UNCHARGED);
+	assert_int_equal(tell(f, &three), BL_USAGE_UNCHARGED);
+	assert_int_equal(fx_int(f, "SELECT completion FROM usage_days"), 7);
+	one.provisional = false;
+	one.outcome = WIRE_OUTCOME_FAILED;
+	assert_int_equal(tell(f, &one), BL_USAGE_FINAL);
+	assert_int_equal(fx_int(f, "SELECT attempt FROM ledger WHERE charged = 1"), 2);
+	assert_int_equal(fx_int(f, "SELECT requests FROM usage_days"), 1);
+	assert_int_equal(fx_int(f, "SELECT completion FROM usage_days"), 70);
+	/* with no other one left nothing stays in the sums */
+	one = fx_usage(2);
+	one.began_ms += DAY;
+	one.provisional = true;
+	assert_int_equal(tell(f, &one), BL_USAGE_NEW);
+	assert_int_equal(fx_int(f, "SELECT count(*) FROM usage_days"), 2);
+	one.provisional = false;
+	one.outcome = WIRE_OUTCOME_LOST;
+	assert_int_equal(tell(f, &one), BL_USAGE_FINAL);
+	assert_int_equal(fx_int(f, "SELECT count(*) FROM usage_days"), 1);
+}
+
 /* Attempts of one request, in any order: one charge. */
 static void
 test_one_charge_a_request(void **state)
@@ -313,6 +371,7 @@ fill(struct fixture *f, unsigned n)
 		u.tokens = (struct bl_tokens){ (unsigned)rand() % 1000, (unsigned)rand() % 50, (unsigned)rand() % 9,
 			(unsigned)rand() % 300, (unsigned)rand() % 40 };
 		u.units = (struct bl_units){ (unsigned)rand() % 4, (unsigned)rand() % 90000, (unsigned)rand() % 500 };
+		u.provisional = rand() % 4 == 0;
 		u.cost = (unsigned)rand() % 100000;
 		u.unbilled = u.cost / 3 * ((unsigned)rand() % 2);
 		u.began_ms = 21000 * DAY + (int64_t)((unsigned)rand() % (5 * DAY));
@@ -332,10 +391,19 @@ fill(struct fixture *f, unsigned n)
 	db_batch_free(&f->last);
 }
 
+#define DAYS_COLUMNS "workspace, day, key, model, surface, requests, prompt, cache_read, cache_write, completion, reasoning," \
+	" images, audio_ms, characters, cost, unbilled"
+static const char days_more[] = "SELECT count(*) FROM (SELECT " DAYS_COLUMNS " FROM usage_days EXCEPT SELECT workspace,"
+    " began_ms / 86400000, key, model, surface, count(*), sum(prompt), sum(cache_read), sum(cache_write), sum(completion),"
+    " sum(reasoning), sum(images), sum(audio_ms), sum(characters), sum(cost), sum(unbilled)"
+    " FROM ledger WHERE charged = 1 GROUP BY 1, 2, 3, 4, 5)";
+/* charged rows of a request: one when any of its attempts could be, else none */
+static const char charged_check[] = "SELECT count(*) FROM (SELECT request FROM ledger GROUP BY request"
+    " HAVING sum(charged) <> max(outcome IN (1, 2)))";
 static const char days_check[] = "SELECT count(*) FROM (SELECT workspace, began_ms / 86400000 AS day, key, model, surface,"
     " count(*), sum(prompt), sum(cache_read), sum(cache_write), sum(completion), sum(reasoning), sum(images),"
     " sum(audio_ms), sum(characters), sum(cost), sum(unbilled)"
-    " FROM ledger WHERE charged = 1 GROUP BY 1, 2, 3, 4, 5 EXCEPT SELECT * FROM usage_days)";
+    " FROM ledger WHERE charged = 1 GROUP BY 1, 2, 3, 4, 5 EXCEPT SELECT " DAYS_COLUMNS " FROM usage_days)";
 
 #define ALL ((1u << BL_BY_COUNT) - 1)
 
@@ -400,6 +468,8 @@ test_sums(void **state)
 	fill(f, 3000);
 	assert_true(fx_int(f, "SELECT sum(charged) FROM ledger") > 500);
 	assert_int_equal(fx_int(f, days_check), 0);
+	assert_int_equal(fx_int(f, days_more), 0);
+	assert_int_equal(fx_int(f, charged_check), 0);
 	check_sum(f, 21000 * DAY, 21005 * DAY, "");
 	check_sum(f, 21000 * DAY, 21005 * DAY, "openai");
 	check_sum(f, 21001 * DAY, 21002 * DAY, "anthropic");
@@ -524,7 +594,8 @@ main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_told_twice), T(test_final_beats_lost), T(test_one_charge_a_request), T(test_lenient), T(test_atomic),
+		T(test_told_twice), T(test_final_beats_lost), T(test_final_beats_provisional), T(test_charge_moves),
+		T(test_one_charge_a_request), T(test_lenient), T(test_atomic),
 		T(test_start), T(test_secrets), T(test_sums), T(test_disk_full), T(test_killed_before_ack),
 	};
 
