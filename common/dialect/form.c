@@ -474,13 +474,19 @@ dl_form_w_copy(struct dl_form_w *w, const struct dl_form_part *part)
 	put(w, "\r\n", 2);
 }
 
+/* Looked for without its line end: the value may begin with the rest. */
+static bool
+collides(const struct dl_form_w *w, struct tf_span value)
+{
+	return value.n > 0 && memmem(value.p, value.n, w->as->delimiter + 2, w->as->ndelimiter - 2u) != NULL;
+}
+
 void
 dl_form_w_text(struct dl_form_w *w, const char *name, struct tf_span value)
 {
 	static const char before[] = "Content-Disposition: form-data; name=\"", behind[] = "\"\r\n\r\n";
 
-	/* without its line end: the value may begin with the rest */
-	if (w->err == 0 && value.n > 0 && memmem(value.p, value.n, w->as->delimiter + 2, w->as->ndelimiter - 2u) != NULL)
+	if (collides(w, value) && w->err == 0)
 		w->err = TF_E_INVAL;
 	open_part(w);
 	put(w, before, sizeof before - 1);
@@ -490,20 +496,40 @@ dl_form_w_text(struct dl_form_w *w, const char *name, struct tf_span value)
 	put(w, "\r\n", 2);
 }
 
-void
-dl_form_w_file(struct dl_form_w *w, const struct dl_form_part *part, const char *extension)
+static void
+file_part(struct dl_form_w *w, struct tf_span name, const char *extension, const char *type, struct tf_span value)
 {
 	static const char before[] = "Content-Disposition: form-data; name=\"", middle[] = "\"; filename=\"file.",
-			  behind[] = "\"\r\n\r\n";
+			  behind[] = "\"\r\n", typed[] = "Content-Type: ";
 
 	open_part(w);
 	put(w, before, sizeof before - 1);
-	put(w, part->name.p, part->name.n);
+	put(w, name.p, name.n);
 	put(w, middle, sizeof middle - 1);
 	put(w, extension, strlen(extension));
 	put(w, behind, sizeof behind - 1);
-	put(w, part->value.p, part->value.n);
+	if (type != NULL) {
+		put(w, typed, sizeof typed - 1);
+		put(w, type, strlen(type));
+		put(w, "\r\n", 2);
+	}
 	put(w, "\r\n", 2);
+	put(w, value.p, value.n);
+	put(w, "\r\n", 2);
+}
+
+void
+dl_form_w_file(struct dl_form_w *w, const struct dl_form_part *part, const char *extension)
+{
+	file_part(w, part->name, extension, NULL, part->value);
+}
+
+void
+dl_form_w_bytes(struct dl_form_w *w, struct tf_span name, const char *extension, const char *type, struct tf_span value)
+{
+	if (collides(w, value) && w->err == 0)
+		w->err = TF_E_INVAL;
+	file_part(w, name, extension, type, value);
 }
 
 int

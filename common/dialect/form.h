@@ -85,6 +85,8 @@ void dl_form_w_copy(struct dl_form_w *w, const struct dl_form_part *part);
 void dl_form_w_text(struct dl_form_w *w, const char *name, struct tf_span value);
 /* A file part with its own name and bytes; its file name becomes "file.EXTENSION", its type is left out. */
 void dl_form_w_file(struct dl_form_w *w, const struct dl_form_part *part, const char *extension);
+/* A file of our own making, as dl_form_w_text refuses it. type: its Content-Type; NULL: none is said. */
+void dl_form_w_bytes(struct dl_form_w *w, struct tf_span name, const char *extension, const char *type, struct tf_span value);
 /* The last boundary. 0, TF_E_NOMEM or TF_E_INVAL. */
 int dl_form_w_end(struct dl_form_w *w) TF_MUSTCHECK;
 

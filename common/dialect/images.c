@@ -31,6 +31,52 @@ images_size_ok(struct tf_span s)
 	return i == s.n && i > from && i - from <= 5;
 }
 
+/* Characters of a string's text: an escape counts for one, a surrogate pair too. */
+static size_t
+characters(struct tf_span text)
+{
+	size_t n = 0;
+
+	for (size_t i = 1; i + 1 < text.n; i++) {
+		bool low = false;
+
+		if (text.p[i] == '\\' && text.p[i + 1] == 'u' && i + 6 < text.n) {
+			low = (text.p[i + 2] | 0x20) == 'd' && strchr("cdefCDEF", text.p[i + 3]) != NULL;
+			i += 5;
+		} else if (text.p[i] == '\\') {
+			i++;
+		} else {
+			low = ((unsigned char)text.p[i] & 0xc0) == 0x80;
+		}
+		n += !low;
+	}
+	return n;
+}
+
+int
+images_on_prompt(struct dl_scan *s, const struct dl_value *v)
+{
+	s->head.prompt_bytes = v->hit->text;
+	return characters(v->text) <= IMAGES_PROMPT_MAX
+	    ? 0
+	    : dl_scan_refuse(s, v, "must not be longer than %d characters", IMAGES_PROMPT_MAX);
+}
+
+int
+images_on_size(struct dl_scan *s, const struct dl_value *v)
+{
+	s->image.size = dl_range_value(v->hit);
+	return images_size_ok(tf_span(v->text.p + 1, v->text.n - 2))
+	    ? 0
+	    : dl_scan_refuse(s, v, "must be WIDTHxHEIGHT in pixels, as 1024x1024, or auto");
+}
+
+int
+images_on_format(struct dl_scan *s, const struct dl_value *v)
+{
+	return js_str_eq(v->text, "url") || js_str_eq(v->text, "b64_json") ? 0 : dl_scan_refuse(s, v, "must be url or b64_json");
+}
+
 /*
  * An address that a runtime of our own gives names a host that clients do not reach; one of a hosted provider is
  * good for anybody.
@@ -127,9 +173,8 @@ a_string(struct tf_span entry, const char *name, struct tf_span *v)
 	return js_member(entry, name, v) && js_type(*v) == JS_STRING && v->n > 2;
 }
 
-/* "data:image/png;base64,AAAA" holds the bytes. */
-static bool
-data_url(struct tf_span url, struct tf_span *b64)
+bool
+images_data_url(struct tf_span url, struct tf_span *b64)
 {
 	const char *comma;
 
@@ -164,7 +209,7 @@ put_image(struct dl_job *j, struct tf_span entry, bool url, struct tf_buf *out)
 	if (!bytes && !a_string(entry, "url", &v))
 		return TF_E_INVAL;
 	r = js_str(v, &text, &b64);
-	if (r == 0 && !bytes && !data_url(b64, &b64)) {
+	if (r == 0 && !bytes && !images_data_url(b64, &b64)) {
 		/* an address: the client asked for it, or cannot be helped */
 		r = url ? tf_buf_addstr(out, "\"url\":") : TF_E_INVAL;
 		if (r == 0)

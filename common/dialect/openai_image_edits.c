@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The openai_image_edits surface: POST /images/edits, a form with images. It goes to the runtime part by part, with
- * the runtime's name of the model; images.c has the answers.
+ * The openai_image_edits surface: POST /images/edits, a form with images, or JSON (image_edits_json.c). A form goes to
+ * the runtime part by part, with the runtime's name of the model; images.c has the answers.
  */
 #include "config.h"
 
@@ -10,8 +10,6 @@
 #include "common/dialect/chat.h"
 #include "common/dialect/form.h"
 #include "common/dialect/images.h"
-
-#define SOURCES_MAX 16
 
 /* ---- the request ------------------------------------------------------------------------- */
 
@@ -26,8 +24,8 @@ on_image(struct dl_scan *s, const struct dl_form_value *v)
 {
 	const char *name = s->rows->v[v->id].name, *type, *ext;
 
-	if (v->index >= SOURCES_MAX)
-		return dl_scan_refuse_at(s, name, "%s must not have more than %d entries.", name, SOURCES_MAX);
+	if (v->index >= IMAGES_SOURCES_MAX)
+		return dl_scan_refuse_at(s, name, "%s must not have more than %d entries.", name, IMAGES_SOURCES_MAX);
 	if (!images_kind(v->part->value, &type, &ext))
 		return dl_scan_refuse_at(s, name, "%s is not an image in a supported format: png, jpeg or webp.", name);
 	s->head.images++;
@@ -143,7 +141,11 @@ request(struct dl_job *j, struct tf_span body, struct tf_buf *out)
 {
 	struct images *st = j->state;
 	struct copy c = { .j = j };
-	int r = dl_form_init(&c.form, j->conf->content_type, 0, copy_part, &c);
+	int r;
+
+	if (!dl_form_is(j->conf->content_type))
+		return image_edits_json(j, body, out);
+	r = dl_form_init(&c.form, j->conf->content_type, 0, copy_part, &c);
 
 	if (r < 0)
 		return TF_E_INVAL;
@@ -165,7 +167,9 @@ request(struct dl_job *j, struct tf_span body, struct tf_buf *out)
 static const char *
 request_type(const struct dl_job *j)
 {
-	return j->conf->content_type.p; /* terminated */
+	const struct images *st = j->state;
+
+	return st->content_type[0] != '\0' ? st->content_type : j->conf->content_type.p; /* terminated */
 }
 
 static const struct dl_plain plain = {
@@ -183,6 +187,7 @@ static const struct dl_plain plain = {
 const struct dl_ops dl_openai_image_edits = {
 	.error_event = chat_error_event,
 	.ping = { ": keep-alive\n\n", 14 },
+	.fields = &image_edits_fields,
 	.form = &form,
 	.plain = &plain,
 };

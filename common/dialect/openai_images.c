@@ -18,28 +18,6 @@ enum field {
 };
 enum { SEEN_MODEL = 1, SEEN_PROMPT = 2 };
 
-/* Characters of a string's text: an escape counts for one, a surrogate pair too. */
-static size_t
-characters(struct tf_span text)
-{
-	size_t n = 0;
-
-	for (size_t i = 1; i + 1 < text.n; i++) {
-		bool low = false;
-
-		if (text.p[i] == '\\' && text.p[i + 1] == 'u' && i + 6 < text.n) {
-			low = (text.p[i + 2] | 0x20) == 'd' && strchr("cdefCDEF", text.p[i + 3]) != NULL;
-			i += 5;
-		} else if (text.p[i] == '\\') {
-			i++;
-		} else {
-			low = ((unsigned char)text.p[i] & 0xc0) == 0x80;
-		}
-		n += !low;
-	}
-	return n;
-}
-
 static int
 on_text(struct dl_scan *s, const struct dl_value *v)
 {
@@ -48,22 +26,14 @@ on_text(struct dl_scan *s, const struct dl_value *v)
 	switch ((enum field)v->id) {
 	case FIELD_PROMPT:
 		s->plain.seen |= SEEN_PROMPT;
-		s->head.prompt_bytes = v->hit->text;
-		return characters(v->text) <= IMAGES_PROMPT_MAX
-		    ? 0
-		    : dl_scan_refuse(s, v, "must not be longer than %d characters", IMAGES_PROMPT_MAX);
+		return images_on_prompt(s, v);
 	case FIELD_SIZE:
-		s->image.size = dl_range_value(v->hit);
-		return images_size_ok(tf_span(v->text.p + 1, v->text.n - 2))
-		    ? 0
-		    : dl_scan_refuse(s, v, "must be WIDTHxHEIGHT in pixels, as 1024x1024, or auto");
+		return images_on_size(s, v);
 	case FIELD_QUALITY:
 		s->image.quality = dl_range_value(v->hit);
 		return 0;
 	case FIELD_RESPONSE_FORMAT:
-		return js_str_eq(v->text, "url") || js_str_eq(v->text, "b64_json")
-		    ? 0
-		    : dl_scan_refuse(s, v, "must be url or b64_json");
+		return images_on_format(s, v);
 	default:
 		return 0;
 	}

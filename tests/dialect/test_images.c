@@ -312,6 +312,107 @@ test_edits(void **state)
 	tf_buf_free(&out);
 }
 
+#define EDIT DL_OPENAI_IMAGE_EDITS
+#define URL(kind, b64) "{\"image_url\":\"data:image/" kind ";base64," b64 "\"}"
+#define CHANGE(images, more) "{\"model\":\"m\",\"prompt\":\"x\",\"images\":[" images "]" more "}"
+#define REMOTE "{\"image_url\":\"https://x.test/a.png\"}"
+
+static void
+test_edits_json_scan(void **state)
+{
+	struct tf_buf many = { 0 };
+
+	(void)state;
+	assert_true(accepts(EDIT, CHANGE(URL("png", PNG64) "," REMOTE, ",\"mask\":" URL("png", PNG64) ",\"n\":2,"
+		"\"size\":\"auto\",\"quality\":\"high\",\"stream\":true,\"response_format\":null,\"strength\":0.5")));
+	assert_int_equal(scan.head.images, 3);
+	assert_int_equal(scan.head.n, 2);
+	assert_int_equal(scan.head.needs, DL_NEED_IMAGES);
+	assert_true(scan.head.stream && scan.image.quality.end > 0);
+	refuses(EDIT, "{\"model\":\"m\",\"prompt\":\"x\"}", "images", "required");
+	refuses(EDIT, "{\"prompt\":\"x\",\"images\":[" REMOTE "]}", "model", "required");
+	refuses(EDIT, "{\"model\":\"m\",\"images\":[" REMOTE "]}", "prompt", "required");
+	refuses(EDIT, CHANGE("", ""), "images", "");
+	refuses(EDIT, CHANGE("{}", ""), "images[0]", "no image_url");
+	refuses(EDIT, CHANGE(REMOTE ",{\"image_url\":\"\"}", ""), "images[1].image_url", "");
+	refuses(EDIT, CHANGE("{\"image_url\":\"http://10.0.0.1/a\"}", ""), "images[0].image_url", "data URL");
+	refuses(EDIT, CHANGE("{\"image_url\":\"file:///etc/passwd\"}", ""), "images[0].image_url", "data URL");
+	refuses(EDIT, CHANGE("{\"file_id\":\"file-1\"}", ""), "images[0].file_id", "stored file");
+	refuses(EDIT, CHANGE(REMOTE, ",\"mask\":{}"), "mask", "no image_url");
+	refuses(EDIT, CHANGE(REMOTE, ",\"mask\":{\"image_url\":\"x\"}"), "mask.image_url", "data URL");
+	refuses(EDIT, CHANGE(REMOTE, ",\"image\":\"x\""), "image", "forms");
+	refuses(EDIT, CHANGE(REMOTE, ",\"size\":\"big\""), "size", "WIDTHxHEIGHT");
+	refuses(EDIT, CHANGE(REMOTE, ",\"response_format\":\"png\""), "response_format", "url or b64_json");
+	assert_int_equal(tf_buf_addstr(&many, "{\"model\":\"m\",\"prompt\":\"x\",\"images\":[" REMOTE), 0);
+	for (int n = 2; n <= 17; n++)
+		assert_int_equal(tf_buf_addstr(&many, "," REMOTE), 0);
+	assert_int_equal(tf_buf_addstr(&many, "]}"), 0);
+	refuses(EDIT, tf_buf_cstr(&many), "images", "16");
+	tf_buf_free(&many);
+}
+
+/* Sends it to a runtime with these quirks; type: as what. False: refused, see scan.fault. */
+static bool
+asked(const char *body, uint32_t quirks, char type[static 96], struct tf_buf *sent)
+{
+	struct dl_xlate_conf conf = { .surface = EDIT, .runtime = DL_OPENAI_CHAT, .asked = TF_SPAN("m"),
+		.model = TF_SPAN("local/r"), .quirks = quirks, .base_url = TF_SPAN("https://api.test") };
+	struct dl_xlate *x;
+	int r;
+
+	tf_buf_reset(sent);
+	assert_true(accepts(EDIT, body));
+	x = dl_xlate_new(&conf, &scan.head);
+	assert_non_null(x);
+	r = dl_xlate_request(x, tf_cspan(body), sent);
+	scan.fault = dl_xlate_facts(x)->fault;
+	snprintf(type, 96, "%s", dl_xlate_request_type(x));
+	dl_xlate_free(&x);
+	return r == 0;
+}
+
+static bool
+holds(const struct tf_buf *b, const char *text)
+{
+	return memmem(b->p, b->n, text, strlen(text)) != NULL;
+}
+
+static void
+test_edits_json(void **state)
+{
+	struct tf_buf sent = { 0 };
+	char type[96];
+
+	(void)state;
+	/* bytes that are no image */
+	assert_false(asked(CHANGE(URL("png", "QUJD"), ""), 0, type, &sent));
+	assert_int_equal(scan.fault.err, TF_E_BAD_REQUEST);
+	assert_string_equal(scan.fault.param, "images[0].image_url");
+	assert_false(asked(CHANGE(REMOTE, ""), 0, type, &sent));
+	assert_string_equal(scan.fault.param, "images[0].image_url");
+	assert_non_null(strstr(scan.fault.message, "does not fetch"));
+
+	assert_true(asked(CHANGE(URL("png", PNG64) "," URL("jpeg", "/9j/AA=="), ",\"mask\":" URL("png", PNG64) ",\"n\":2,"
+		"\"user\":null,\"deep\":{\"a\":[1]},\"priority\":1,\"text\":\"a\\nb\",\"bad name\":1"), 0, type, &sent));
+	assert_non_null(strstr(type, "multipart/form-data; boundary=form"));
+	assert_true(holds(&sent, "name=\"image[]\"; filename=\"file.png\"\r\nContent-Type: image/png\r\n\r\n\x89PNG"));
+	assert_true(holds(&sent, "name=\"model\"\r\n\r\nlocal/r\r\n"));
+	assert_true(holds(&sent, "name=\"n\"\r\n\r\n2\r\n"));
+	assert_true(holds(&sent, "name=\"deep\"\r\n\r\n{\"a\":[1]}\r\n"));
+	assert_true(holds(&sent, "name=\"text\"\r\n\r\na\nb\r\n"));
+	assert_false(holds(&sent, "priority"));
+	assert_false(holds(&sent, "bad name"));
+	assert_false(holds(&sent, "\"user\""));
+	assert_true(asked(CHANGE(URL("jpeg", "/9j/QUFB"), ""), 0, type, &sent));
+	assert_true(holds(&sent, "name=\"image\"; filename=\"file.jpg\""));
+	assert_true(holds(&sent, "name=\"response_format\"\r\n\r\nb64_json\r\n"));
+	/* the provider takes JSON, and fetches */
+	assert_true(asked(CHANGE(REMOTE, ""), DL_Q_HOSTED, type, &sent));
+	assert_string_equal(tf_buf_cstr(&sent), "{\"model\":\"local/r\",\"prompt\":\"x\",\"images\":[" REMOTE "]}");
+	assert_string_equal(type, "application/json");
+	tf_buf_free(&sent);
+}
+
 static int
 setup(void **state)
 {
@@ -337,6 +438,8 @@ main(void)
 		cmocka_unit_test(test_images_stream),
 		cmocka_unit_test(test_edits_scan),
 		cmocka_unit_test(test_edits),
+		cmocka_unit_test(test_edits_json_scan),
+		cmocka_unit_test(test_edits_json),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

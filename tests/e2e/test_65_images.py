@@ -130,8 +130,32 @@ def test_edit(factory, client):
         with pytest.raises(openai.BadRequestError) as refused:
             client.images.edit(model=DRAW, prompt="x", **wrong)
         assert refused.value.param == list(wrong)[-1]
-    answer = factory.call("POST", "/v1/images/edits", {"model": DRAW, "prompt": "x"})
-    assert answer.status == 415 and "multipart/form-data" in answer.json()["error"]["message"]
+
+
+def data_url(name):
+    return "data:image/png;base64," + base64.b64encode(image(name, 0)).decode()
+
+
+def test_edit_json(factory, client):
+    """Images as addresses, in JSON: the runtime gets the form that it knows."""
+    prompt = "fake?tag=json"
+    asked = {"model": DRAW, "prompt": prompt, "images": [{"image_url": data_url(name)} for name in "ab"], "n": 2, "strength": 0.5,
+             "mask": {"image_url": data_url("m")}, "response_format": "b64_json"}
+    answer = factory.call("POST", "/v1/images/edits", asked)
+    assert answer.status == 200, answer.body
+    assert [base64.b64decode(i["b64_json"]) for i in answer.json()["data"]] == [image(prompt, 0), image(prompt, 1)]
+    sent = factory.fake.last("json")["body"]
+    assert [i["sha256"] for i in sent["image[]"]] == [hashlib.sha256(image(name, 0)).hexdigest() for name in "ab"]
+    assert sent["mask"]["sha256"] == hashlib.sha256(image("m", 0)).hexdigest()
+    assert (sent["model"], sent["n"], sent["strength"]) == ("upstream-draw", "2", "0.5")
+    asked = {"model": DRAW, "prompt": "x", "images": [{"image_url": data_url("a")}]}
+    address = client.post("/images/edits", body=asked, cast_to=openai.types.ImagesResponse)
+    assert fetch(address.data[0].url)[1] == image("x", 0)
+    for images, param in ([], "images"), ([{"file_id": "file-1"}], "images[0].file_id"), \
+            ([{"image_url": "https://example.com/a.png"}], "images[0].image_url"), \
+            ([{"image_url": "data:image/png;base64,QUJD"}], "images[0].image_url"):
+        answer = factory.call("POST", "/v1/images/edits", {"model": DRAW, "prompt": "x", "images": images})
+        assert answer.status == 400 and answer.json()["error"]["param"] == param, answer.body
 
 
 def test_large(factory):

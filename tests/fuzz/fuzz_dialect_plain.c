@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Embeddings, reranking and images: a byte that chooses the surface and how the runtime answers, a byte for the cuts,
- * a request up to the first line feed (empty: one of our own), then the runtime's answer. A request gets the same
- * verdict at every cut and is sent on as JSON; an answer becomes the same bytes or the same failure; vectors are the same
- * numbers whichever form was asked for.
+ * Embeddings, reranking, images and their edits in JSON: a byte that chooses the surface and how the runtime answers, a
+ * byte for the cuts, a request up to the first line feed (empty: one of our own), then the runtime's answer. A request
+ * gets the same verdict at every cut and is sent on as JSON; an answer becomes the same bytes or the same failure;
+ * vectors are the same numbers whichever form was asked for.
  */
 #include "config.h"
 
@@ -37,6 +37,9 @@ static const struct {
 	{ DL_OPENAI_IMAGES, "{\"model\":\"m\",\"prompt\":\"p\",\"response_format\":\"b64_json\"}" },
 	{ DL_OPENAI_IMAGES, "{\"model\":\"m\",\"prompt\":\"p\",\"stream\":true}" },
 	{ DL_OPENAI_IMAGES, "{\"model\":\"m\",\"prompt\":\"p\",\"response_format\":\"url\"}" },
+	/* with 8 in the first byte */
+	{ DL_OPENAI_IMAGE_EDITS, "{\"model\":\"m\",\"prompt\":\"p\","
+				 "\"images\":[{\"image_url\":\"data:image/png;base64,iVBORw0KGgo=\"}]}" },
 };
 
 struct ask {
@@ -66,6 +69,16 @@ scan(const struct ask *a, size_t step, struct dl_scan *s)
 	return r == 0;
 }
 
+static bool
+sound(const char *type, struct tf_span body)
+{
+	struct dl_form_reader f;
+
+	if (!dl_form_is(tf_cspan(type)))
+		return js_valid(body) == 0;
+	return dl_form_init(&f, tf_cspan(type), 0, NULL, NULL) == 0 && dl_form_end(&f, body.p, body.n) == 0;
+}
+
 /* The error, 0 when the answer is complete. */
 static int
 answer(const struct ask *a, const struct dl_head *head, struct tf_span bytes, size_t step, struct tf_buf *out)
@@ -81,8 +94,16 @@ answer(const struct ask *a, const struct dl_head *head, struct tf_span bytes, si
 
 	must(x != NULL, "memory");
 	f = dl_xlate_facts(x);
-	must(dl_xlate_request(x, a->body, &sent) == 0, "an accepted request is not sent");
-	must(js_valid(tf_buf_span(&sent)) == 0, "the runtime gets no JSON");
+	err = dl_xlate_request(x, a->body, &sent);
+	if (err != 0) {
+		/* that the bytes of an image are none shows late */
+		must(a->surface == DL_OPENAI_IMAGE_EDITS && f->fault.err == TF_E_BAD_REQUEST, "an accepted request is not sent");
+		err = f->fault.err;
+		tf_buf_free(&sent);
+		dl_xlate_free(&x);
+		return err;
+	}
+	must(sound(dl_xlate_request_type(x), tf_buf_span(&sent)), "the runtime gets neither JSON nor a form");
 	dl_xlate_head(x, 200, a->how & 32 ? TF_SPAN("text/event-stream") : TF_SPAN("application/json"), 0);
 	for (size_t at = 0; at < bytes.n; at += step)
 		must(dl_xlate_feed(x, bytes.p + at, bytes.n - at < step ? bytes.n - at : step, out) == 0, "feed");
@@ -106,7 +127,7 @@ alike(const struct ask *a, const struct tf_buf *one, const struct tf_buf *other)
 {
 	if (one->n != other->n)
 		return false;
-	if (a->surface == DL_OPENAI_IMAGES)
+	if (a->surface == DL_OPENAI_IMAGES || a->surface == DL_OPENAI_IMAGE_EDITS)
 		return true; /* and the time, where the runtime gave none */
 	return tf_span_eq(tf_buf_span(one), tf_buf_span(other));
 }
@@ -155,7 +176,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct tf_span bytes;
 	const char *eol;
 	struct ask a;
-	size_t step;
+	size_t step, which;
 	int err;
 
 	if (!ready)
@@ -166,9 +187,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		return 0;
 	step = data[1] % 37 + 1;
 	bytes = tf_span(eol + 1, (size_t)((const char *)data + n - eol - 1));
-	a = (struct ask){ asks[data[0] & 7].surface, tf_span(data + 2, (size_t)(eol - (const char *)data - 2)), data[0] };
+	which = data[0] & 8 ? TF_LEN(asks) - 1 : data[0] & 7;
+	a = (struct ask){ asks[which].surface, tf_span(data + 2, (size_t)(eol - (const char *)data - 2)), data[0] };
 	if (a.body.n == 0)
-		a.body = tf_cspan(asks[data[0] & 7].body);
+		a.body = tf_cspan(asks[which].body);
 	if (!scan(&a, step, &s))
 		return 0;
 	err = answer(&a, &s.head, bytes, bytes.n + 1, &whole);
