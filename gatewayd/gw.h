@@ -17,6 +17,7 @@
 #include "common/event/event.h"
 #include "common/http/http.h"
 #include "common/wire/wire.h"
+#include "gatewayd/gw_room.h"
 #include "gatewayd/gw_route.h"
 
 #define GW_TICK_MS 100           /* deadlines, pings and repetitions are looked at this often */
@@ -51,30 +52,31 @@ enum gw_key_state {
 	GW_KEY_REFUSED, /* unknown, revoked or expired; believed until `until` */
 };
 
-/*
- * What a workspace has left of its minute, as far as this thread knows: the account is billingd's,
- * shared by all keys of the workspace. remaining + held never exceeds the truth, and with one
- * thread it is the truth.
- */
+/* A workspace: its account is billingd's, shared by all its keys. */
 struct gw_space {
 	uint8_t id[16];
-	unsigned refs;      /* keys that point here */
-	uint64_t window;    /* number of the newest minute window we heard of */
-	uint64_t limit;     /* requests per minute; 0 unlimited */
-	uint64_t remaining; /* requests nobody holds, as billingd said; what we returned since is added */
-	uint64_t held;      /* requests in our own grants of that window */
-	uint64_t tokens_left, tokens_held; /* the same of tokens */
-	int64_t reset;      /* wall clock second in which the window ends; 0 unknown */
-	uint64_t budget;    /* tokens left in the plan's token window; UINT64_MAX: none */
+	unsigned refs;          /* keys that point here */
+	bool budgeted;          /* the plan has a token window */
+	struct gw_room minute, budget;
 };
 
 /* A piece of room in the limits that billingd handed us. */
 struct gw_grant {
 	struct tf_node node; /* gw_key.grants, oldest first */
 	uint64_t number;
-	uint64_t requests, tokens; /* unused */
-	uint64_t expires;          /* tf_mono_ms */
-	uint64_t window;
+	struct gw_amount left; /* unused */
+	unsigned bounded;      /* bits 1 << enum gw_unit; of the others it covers whatever is needed */
+	uint64_t expires;      /* tf_mono_ms */
+	struct gw_windows windows;
+};
+
+/* A record that billingd has not acknowledged, as far as it is about limits. */
+struct gw_settling {
+	uint64_t seq;
+	struct gw_key *key;        /* counted in its refs */
+	struct gw_windows windows;
+	struct gw_amount reserved;
+	uint64_t back;             /* tokens that it did not use */
 };
 
 /* What a key may do beside its limits. */
@@ -103,21 +105,23 @@ struct gw_key {
 	size_t nmodels;
 	struct gw_may may;
 	uint64_t rpm, tpm; /* of the plan; 0: no limit */
+	uint64_t own_rpm, own_tpm; /* of the key alone; 0: no limit */
+	struct gw_room minute;     /* what is left of those */
 	struct tf_list waiting;   /* gw_req.wait: for KEY */
 	struct tf_list admitting; /* gw_req.wait: for room, oldest first */
 	struct tf_list grants;
 	bool granting;         /* GRANT_ASK under way */
 	struct tf_id grant_id; /* its id */
 	uint64_t grant_asked;  /* tf_mono_ms */
-	uint64_t grant_requests, grant_tokens; /* what it asked for at least */
+	struct gw_amount grant_least; /* what it asked for at least */
 	uint64_t grant_again;  /* tf_mono_ms: not before, after a transient refusal */
 	unsigned refusals;     /* final ones so far */
-	uint64_t refused_tokens; /* what the last of them was about */
-	uint64_t reserved;     /* tokens in reservations of running requests */
-	uint64_t window;       /* minute window of the newest grant */
-	uint64_t rate_at;      /* tf_mono_ms: start of the second that is counted */
-	uint64_t rate_requests, rate_tokens; /* admitted in this second so far */
-	uint64_t last_requests, last_tokens; /* in the one before */
+	struct gw_amount refused;   /* what the last of them was about */
+	int short_err;              /* what was short when a refusal was transient last; 0: none was */
+	struct gw_windows windows;  /* of the newest grant */
+	uint64_t rate_at;           /* tf_mono_ms: start of the second that is counted */
+	struct gw_amount rate;      /* admitted in this second so far */
+	struct gw_amount last;      /* in the one before */
 };
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -168,10 +172,13 @@ struct gw_req {
 	struct tf_price price; /* of the model, as it was at admission */
 	char *body;       /* kept until the first content byte, for another attempt */
 	size_t body_len;
+	struct gw_amount need;             /* upper bounds; tokens: need_prompt + need_output */
 	uint64_t need_prompt, need_output; /* tokens reserved */
 	uint64_t most_output;              /* that it can make; UINT64_MAX: not bounded */
-	uint64_t reserved;                 /* tokens moved from grants; 0: nothing held */
-	uint64_t window;
+	unsigned shrunk;                   /* times that its output was cut to what was left of the limits */
+	struct gw_amount reserved;         /* moved from grants; of what no limit bounds, but for tokens, nothing */
+	struct gw_windows windows;         /* of its admission */
+	int64_t resets_at;                 /* of a refusal: wall clock second in which there is room again; 0: not said */
 	bool admitted;
 	bool counting;            /* the prompt's tokens are asked for: no admission, no usage, no error */
 	bool unmetered;           /* let in while billingd was away: holds no reservation */
@@ -240,9 +247,10 @@ struct gw_thread {
 	struct tf_list releases;       /* gw_idem.c: keys given back that stored has not acknowledged */
 	uint64_t key_change;           /* last change seen */
 	size_t asked;                  /* KEY_ASKs under way */
-	uint64_t billing_boot;         /* of the billingd that our grants are from */
 	size_t body_held;              /* bytes of bodies that wait for their answer's first byte */
 	struct tf_list unsettled;
+	struct gw_settling *settling;  /* ring, in the order of seq */
+	size_t settling_at, settling_n, settling_cap;
 	uint64_t seq;                  /* last usage record made */
 	struct tf_buf head;            /* scratch: DISPATCH.head */
 	struct tf_buf url;             /* scratch: DISPATCH.base_url */
@@ -373,27 +381,66 @@ struct gw_client_facts {        /* of a request */
 /* The client's address as the nearest proxy saw it. TF_E_INVAL: nobody knows. */
 int gw_client_address(const struct gw_client_facts *f, uint8_t out[static TF_ADDRESS]) TF_MUSTCHECK;
 
-/* gw_admit.c: room in the limits */
+/* gw_need.c: upper bounds of what a call needs */
+/* Sets req->need and its parts; req->price is taken. */
+void gw_need(struct gw_req *req);
+/* What so many more output tokens need. */
+struct gw_amount gw_need_output(const struct gw_req *req, uint64_t tokens);
+/* As much output as fits into what is left, if that is less than what it needs now but some. Then true. */
+bool gw_need_shrink(struct gw_req *req, uint64_t tokens, uint64_t money);
+
+/* gw_admit.c: requests and the limits */
 /* 0: admitted; TF_E_AGAIN: it waits; positive: refused (answered by the caller). */
 int gw_admit(struct gw_req *req);
 /* While it streams: reserves more output when what is reserved runs out. */
 void gw_admit_extend(struct gw_req *req);
-/* Moves what is reserved out of the key's account; the USAGE record returns it to billingd. */
-uint64_t gw_admit_settle(struct gw_req *req);
+/*
+ * The attempt of record seq is over and its reservation with it: moves that into the record, which returns it to
+ * billingd. used: tokens.
+ */
+void gw_admit_settle(struct gw_req *req, uint64_t used, struct wire_usage *m);
+void gw_admit_settled(struct gw_thread *t, uint64_t seq); /* billingd has counted all records up to it */
+void gw_admit_settling_free(struct gw_thread *t);
 void gw_admit_leave(struct gw_req *req); /* stops waiting */
-void gw_admit_grant(struct gw_thread *t, const struct wire_frame *f, const struct wire_grant *m);
 void gw_admit_refuse(struct gw_thread *t, const struct wire_frame *f, const struct wire_grant_refuse *m);
-void gw_admit_recall(struct gw_thread *t, const struct wire_grant_recall *m);
+/* Lets in those who fit, in order; asks for the first that does not. */
+void gw_admit_pump(struct gw_thread *t, struct gw_key *k);
 void gw_admit_key_tick(struct gw_thread *t, struct gw_key *k, uint64_t now);
+/* After a hello: a new billingd is told what we hold; it knows of no grant. */
 void gw_admit_declare(struct gw_thread *t);
-void gw_admit_return_all(struct gw_thread *t); /* before we leave: nothing unused stays booked */
-void gw_admit_key_free(struct gw_key *k);
+
+/* gw_grant.c: what billingd hands us */
+/* least: what helps. Does nothing while a question is open or billingd is away. */
+void gw_grant_ask(struct gw_thread *t, struct gw_key *k, const struct gw_amount *least);
+void gw_grant_ask_forget(struct gw_thread *t, struct gw_key *k);
+/* Asks before it runs out: the hot path never waits for billingd. */
+void gw_grant_ahead(struct gw_thread *t, struct gw_key *k, uint64_t now);
+/* Moves need from the key's grants, the oldest first, to the reservation of a request. False: there is not enough. */
+bool gw_grant_take(struct gw_req *req, const struct gw_amount *need, uint64_t now);
+/* The key whose question is answered by this frame, which is not open any more; NULL. */
+struct gw_key *gw_grant_answered(struct gw_thread *t, const struct wire_frame *f);
+void gw_grant_come(struct gw_thread *t, const struct wire_frame *f, const struct wire_grant *m);
+void gw_grant_told(struct gw_key *k, const struct wire_grant_refuse *m); /* what a refusal says of the windows */
+void gw_grant_recall(struct gw_thread *t, const struct wire_grant_recall *m);
+void gw_grant_key_tick(struct gw_thread *t, struct gw_key *k, uint64_t now);
+void gw_grant_void(struct gw_thread *t); /* all of them: the billingd that gave them is no more */
+void gw_grant_return_all(struct gw_thread *t); /* before we leave: nothing unused stays booked */
+void gw_grant_key_free(struct gw_key *k);
 /* The record of a workspace, made when needed; NULL without memory. */
 struct gw_space *gw_space_get(struct gw_thread *t, const uint8_t id[static 16]);
 void gw_space_put(struct gw_thread *t, struct gw_space **space);
 
+/* Wall clock second of a moment that is so many ms away; 0: unknown. */
+static inline int64_t
+gw_reset_second(uint64_t ms)
+{
+	return ms == 0 ? 0 : (tf_wall_ns() / 1000000 + (int64_t)ms + 999) / 1000;
+}
+
 /* gw_limits.c: req->key is known, with its workspace */
 void gw_limits_fields(const struct gw_req *req, struct http_fields *f);
+/* What an answer to KEY_ASK says of the windows. */
+void gw_limits_key(struct gw_key *k, const struct wire_key *m);
 
 /* gw_infer.c: body, scan, validation, admission of an inference call */
 /* Tokens of the longest answer that a model gives; 0: unknown. */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Room in the limits. billingd hands a thread grants: so many requests and tokens of a key, for a
- * second or two. A request is admitted from them without a round trip; what it takes becomes its
- * reservation, which lives until its usage record settles it. Only billingd refuses. Grants are
- * asked for ahead of need, sized by what the key used in the last second.
+ * Room in the limits, request by request. What a request takes from its key's grants becomes its reservation, which
+ * lives until a usage record settles it. Only billingd refuses. Who came first is served first; a shortage that
+ * reservations alone make is waited for, a while.
  */
 #include "config.h"
 
@@ -12,256 +11,18 @@
 
 #include "gatewayd/gw.h"
 
-#define GW_GRANT_AHEAD_MS 700    /* a grant that ends within this is replaced while the key is busy */
 #define GW_TRANSIENT_MS 50       /* pause before asking again when only reservations stand in the way */
 #define GW_TRANSIENT_MAX_MS 2000 /* longest such wait of a request */
-#define GW_WANTED_MAX 64         /* waiting requests whose needs make up what is wanted */
-
-/* ---- workspaces ------------------------------------------------------------------------------ */
-
-struct gw_space *
-gw_space_get(struct gw_thread *t, const uint8_t id[static 16])
-{
-	struct gw_space *s = tf_map_get(&t->spaces, tf_span(id, 16));
-
-	if (s == NULL) {
-		s = calloc(1, sizeof *s);
-		if (s == NULL)
-			return NULL;
-		memcpy(s->id, id, sizeof s->id);
-		s->budget = UINT64_MAX;
-		if (tf_map_put(&t->spaces, tf_span(s->id, sizeof s->id), s) != 0) {
-			free(s);
-			return NULL;
-		}
-	}
-	s->refs++;
-	return s;
-}
-
-void
-gw_space_put(struct gw_thread *t, struct gw_space **sp)
-{
-	struct gw_space *s = *sp;
-
-	*sp = NULL;
-	if (s == NULL || --s->refs > 0)
-		return;
-	tf_map_del(&t->spaces, tf_span(s->id, sizeof s->id));
-	free(s);
-}
-
-/* What is left in the window, as billingd says it. */
-struct gw_left_says {
-	uint64_t limit, requests, tokens, reset_ms;
-};
-
-static void
-gw_space_learn(struct gw_space *s, const struct gw_left_says *m)
-{
-	s->limit = m->limit;
-	s->remaining = m->requests;
-	s->tokens_left = m->tokens;
-	s->reset = (tf_wall_ns() / 1000000 + (int64_t)m->reset_ms + 999) / 1000;
-}
-
-/* Requests and tokens that we no longer hold. */
-static void
-gw_space_let_go(struct gw_space *s, uint64_t requests, uint64_t tokens)
-{
-	s->held -= requests < s->held ? requests : s->held;
-	s->tokens_held -= tokens < s->tokens_held ? tokens : s->tokens_held;
-}
-
-/* ---- grants ---------------------------------------------------------------------------------- */
-
-/* Out of our hands: used up, given back, or void. */
-static void
-gw_grant_drop(struct gw_key *k, struct gw_grant *g)
-{
-	if (k->space != NULL && g->window == k->space->window)
-		gw_space_let_go(k->space, g->requests, g->tokens);
-	tf_list_remove(&k->grants, &g->node);
-	free(g);
-}
-
-static void
-gw_grant_give_back(struct gw_thread *t, struct tf_span key, uint64_t number, uint64_t requests, uint64_t tokens)
-{
-	struct wire_peer *p = gw_billing(t);
-	struct wire_grant_return m = { .key = key, .grant = number, .requests = requests, .tokens = tokens };
-
-	if (p != NULL)
-		(void)wire_send_grant_return(p, NULL, 0, &m, (struct tf_span){ 0 });
-}
-
-static void
-gw_grant_return(struct gw_thread *t, struct gw_key *k, struct gw_grant *g)
-{
-	gw_grant_give_back(t, tf_span(k->id, sizeof k->id), g->number, g->requests, g->tokens);
-	if (k->space != NULL && g->window == k->space->window) {
-		k->space->remaining += g->requests;
-		k->space->tokens_left += g->tokens;
-	}
-	gw_grant_drop(k, g);
-}
-
-/* Room in grants that still live and belong to the window of the newest one. */
-static void
-gw_grants_sum(const struct gw_key *k, uint64_t now, uint64_t *requests, uint64_t *tokens)
-{
-	struct tf_node *e, *tmp;
-
-	*requests = *tokens = 0;
-	TF_LIST_EACH(&k->grants, e, tmp) {
-		const struct gw_grant *g = TF_CONTAINER(e, struct gw_grant, node);
-
-		if (g->expires <= now || g->window != k->window)
-			continue;
-		*requests += g->requests;
-		*tokens += g->tokens;
-	}
-}
-
-/* Takes from the oldest grants first; the caller has checked that there is enough. */
-static void
-gw_grants_take(struct gw_key *k, uint64_t now, uint64_t requests, uint64_t tokens)
-{
-	struct tf_node *e, *tmp;
-
-	TF_LIST_EACH(&k->grants, e, tmp) {
-		struct gw_grant *g = TF_CONTAINER(e, struct gw_grant, node);
-		uint64_t r, n;
-
-		if (g->expires <= now || g->window != k->window)
-			continue;
-		r = g->requests < requests ? g->requests : requests;
-		n = g->tokens < tokens ? g->tokens : tokens;
-		g->requests -= r;
-		g->tokens -= n;
-		requests -= r;
-		tokens -= n;
-		if (g->window == k->space->window)
-			gw_space_let_go(k->space, r, n);
-	}
-}
-
-static void
-gw_rate_count(struct gw_key *k, uint64_t now, uint64_t tokens)
-{
-	if (now - k->rate_at >= 1000) {
-		bool adjacent = now - k->rate_at < 2000;
-
-		k->last_requests = adjacent ? k->rate_requests : 0;
-		k->last_tokens = adjacent ? k->rate_tokens : 0;
-		k->rate_requests = k->rate_tokens = 0;
-		k->rate_at = now;
-	}
-	k->rate_requests++;
-	k->rate_tokens += tokens;
-}
-
-static uint64_t
-gw_lately_requests(const struct gw_key *k)
-{
-	return k->rate_requests > k->last_requests ? k->rate_requests : k->last_requests;
-}
-
-static uint64_t
-gw_lately_tokens(const struct gw_key *k)
-{
-	return k->rate_tokens > k->last_tokens ? k->rate_tokens : k->last_tokens;
-}
-
-static uint64_t
-gw_need(const struct gw_req *req)
-{
-	return req->need_prompt + req->need_output;
-}
-
-/* What all who wait would take, beside what the key used lately. */
-static void
-gw_grant_wanted(const struct gw_key *k, struct wire_grant_ask *m)
-{
-	struct tf_node *e, *tmp;
-	unsigned n = 0;
-
-	m->want_requests = m->requests + 2 * gw_lately_requests(k);
-	m->want_tokens = m->tokens + 2 * gw_lately_tokens(k);
-	TF_LIST_EACH(&k->admitting, e, tmp) {
-		if (n++ == GW_WANTED_MAX)
-			break;
-		m->want_requests++;
-		m->want_tokens += gw_need(TF_CONTAINER(e, struct gw_req, wait));
-	}
-}
-
-/* requests and tokens: the least that helps. */
-static void
-gw_grant_ask(struct gw_thread *t, struct gw_key *k, uint64_t requests, uint64_t tokens)
-{
-	struct wire_peer *p = gw_billing(t);
-	struct wire_grant_ask m = { .key = tf_span(k->id, sizeof k->id), .requests = requests, .tokens = tokens };
-
-	if (k->granting || p == NULL)
-		return;
-	gw_grant_wanted(k, &m);
-	k->grant_id = tf_id_new();
-	if (tf_map_put(&t->asks, tf_id_span(&k->grant_id), k) != 0)
-		return;
-	if (wire_send_grant_ask(p, &k->grant_id, 0, &m, (struct tf_span){ 0 }) != 0) {
-		tf_map_del(&t->asks, tf_id_span(&k->grant_id));
-		return;
-	}
-	k->granting = true;
-	k->grant_requests = requests;
-	k->grant_tokens = tokens;
-	gw_key_busy(t, k);
-	k->grant_asked = tf_mono_ms();
-}
-
-static void
-gw_grant_ask_forget(struct gw_thread *t, struct gw_key *k)
-{
-	if (!k->granting)
-		return;
-	tf_map_del(&t->asks, tf_id_span(&k->grant_id));
-	k->granting = false;
-}
-
-/* Asks before it runs out: the hot path never waits for billingd. */
-static void
-gw_grant_ahead(struct gw_thread *t, struct gw_key *k, uint64_t now)
-{
-	const struct gw_grant *newest;
-	uint64_t requests, tokens;
-
-	if (k->granting || k->grants.n == 0 || now < k->grant_again)
-		return;
-	newest = TF_CONTAINER(k->grants.head.prev, struct gw_grant, node);
-	gw_grants_sum(k, now, &requests, &tokens);
-	if (newest->expires < now + GW_GRANT_AHEAD_MS || requests < gw_lately_requests(k) / 2 + 1 ||
-	    tokens < gw_lately_tokens(k) / 2 + 1)
-		gw_grant_ask(t, k, 1, 1);
-}
 
 /* ---- admission ------------------------------------------------------------------------------- */
 
 static bool
 gw_admit_try(struct gw_req *req, uint64_t now)
 {
-	struct gw_key *k = req->key;
-	uint64_t need = gw_need(req), requests, tokens;
-
-	gw_grants_sum(k, now, &requests, &tokens);
-	if (requests < 1 || tokens < need)
+	if (!gw_grant_take(req, &req->need, now))
 		return false;
-	gw_grants_take(k, now, 1, need);
-	req->reserved = need;
-	req->window = k->window;
+	req->windows = req->key->windows;
 	req->admitted = true;
-	k->reserved += need;
-	gw_rate_count(k, now, need);
 	return true;
 }
 
@@ -275,6 +36,12 @@ gw_admit_unmetered(struct gw_req *req)
 	return true;
 }
 
+static bool
+gw_admit_too_large(const struct gw_req *req, uint64_t tpm)
+{
+	return tpm != 0 && req->need_prompt + (req->need_output > 0 ? 1 : 0) > tpm;
+}
+
 int
 gw_admit(struct gw_req *req)
 {
@@ -284,9 +51,8 @@ gw_admit(struct gw_req *req)
 
 	if (t->unsettled.n >= GW_UNSETTLED_MAX)
 		return TF_E_OVERLOADED;
-	if (k->tpm != 0 && req->need_prompt + (req->head->max_output ? 1 : 0) > k->tpm)
+	if (gw_admit_too_large(req, k->tpm) || gw_admit_too_large(req, k->own_tpm))
 		return TF_E_BAD_REQUEST;
-	/* who came first is served first */
 	if (k->admitting.n == 0 && gw_admit_try(req, now)) {
 		gw_grant_ahead(t, k, now);
 		return 0;
@@ -294,7 +60,7 @@ gw_admit(struct gw_req *req)
 	if (gw_admit_unmetered(req))
 		return 0;
 	if (now >= k->grant_again)
-		gw_grant_ask(t, k, 1, gw_need(req));
+		gw_grant_ask(t, k, &req->need);
 	tf_list_append(&k->admitting, &req->wait);
 	gw_key_busy(t, k);
 	req->wait_since = now;
@@ -309,8 +75,7 @@ gw_admit_leave(struct gw_req *req)
 		tf_list_remove(&req->key->admitting, &req->wait);
 }
 
-/* Lets in those who fit, in order; asks for the first that does not. */
-static void
+void
 gw_admit_pump(struct gw_thread *t, struct gw_key *k)
 {
 	uint64_t now = tf_mono_ms();
@@ -321,7 +86,7 @@ gw_admit_pump(struct gw_thread *t, struct gw_key *k)
 
 		if (!gw_admit_try(req, now)) {
 			if (now >= k->grant_again)
-				gw_grant_ask(t, k, 1, gw_need(req));
+				gw_grant_ask(t, k, &req->need);
 			return;
 		}
 		tf_list_remove(&k->admitting, e);
@@ -330,76 +95,57 @@ gw_admit_pump(struct gw_thread *t, struct gw_key *k)
 	gw_grant_ahead(t, k, now);
 }
 
-/* ---- what billingd says ---------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
-static struct gw_key *
-gw_grant_answered(struct gw_thread *t, const struct wire_frame *f)
+/* Does it need at least that of everything? */
+static bool
+gw_covers(const struct gw_amount *need, const struct gw_amount *least)
 {
-	struct gw_key *k = tf_map_get(&t->asks, tf_id_span(&f->id));
-
-	if (k == NULL || !k->granting || !tf_id_eq(k->grant_id, f->id))
-		return NULL;
-	gw_grant_ask_forget(t, k);
-	return k;
+	for (unsigned u = 0; u < GW_UNITS; u++)
+		if (need->v[u] < least->v[u])
+			return false;
+	return true;
 }
 
-static void
-gw_grant_add(struct gw_thread *t, struct gw_key *k, struct gw_grant *g, const struct wire_grant *m)
+struct gw_refusal {
+	int err;
+	const char *message; /* NULL: the row's sentence */
+	bool all;            /* no request is left: nobody who waits can be let in */
+	const struct wire_grant_refuse *m;
+};
+
+/* What is used up leaves less than it may need, but something: it is let in with less output. */
+static bool
+gw_admit_shrink(struct gw_req *req, const struct gw_refusal *r)
 {
-	struct gw_space *s = k->space;
+	const struct wire_grant_refuse *m = r->m;
 
-	g->number = m->grant;
-	g->requests = m->requests;
-	g->tokens = m->tokens;
-	g->window = m->window;
-	/* the life counts from the asking, so a slow answer can only shorten it */
-	g->expires = k->grant_asked + m->ttl_ms;
-	tf_list_append(&k->grants, &g->node);
-	gw_key_busy(t, k);
-	if (m->window > k->window)
-		k->window = m->window;
-	if (m->window > s->window) {
-		s->window = m->window;
-		s->held = s->tokens_held = 0;
-	}
-	if (m->window < s->window)
-		return; /* overtaken by a grant of the next window */
-	s->held += m->requests;
-	s->tokens_held += m->tokens;
-	gw_space_learn(s, &(struct gw_left_says){ m->limit, m->remaining, m->tokens_left, m->reset_ms });
-	s->budget = wire_has(m, GRANT, budget) ? m->budget : UINT64_MAX;
-}
-
-void
-gw_admit_grant(struct gw_thread *t, const struct wire_frame *f, const struct wire_grant *m)
-{
-	struct gw_key *k = gw_grant_answered(t, f);
-	struct gw_grant *g = k != NULL && k->space != NULL ? calloc(1, sizeof *g) : NULL;
-
-	if (g == NULL) {
-		/* nobody waits for it any more */
-		gw_grant_give_back(t, m->key, m->grant, m->requests, m->tokens);
-		return;
-	}
-	gw_grant_add(t, k, g, m);
-	gw_admit_pump(t, k);
+	if (r->err != TF_E_TOKEN_BUDGET_EXCEEDED && r->err != TF_E_BALANCE_EXHAUSTED && r->err != TF_E_MONTHLY_CAP_EXCEEDED)
+		return false;
+	return gw_need_shrink(req, wire_has(m, GRANT_REFUSE, room_tokens) ? m->room_tokens : UINT64_MAX,
+	    wire_has(m, GRANT_REFUSE, room_money) ? m->room_money : UINT64_MAX);
 }
 
 /* Those whom a final refusal concerns: all when no request is left, else the first, if it was asked for. */
 static void
-gw_admit_turn_away(struct gw_key *k, int err, const char *message, const struct wire_grant_refuse *m)
+gw_admit_turn_away(struct gw_key *k, const struct gw_refusal *r)
 {
+	uint64_t after = (r->m->retry_after_ms + 999) / 1000;
 	struct tf_node *e;
 
 	while ((e = tf_list_first(&k->admitting)) != NULL) {
 		struct gw_req *req = TF_CONTAINER(e, struct gw_req, wait);
-		bool one = m->remaining > 0 || err == TF_E_BAD_REQUEST;
 
-		if (one && (k->grant_requests == 0 || gw_need(req) < k->grant_tokens))
+		if (!r->all && (k->grant_least.v[GW_U_REQUESTS] == 0 || !gw_covers(&req->need, &k->grant_least)))
 			return; /* it was asked for somebody else, who has left */
+		if (!r->all && gw_admit_shrink(req, r))
+			return; /* asked for again by the caller */
 		tf_list_remove(&k->admitting, e);
-		gw_infer_admitted(req, err, message, (m->retry_after_ms + 999) / 1000);
-		if (one)
+		if (r->err == TF_E_TOKEN_BUDGET_EXCEEDED)
+			req->resets_at = gw_reset_second(wire_has(r->m, GRANT_REFUSE, budget_reset_ms)
+			    ? r->m->budget_reset_ms : r->m->retry_after_ms);
+		gw_infer_admitted(req, r->err, r->message, after);
+		if (!r->all)
 			return;
 	}
 }
@@ -408,115 +154,172 @@ void
 gw_admit_refuse(struct gw_thread *t, const struct wire_frame *f, const struct wire_grant_refuse *m)
 {
 	struct gw_key *k = gw_grant_answered(t, f);
+	struct gw_refusal r = { .m = m };
 	const struct tf_err_row *row;
 	char code[64], message[512];
 
 	if (k == NULL)
 		return;
-	/* a refusal that knows no account says nothing of it */
-	if (k->space != NULL && m->limit != 0 && m->reset_ms != 0)
-		gw_space_learn(k->space, &(struct gw_left_says){ m->limit, m->remaining, m->tokens_left, m->reset_ms });
-	if (k->space != NULL && wire_has(m, GRANT_REFUSE, budget))
-		k->space->budget = m->budget;
-	if (m->transient) {
-		k->grant_again = tf_mono_ms() + GW_TRANSIENT_MS;
-		return;
-	}
-	k->refusals++;
-	k->refused_tokens = k->grant_tokens;
+	gw_grant_told(k, m);
 	snprintf(code, sizeof code, TF_SPAN_FMT, TF_SPAN_ARG(m->code));
 	snprintf(message, sizeof message, TF_SPAN_FMT, TF_SPAN_ARG(m->message));
 	row = tf_err_by_code(code);
-	gw_admit_turn_away(k, row ? row->err : TF_E_SERVER_ERROR, m->message.n ? message : NULL, m);
+	r.err = row != NULL ? row->err : TF_E_SERVER_ERROR;
+	if (m->transient) {
+		k->grant_again = tf_mono_ms() + GW_TRANSIENT_MS;
+		k->short_err = r.err;
+		return;
+	}
+	k->refusals++;
+	k->refused = k->grant_least;
+	r.message = m->message.n ? message : NULL;
+	r.all = r.err == TF_E_RATE_LIMIT_EXCEEDED && ((m->limit != 0 && m->remaining == 0) ||
+	    (k->own_rpm != 0 && wire_has(m, GRANT_REFUSE, key_remaining) && m->key_remaining == 0));
+	gw_admit_turn_away(k, &r);
 	if (k->admitting.n > 0)
 		gw_admit_pump(t, k);
 }
 
-/* Only keys under way hold grants, so only those are looked at. */
-void
-gw_admit_recall(struct gw_thread *t, const struct wire_grant_recall *m)
-{
-	struct tf_node *e, *tmp;
-
-	TF_LIST_EACH(&t->keys_busy, e, tmp) {
-		struct gw_key *k = TF_CONTAINER(e, struct gw_key, busy);
-		struct tf_node *ge, *gtmp;
-
-		if (m->key.n != sizeof k->id || memcmp(m->key.p, k->id, sizeof k->id) != 0)
-			continue;
-		TF_LIST_EACH(&k->grants, ge, gtmp)
-			gw_grant_return(t, k, TF_CONTAINER(ge, struct gw_grant, node));
-	}
-}
-
 /* ---- more output than was reserved ------------------------------------------------------------ */
-
-static bool
-gw_extend_try(struct gw_req *req, uint64_t piece, uint64_t now)
-{
-	struct gw_key *k = req->key;
-	uint64_t requests, tokens;
-
-	gw_grants_sum(k, now, &requests, &tokens);
-	if (tokens < piece)
-		return false;
-	gw_grants_take(k, now, 0, piece);
-	k->reserved += piece;
-	req->reserved += piece;
-	req->need_output += piece;
-	req->short_since = 0;
-	gw_grant_ahead(req->t, k, now);
-	return true;
-}
 
 /* Has billingd said no, or nothing for too long? */
 static bool
-gw_extend_hopeless(struct gw_req *req, uint64_t piece, uint64_t now)
+gw_extend_hopeless(struct gw_req *req, const struct gw_amount *piece, uint64_t now)
 {
 	struct gw_key *k = req->key;
 	bool here = gw_thread_billing_fresh(req->t);
 
-	if (k->refusals != req->short_refusals && k->refused_tokens <= piece)
+	if (k->refusals != req->short_refusals && gw_covers(piece, &k->refused))
 		return true;
 	if (!here && req->conf->c->gatewayd.serve_unmetered)
 		return false;
 	return now - req->short_since >= (here ? GW_TRANSIENT_MAX_MS : GW_WAIT_MS);
 }
 
+static bool
+gw_extend_try(struct gw_req *req, const struct gw_amount *piece, uint64_t now)
+{
+	/*
+	 * The record will name the windows of the admission. What a later minute gave stays taken in that minute, to
+	 * its end: it was for tokens of that minute.
+	 */
+	if (!gw_grant_take(req, piece, now))
+		return false;
+	req->need_output += piece->v[GW_U_TOKENS];
+	req->short_since = 0;
+	gw_grant_ahead(req->t, req->key, now);
+	return true;
+}
+
 void
 gw_admit_extend(struct gw_req *req)
 {
 	struct gw_key *k = req->key;
-	uint64_t now, piece = (uint64_t)GW_TRANCHE * req->head->n;
+	uint64_t now, tokens = (uint64_t)GW_TRANCHE * req->head->n;
+	struct gw_amount piece;
 
-	if (!req->admitted || req->unmetered || req->cancelled || req->out_tokens + piece / 4 < req->need_output ||
+	if (!req->admitted || req->unmetered || req->cancelled || req->out_tokens + tokens / 4 < req->need_output ||
 	    req->need_output >= req->most_output)
 		return;
-	if (piece > req->most_output - req->need_output)
-		piece = req->most_output - req->need_output;
+	if (tokens > req->most_output - req->need_output)
+		tokens = req->most_output - req->need_output;
+	piece = gw_need_output(req, tokens);
 	now = tf_mono_ms();
-	if (gw_extend_try(req, piece, now))
+	if (gw_extend_try(req, &piece, now))
 		return;
 	if (req->short_since == 0) {
 		req->short_since = now;
 		req->short_refusals = k->refusals;
 	}
 	if (now >= k->grant_again)
-		gw_grant_ask(req->t, k, 0, piece);
+		gw_grant_ask(req->t, k, &piece);
 	/* what is reserved may be used up, then the answer ends with length */
-	if (req->out_tokens >= req->need_output && gw_extend_hopeless(req, piece, now))
+	if (req->out_tokens >= req->need_output && gw_extend_hopeless(req, &piece, now))
 		gw_attempt_cancel(req, WIRE_CANCEL_LENGTH);
 }
 
-uint64_t
-gw_admit_settle(struct gw_req *req)
-{
-	uint64_t held = req->reserved;
+/* ---- the end of a reservation ------------------------------------------------------------------ */
 
-	if (req->key != NULL)
-		req->key->reserved -= held < req->key->reserved ? held : req->key->reserved;
-	req->reserved = 0;
-	return held;
+/* Behind the newest one. False without memory. */
+static bool
+gw_settling_room(struct gw_thread *t)
+{
+	size_t cap = t->settling_cap > 0 ? t->settling_cap * 2 : 256;
+	struct gw_settling *v;
+
+	if (t->settling_n < t->settling_cap)
+		return true;
+	v = malloc(cap * sizeof *v);
+	if (v == NULL)
+		return false;
+	for (size_t i = 0; i < t->settling_n; i++)
+		v[i] = t->settling[(t->settling_at + i) % t->settling_cap];
+	free(t->settling);
+	t->settling = v;
+	t->settling_at = 0;
+	t->settling_cap = cap;
+	return true;
+}
+
+/* What it did not use counts as there at once, though billingd will know of it only when the record is durable. */
+static void
+gw_settling_add(struct gw_req *req, uint64_t seq, uint64_t used)
+{
+	struct gw_thread *t = req->t;
+	struct gw_key *k = req->key;
+	uint64_t reserved = req->reserved.v[GW_U_TOKENS];
+	struct gw_settling s = {
+		.seq = seq, .key = k, .windows = req->windows, .reserved = req->reserved,
+		.back = reserved > used ? reserved - used : 0,
+	};
+
+	if (!gw_settling_room(t))
+		return; /* then less is shown as left for a moment */
+	t->settling[(t->settling_at + t->settling_n++) % t->settling_cap] = s;
+	k->refs++;
+	gw_room_settle(&k->space->minute, s.windows.v[GW_W_MINUTE], s.back);
+	gw_room_settle(&k->minute, s.windows.v[GW_W_KEY], s.back);
+	gw_room_settle(&k->space->budget, s.windows.v[GW_W_BUDGET], s.back);
+}
+
+void
+gw_admit_settle(struct gw_req *req, uint64_t used, struct wire_usage *m)
+{
+	const uint64_t *v = req->reserved.v;
+
+	m->reserved = v[GW_U_TOKENS];
+	m->reserved_money = v[GW_U_MONEY];
+	m->reserved_images = v[GW_U_IMAGES];
+	m->reserved_audio_ms = v[GW_U_AUDIO_MS];
+	m->reserved_slots = v[GW_U_SLOTS];
+	if (req->key->space != NULL && req->admitted && !req->unmetered)
+		gw_settling_add(req, m->seq, used);
+	req->reserved = (struct gw_amount){ { 0 } };
+}
+
+void
+gw_admit_settled(struct gw_thread *t, uint64_t seq)
+{
+	while (t->settling_n > 0 && t->settling[t->settling_at].seq <= seq) {
+		struct gw_settling *s = &t->settling[t->settling_at];
+		struct gw_key *k = s->key;
+
+		t->settling_at = (t->settling_at + 1) % t->settling_cap;
+		t->settling_n--;
+		k->refs--;
+		gw_room_settled(&k->space->minute, s->windows.v[GW_W_MINUTE], s->back);
+		gw_room_settled(&k->minute, s->windows.v[GW_W_KEY], s->back);
+		gw_room_settled(&k->space->budget, s->windows.v[GW_W_BUDGET], s->back);
+	}
+}
+
+void
+gw_admit_settling_free(struct gw_thread *t)
+{
+	gw_admit_settled(t, UINT64_MAX);
+	free(t->settling);
+	t->settling = NULL;
+	t->settling_cap = 0;
 }
 
 /* ---- time and ends ---------------------------------------------------------------------------- */
@@ -529,91 +332,91 @@ gw_admit_late(struct gw_key *k, uint64_t now)
 	while ((e = tf_list_first(&k->admitting)) != NULL) {
 		struct gw_req *req = TF_CONTAINER(e, struct gw_req, wait);
 		bool here = gw_thread_billing_fresh(req->t), go = gw_admit_unmetered(req);
+		int err = TF_E_RATE_LIMIT_EXCEEDED; /* whatever is short: it will be there when others have ended */
 
+		if (k->short_err == TF_E_CONCURRENCY_EXCEEDED)
+			err = k->short_err;
+		if (!here)
+			err = TF_E_OVERLOADED;
 		if (!go && now - req->wait_since < (here ? GW_TRANSIENT_MAX_MS : GW_WAIT_MS))
 			return; /* in order of arrival: the rest is younger */
 		tf_list_remove(&k->admitting, e);
-		gw_infer_admitted(req, go ? 0 : here ? TF_E_RATE_LIMIT_EXCEEDED : TF_E_OVERLOADED, NULL, 1);
+		gw_infer_admitted(req, go ? 0 : err, NULL, 1);
 	}
 }
 
 void
 gw_admit_key_tick(struct gw_thread *t, struct gw_key *k, uint64_t now)
 {
-	struct tf_node *e, *tmp;
-
-	TF_LIST_EACH(&k->grants, e, tmp) {
-		struct gw_grant *g = TF_CONTAINER(e, struct gw_grant, node);
-
-		if (g->expires <= now)
-			gw_grant_return(t, k, g);
-	}
-	if (k->granting && now - k->grant_asked > GW_ASK_MS)
-		gw_grant_ask_forget(t, k);
+	gw_grant_key_tick(t, k, now);
 	gw_admit_late(k, now);
 	if (k->admitting.n > 0 && !k->granting)
 		gw_admit_pump(t, k);
 }
 
+struct gw_declared { /* what stands behind one request or one record */
+	const struct gw_key *key;
+	const struct gw_windows *windows;
+	const struct gw_amount *reserved;
+};
+
+static void
+gw_declare(struct wire_peer *p, const struct gw_declared *d)
+{
+	const uint64_t *w = d->windows->v, *v = d->reserved->v;
+	struct wire_declare m = {
+		.key = tf_span(d->key->id, sizeof d->key->id), .window = w[GW_W_MINUTE], .window_key = w[GW_W_KEY],
+		.window_budget = w[GW_W_BUDGET], .window_month = w[GW_W_MONTH], .reserved = v[GW_U_TOKENS],
+		.reserved_money = v[GW_U_MONEY], .reserved_images = v[GW_U_IMAGES],
+		.reserved_audio_ms = v[GW_U_AUDIO_MS], .reserved_slots = v[GW_U_SLOTS],
+	};
+
+	(void)wire_send_declare(p, NULL, 0, &m, (struct tf_span){ 0 });
+}
+
+/* Each by itself, for each names its own windows: running requests, and records on their way into the ledger. */
+static void
+gw_declare_all(struct gw_thread *t, struct wire_peer *p)
+{
+	struct gw_req *req;
+	size_t pos = 0;
+
+	while ((req = tf_map_next(&t->reqs, &pos)) != NULL)
+		if (req->admitted && !req->unmetered && req->reserved.v[GW_U_REQUESTS] > 0)
+			gw_declare(p, &(struct gw_declared){ req->key, &req->windows, &req->reserved });
+	for (size_t i = 0; i < t->settling_n; i++) {
+		const struct gw_settling *s = &t->settling[(t->settling_at + i) % t->settling_cap];
+
+		gw_declare(p, &(struct gw_declared){ s->key, &s->windows, &s->reserved });
+	}
+}
+
 /*
- * After a restart billingd knows nothing of what we hold: tell it, key by key. The grants of its
- * former life are given up, which costs nothing: the new one has not booked them. The same billingd
- * after a break of the link has all of it in its books still.
+ * A billingd that was restarted knows nothing of what we hold, and of what was on its way when a link broke neither side
+ * knows whether it arrived. So all is told anew behind each hello, and no grant of before is used.
  */
 void
 gw_admit_declare(struct gw_thread *t)
 {
 	struct wire_peer *p = gw_billing(t);
-	static const uint8_t none[16];
-	struct wire_declare last = { .key = tf_span(none, sizeof none) };
+	struct wire_declare bare = { 0 };
 	struct tf_node *e, *tmp;
-	bool anew;
 
 	if (p == NULL)
 		return;
-	anew = p->boot != t->billing_boot;
-	t->billing_boot = p->boot;
-	TF_LIST_EACH(&t->keys_lru, e, tmp) {
-		struct gw_key *k = TF_CONTAINER(e, struct gw_key, lru);
-		struct wire_declare m = { .key = tf_span(k->id, sizeof k->id), .reserved = k->reserved, .window = k->window };
-		struct tf_node *ge, *gtmp;
-
-		gw_grant_ask_forget(t, k); /* it will not be answered */
-		if (!anew)
-			continue;
-		TF_LIST_EACH(&k->grants, ge, gtmp)
-			gw_grant_drop(k, TF_CONTAINER(ge, struct gw_grant, node));
-		if (k->reserved > 0)
-			(void)wire_send_declare(p, NULL, 0, &m, (struct tf_span){ 0 });
-	}
-	wire_set(&last, DECLARE, last, 1);
-	(void)wire_send_declare(p, NULL, 0, &last, (struct tf_span){ 0 });
+	TF_LIST_EACH(&t->keys_lru, e, tmp)
+		gw_grant_ask_forget(t, TF_CONTAINER(e, struct gw_key, lru)); /* it will not be answered */
+	gw_grant_void(t);
+	wire_set(&bare, DECLARE, first, 1);
+	(void)wire_send_declare(p, NULL, 0, &bare, (struct tf_span){ 0 });
+	gw_declare_all(t, p);
+	bare = (struct wire_declare){ 0 };
+	wire_set(&bare, DECLARE, last, 1);
+	(void)wire_send_declare(p, NULL, 0, &bare, (struct tf_span){ 0 });
 	TF_LIST_EACH(&t->keys_busy, e, tmp) {
 		struct gw_key *k = TF_CONTAINER(e, struct gw_key, busy);
 
 		if (k->admitting.n > 0)
 			gw_admit_pump(t, k);
 	}
-}
-
-void
-gw_admit_return_all(struct gw_thread *t)
-{
-	struct tf_node *e, *tmp, *ge, *gtmp;
-
-	TF_LIST_EACH(&t->keys_lru, e, tmp) {
-		struct gw_key *k = TF_CONTAINER(e, struct gw_key, lru);
-
-		TF_LIST_EACH(&k->grants, ge, gtmp)
-			gw_grant_return(t, k, TF_CONTAINER(ge, struct gw_grant, node));
-	}
-}
-
-void
-gw_admit_key_free(struct gw_key *k)
-{
-	struct tf_node *e;
-
-	while ((e = tf_list_first(&k->grants)) != NULL)
-		gw_grant_drop(k, TF_CONTAINER(e, struct gw_grant, node));
 }

@@ -12,11 +12,6 @@
 #include "gatewayd/gw.h"
 #include "gatewayd/gw_op.h"
 
-/* Tokens a template adds at most for each message, tool and piece of media, beside its text. */
-#define GW_TOKENS_MESSAGE 16
-#define GW_TOKENS_MEDIA 4096
-#define GW_SMALL_PART 16 /* of the minute's tokens: one request may reserve that without having asked */
-
 static void
 gw_infer_refuse(struct gw_req *req, const struct dl_fault *f)
 {
@@ -216,46 +211,6 @@ gw_infer_count(struct gw_req *req)
 	gw_attempt_start(req);
 }
 
-/*
- * Output tokens to reserve for one answer: what was asked for, at most what the model can; without a
- * wish all it can when that is a small part of the minute, else a piece that grows while it streams.
- */
-static uint64_t
-gw_infer_cap(const struct gw_req *req, uint64_t prompt)
-{
-	uint64_t most = gw_most_output(req->model), asked = req->head->max_output;
-
-	if (asked != 0)
-		return most != 0 && asked > most ? most : asked;
-	if (most != 0 && prompt + most * req->head->n <= req->key->tpm / GW_SMALL_PART)
-		return most;
-	return GW_TRANCHE;
-}
-
-/* Upper bounds of what the call can cost in tokens: every byte of text may be a token. */
-static void
-gw_infer_need(struct gw_req *req)
-{
-	const struct dl_head *h = req->head;
-	uint64_t tpm = req->key->tpm, cap;
-
-	req->need_prompt = h->prompt_bytes + (uint64_t)req->model->prompt_overhead +
-	    GW_TOKENS_MESSAGE * ((uint64_t)h->messages + h->tools) +
-	    GW_TOKENS_MEDIA * ((uint64_t)h->images + h->audios + h->files);
-	if (dl_dialect_plain(h->surface)) {
-		req->need_output = req->most_output = 0;
-		return;
-	}
-	cap = gw_infer_cap(req, req->need_prompt) * h->n;
-	/* a cap that the plan's minute cannot hold is reserved piece by piece, like none */
-	if (tpm != 0 && req->need_prompt + cap > tpm)
-		cap = (uint64_t)GW_TRANCHE * h->n < cap ? (uint64_t)GW_TRANCHE * h->n : cap;
-	if (tpm != 0 && req->need_prompt + cap > tpm && req->need_prompt < tpm)
-		cap = tpm - req->need_prompt;
-	req->need_output = cap;
-	req->most_output = h->max_output ? gw_infer_cap(req, 0) * h->n : UINT64_MAX;
-}
-
 static void
 gw_infer_go(struct gw_req *req)
 {
@@ -271,7 +226,7 @@ gw_infer_go(struct gw_req *req)
 		return;
 	}
 	gw_price_take(req);
-	gw_infer_need(req);
+	gw_need(req);
 	rc = gw_admit(req);
 	if (rc == TF_E_AGAIN)
 		return;

@@ -40,7 +40,7 @@ gw_key_free(struct gw_thread *t, struct gw_key *k)
 		tf_list_remove(&t->keys_busy, &k->busy);
 	if (k->granting)
 		tf_map_del(&t->asks, tf_id_span(&k->grant_id));
-	gw_admit_key_free(k);
+	gw_grant_key_free(k);
 	gw_space_put(t, &k->space);
 	gw_key_clear(k);
 	free(k);
@@ -277,9 +277,12 @@ gw_key_learn(struct gw_thread *t, struct gw_key *k, const struct wire_key *m, ui
 	k->plan = tf_span_dup(m->plan);
 	k->rpm = m->rpm;
 	k->tpm = m->tpm;
+	k->own_rpm = m->key_rpm;
+	k->own_tpm = m->key_tpm;
 	k->until = wire_has(m, KEY, expires_ms) ? now + m->expires_ms : UINT64_MAX;
 	if (k->name == NULL || k->workspace_name == NULL || k->plan == NULL || k->space == NULL)
 		return TF_E_NOMEM;
+	gw_limits_key(k, m);
 	if (gw_may_learn(&k->may, m) != 0)
 		return TF_E_NOMEM;
 	return gw_key_models(k, m->model);

@@ -10,10 +10,7 @@
 
 #include "gatewayd/gw.h"
 
-struct gw_limit { /* of the minute window */
-	uint64_t limit, left;
-	int64_t reset; /* seconds since 1970 */
-};
+#define GW_MINUTE 60
 
 /* Under the names that clients of the Anthropic API read; the reset is RFC 3339 there. */
 static void
@@ -60,32 +57,61 @@ gw_limit_family(const struct gw_req *req, struct http_fields *f, bool tokens, co
 		gw_limit_anthropic(f, kinds[i], l);
 }
 
-static uint64_t
-gw_least(uint64_t a, uint64_t b)
+void
+gw_limits_key(struct gw_key *k, const struct wire_key *m)
 {
-	return a < b ? a : b;
+	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms) };
+	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms) };
+	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms) };
+
+	if (wire_has(m, KEY, remaining))
+		gw_room_told(&k->space->minute, &minute);
+	if (wire_has(m, KEY, key_remaining))
+		gw_room_told(&k->minute, &own);
+	k->space->budgeted = wire_has(m, KEY, budget);
+	if (k->space->budgeted)
+		gw_room_told(&k->space->budget, &budget);
 }
 
-/* A window that has ended, or none yet: the next request opens a full one. */
+/* With no window running the next request opens a full one, behind which top-ups stand that we know of no more. */
+static uint64_t
+gw_budget_left(const struct gw_req *req, int64_t now)
+{
+	const struct gw_room *r = &req->key->space->budget;
+	const struct conf_plan *plan;
+
+	if (r->window == 0 || r->reset == 0 || r->reset > now)
+		return r->tokens_left + r->tokens_held + r->tokens_back;
+	plan = conf_find_plan(req->conf->c, tf_cspan(req->key->plan));
+	return plan != NULL ? (uint64_t)plan->window_tokens : 0;
+}
+
+/* The limit of the key or that of its workspace, whichever leaves less. */
 void
 gw_limits_fields(const struct gw_req *req, struct http_fields *f)
 {
-	const struct gw_space *s = req->key->space;
+	const struct gw_key *k = req->key;
+	const struct gw_space *s = k->space;
 	int64_t now = tf_wall_s();
-	bool runs = s->reset > now;
-	struct gw_limit r = { .limit = s->limit ? s->limit : req->key->rpm, .reset = runs ? s->reset : now + 60 };
-	struct gw_limit t = { .limit = req->key->tpm, .reset = r.reset };
+	struct gw_limit all[2], own[2];
+	const struct gw_limit *r, *t;
 
-	r.left = runs ? gw_least(s->remaining + s->held, r.limit) : r.limit;
-	t.left = runs ? gw_least(s->tokens_left + s->tokens_held, t.limit) : t.limit;
-	if (r.limit != 0) {
-		http_fields_addf(f, "x-ratelimit-limit", "%llu", (unsigned long long)r.limit);
-		http_fields_addf(f, "x-ratelimit-remaining", "%llu", (unsigned long long)r.left);
-		http_fields_addf(f, "x-ratelimit-reset", "%lld", (long long)r.reset);
-		gw_limit_family(req, f, false, &r, now);
+	for (unsigned tokens = 0; tokens < 2; tokens++) {
+		uint64_t limit = tokens ? k->tpm : k->rpm;
+
+		all[tokens] = gw_room_limit(&s->minute, tokens, limit, now, GW_MINUTE);
+		own[tokens] = gw_room_limit(&k->minute, tokens, tokens ? k->own_tpm : k->own_rpm, now, GW_MINUTE);
 	}
-	if (t.limit != 0)
-		gw_limit_family(req, f, true, &t, now);
-	if (s->budget != UINT64_MAX)
-		http_fields_addf(f, "x-token-budget-remaining", "%llu", (unsigned long long)s->budget);
+	r = gw_limit_tighter(&all[0], &own[0]);
+	t = gw_limit_tighter(&all[1], &own[1]);
+	if (r->limit != 0) {
+		http_fields_addf(f, "x-ratelimit-limit", "%llu", (unsigned long long)r->limit);
+		http_fields_addf(f, "x-ratelimit-remaining", "%llu", (unsigned long long)r->left);
+		http_fields_addf(f, "x-ratelimit-reset", "%lld", (long long)r->reset);
+		gw_limit_family(req, f, false, r, now);
+	}
+	if (t->limit != 0)
+		gw_limit_family(req, f, true, t, now);
+	if (s->budgeted && s->budget.known)
+		http_fields_addf(f, "x-token-budget-remaining", "%llu", (unsigned long long)gw_budget_left(req, now));
 }

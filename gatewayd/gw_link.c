@@ -56,13 +56,13 @@ gw_billing_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, con
 		gw_key_changed(t, &m->key_change);
 		break;
 	case WIRE_GRANT:
-		gw_admit_grant(t, f, &m->grant);
+		gw_grant_come(t, f, &m->grant);
 		break;
 	case WIRE_GRANT_REFUSE:
 		gw_admit_refuse(t, f, &m->grant_refuse);
 		break;
 	case WIRE_GRANT_RECALL:
-		gw_admit_recall(t, &m->grant_recall);
+		gw_grant_recall(t, &m->grant_recall);
 		break;
 	case WIRE_USAGE_ACK:
 		gw_settle_ack(t, &m->usage_ack);
@@ -252,7 +252,7 @@ gw_links_close(struct gw_thread *t)
 		gw_req_to(req, GW_S_DONE);
 	}
 	if (t->billing != NULL)
-		gw_admit_return_all(t);
+		gw_grant_return_all(t);
 	wire_dial_free(&t->billing);
 	wire_dial_free(&t->router);
 }

@@ -72,7 +72,9 @@ gw_settle(struct gw_req *req, enum wire_outcome outcome, const struct wire_end *
 		.workspace = tf_span(req->key->workspace, sizeof req->key->workspace),
 		.model = tf_cspan(req->model->name), .surface = tf_cspan(req->route->surface),
 		.outcome = outcome, .stream = req->head->stream, .began_ms = (uint64_t)req->began_wall,
-		.ended_ms = (uint64_t)(tf_wall_ns() / 1000000), .window = req->window,
+		.ended_ms = (uint64_t)(tf_wall_ns() / 1000000),
+		.window = req->windows.v[GW_W_MINUTE], .window_key = req->windows.v[GW_W_KEY],
+		.window_budget = req->windows.v[GW_W_BUDGET], .window_month = req->windows.v[GW_W_MONTH],
 		.worker = tf_cspan(req->worker_name), .first_us = req->first_us, .status = req->status,
 		.delivered = outcome == WIRE_OUTCOME_SERVED && req->http != NULL,
 	};
@@ -84,10 +86,10 @@ gw_settle(struct gw_req *req, enum wire_outcome outcome, const struct wire_end *
 	if (req->counting)
 		return; /* nothing was generated */
 	m.seq = ++req->t->seq;
-	if (!keep_reservation)
-		m.reserved = gw_admit_settle(req);
 	if (outcome == WIRE_OUTCOME_SERVED || outcome == WIRE_OUTCOME_PARTIAL)
 		gw_settle_usage(req, end, &m);
+	if (!keep_reservation)
+		gw_admit_settle(req, m.prompt + m.cache_read + m.cache_write + m.completion + m.reasoning, &m);
 	if (err > 0)
 		m.code = tf_cspan(tf_err_row(err)->code);
 	gw_price_usage(req, &m);
@@ -116,6 +118,7 @@ gw_settle_ack(struct gw_thread *t, const struct wire_usage_ack *m)
 			break;
 		gw_unsettled_free(t, u);
 	}
+	gw_admit_settled(t, m->seq);
 }
 
 void
@@ -143,4 +146,5 @@ gw_settle_free(struct gw_thread *t)
 		tf_log(TF_ERROR, "settle", NULL, "usage records were never acknowledged count=%zu", t->unsettled.n);
 	while ((e = tf_list_first(&t->unsettled)) != NULL)
 		gw_unsettled_free(t, TF_CONTAINER(e, struct gw_unsettled, node));
+	gw_admit_settling_free(t);
 }

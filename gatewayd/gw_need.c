@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a call needs of its limits at most. Admission reserves it, so that no call can ever cost more than was
+ * there; what it does not use comes back when it ends. Called by gw_infer.c and gw_admit.c.
+ */
+#include "config.h"
+
+#include "gatewayd/gw.h"
+
+/* Tokens a template adds at most for each message, tool and piece of media, beside its text. */
+#define GW_TOKENS_MESSAGE 16
+#define GW_TOKENS_MEDIA 4096
+#define GW_SMALL_PART 16   /* of the minute's tokens: one request may reserve that without having asked */
+#define GW_GUESSED_PARTS 4 /* a length judged by the size of the file may be so many times longer: 16 kbit/s */
+#define GW_SHRINKS 3       /* times that one call is cut to what is left, which others take meanwhile */
+
+static int64_t
+gw_dearest(const struct tf_price *p, enum tf_priced a, enum tf_priced b)
+{
+	return p->v[a] > p->v[b] ? p->v[a] : p->v[b];
+}
+
+/* Which kinds its tokens will be of is not known before: each side counts as the dearest that it can be. */
+static uint64_t
+gw_need_money(const struct gw_req *req, uint64_t prompt, uint64_t output, bool rest)
+{
+	const struct tf_price *p = &req->price;
+	struct tf_price dear = *p;
+	uint64_t n[TF_P_COUNT] = { [TF_P_INPUT] = prompt, [TF_P_OUTPUT] = output };
+
+	dear.v[TF_P_INPUT] = gw_dearest(&dear, TF_P_INPUT, TF_P_CACHED_INPUT);
+	dear.v[TF_P_INPUT] = gw_dearest(&dear, TF_P_INPUT, TF_P_CACHE_WRITE);
+	dear.v[TF_P_OUTPUT] = gw_dearest(&dear, TF_P_OUTPUT, TF_P_REASONING);
+	if (rest) {
+		n[TF_P_AUDIO_HOUR] = tf_billed_audio_ms(req->need.v[GW_U_AUDIO_MS]);
+		n[TF_P_CHARACTERS] = req->head->characters;
+		n[TF_P_IMAGE] = req->need.v[GW_U_IMAGES];
+	}
+	return tf_cost(&dear, n);
+}
+
+static void
+gw_need_sum(struct gw_req *req)
+{
+	req->need.v[GW_U_TOKENS] = req->need_prompt + req->need_output;
+	req->need.v[GW_U_MONEY] = gw_need_money(req, req->need_prompt, req->need_output, true);
+}
+
+/*
+ * Output tokens to reserve for one answer: what was asked for, at most what the model can; without a
+ * wish all it can when that is a small part of the minute, else a piece that grows while it streams.
+ */
+static uint64_t
+gw_need_cap(const struct gw_req *req, uint64_t prompt, uint64_t tpm)
+{
+	uint64_t most = gw_most_output(req->model), asked = req->head->max_output;
+
+	if (asked != 0)
+		return most != 0 && asked > most ? most : asked;
+	if (most != 0 && prompt + most * req->head->n <= tpm / GW_SMALL_PART)
+		return most;
+	return GW_TRANCHE;
+}
+
+/* Tokens of a minute that the key and its workspace have; 0: no limit. */
+static uint64_t
+gw_need_minute(const struct gw_key *k)
+{
+	return k->own_tpm != 0 && (k->tpm == 0 || k->own_tpm < k->tpm) ? k->own_tpm : k->tpm;
+}
+
+/* Every byte of text may be a token. */
+static void
+gw_need_tokens(struct gw_req *req)
+{
+	const struct dl_head *h = req->head;
+	uint64_t tpm = gw_need_minute(req->key), cap;
+
+	req->need_prompt = h->prompt_bytes + (uint64_t)req->model->prompt_overhead +
+	    GW_TOKENS_MESSAGE * ((uint64_t)h->messages + h->tools) +
+	    GW_TOKENS_MEDIA * ((uint64_t)h->images + h->audios + h->files);
+	if (dl_dialect_plain(h->surface)) {
+		req->need_output = req->most_output = 0;
+		return;
+	}
+	cap = gw_need_cap(req, req->need_prompt, tpm) * h->n;
+	/* a cap that the minute cannot hold is reserved piece by piece, like none */
+	if (tpm != 0 && req->need_prompt + cap > tpm)
+		cap = (uint64_t)GW_TRANCHE * h->n < cap ? (uint64_t)GW_TRANCHE * h->n : cap;
+	if (tpm != 0 && req->need_prompt + cap > tpm && req->need_prompt < tpm)
+		cap = tpm - req->need_prompt;
+	req->need_output = cap;
+	req->most_output = h->max_output ? gw_need_cap(req, 0, tpm) * h->n : UINT64_MAX;
+}
+
+void
+gw_need(struct gw_req *req)
+{
+	const struct dl_head *h = req->head;
+
+	req->need = (struct gw_amount){ { [GW_U_REQUESTS] = 1, [GW_U_SLOTS] = 1 } };
+	if (h->surface == DL_OPENAI_IMAGES || h->surface == DL_OPENAI_IMAGE_EDITS)
+		req->need.v[GW_U_IMAGES] = h->n;
+	req->need.v[GW_U_AUDIO_MS] = h->audio_ms * (h->flags & DL_HEAD_GUESSED ? GW_GUESSED_PARTS : 1);
+	gw_need_tokens(req);
+	gw_need_sum(req);
+}
+
+struct gw_amount
+gw_need_output(const struct gw_req *req, uint64_t tokens)
+{
+	struct gw_amount more = { { [GW_U_TOKENS] = tokens } };
+
+	more.v[GW_U_MONEY] = gw_need_money(req, 0, tokens, false);
+	return more;
+}
+
+/* The most output that costs no more than that. */
+static uint64_t
+gw_need_affordable(const struct gw_req *req, uint64_t money)
+{
+	uint64_t low = 0, high = req->need_output;
+
+	while (low < high) {
+		uint64_t mid = low + (high - low + 1) / 2;
+
+		if (gw_need_money(req, req->need_prompt, mid, true) <= money)
+			low = mid;
+		else
+			high = mid - 1;
+	}
+	return low;
+}
+
+bool
+gw_need_shrink(struct gw_req *req, uint64_t tokens, uint64_t money)
+{
+	uint64_t output = tokens > req->need_prompt ? tokens - req->need_prompt : 0;
+
+	if (output > req->need_output)
+		output = req->need_output;
+	if (gw_need_money(req, req->need_prompt, output, true) > money)
+		output = gw_need_affordable(req, money);
+	output -= output % req->head->n;
+	if (output == 0 || output >= req->need_output || req->shrunk >= GW_SHRINKS)
+		return false;
+	req->shrunk++;
+	req->need_output = req->most_output = output;
+	gw_need_sum(req);
+	return true;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bookkeeping of what is left of a window; see gw_room.h. Messages of a link come in order, so a figure that
+ * billingd tells holds all records that it acknowledged before and none behind: those wait in tokens_back.
+ */
+#include "config.h"
+
+#include "gatewayd/gw_room.h"
+
+void
+gw_room_told(struct gw_room *r, const struct gw_told *told)
+{
+	if (!r->known || told->window != r->window) {
+		/* the end of a window ends all that was in it */
+		*r = (struct gw_room){ .known = true, .window = told->window, .reset = told->reset };
+	}
+	if (r->reset == 0)
+		r->reset = told->reset;
+	r->requests_left = told->requests;
+	r->tokens_left = told->tokens;
+}
+
+void
+gw_room_hold(struct gw_room *r, uint64_t window, uint64_t requests, uint64_t tokens)
+{
+	if (!r->known || window != r->window)
+		return;
+	r->requests_held += requests;
+	r->tokens_held += tokens;
+}
+
+void
+gw_room_drop(struct gw_room *r, uint64_t window, uint64_t requests, uint64_t tokens, bool back)
+{
+	if (!r->known || window != r->window)
+		return;
+	requests = requests < r->requests_held ? requests : r->requests_held;
+	tokens = tokens < r->tokens_held ? tokens : r->tokens_held;
+	r->requests_held -= requests;
+	r->tokens_held -= tokens;
+	if (!back)
+		return;
+	r->requests_left += requests;
+	r->tokens_left += tokens;
+}
+
+void
+gw_room_settle(struct gw_room *r, uint64_t window, uint64_t tokens)
+{
+	if (r->known && window == r->window)
+		r->tokens_back += tokens;
+}
+
+void
+gw_room_settled(struct gw_room *r, uint64_t window, uint64_t tokens)
+{
+	if (!r->known || window != r->window)
+		return;
+	tokens = tokens < r->tokens_back ? tokens : r->tokens_back;
+	r->tokens_back -= tokens;
+	r->tokens_left += tokens;
+}
+
+struct gw_limit
+gw_room_limit(const struct gw_room *r, bool tokens, uint64_t limit, int64_t now, unsigned length)
+{
+	bool runs = r->known && r->window != 0 && r->reset > now;
+	struct gw_limit l = { .limit = limit, .left = limit, .reset = runs ? r->reset : now + length };
+	uint64_t left = tokens ? r->tokens_left + r->tokens_held + r->tokens_back : r->requests_left + r->requests_held;
+
+	if (runs && left < limit)
+		l.left = left;
+	return l;
+}
+
+const struct gw_limit *
+gw_limit_tighter(const struct gw_limit *a, const struct gw_limit *b)
+{
+	if (a->limit == 0 || b->limit == 0)
+		return a->limit == 0 ? b : a;
+	if (a->left != b->left)
+		return a->left < b->left ? a : b;
+	return a->limit > b->limit ? b : a;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a key and its workspace have left of their windows, as far as one thread knows. The accounts are
+ * billingd's; a number here is never above the truth as it was last told, and with one thread it is
+ * the truth. Pure: no clock, no sockets; filled by gw_grant.c, read by gw_limits.c.
+ */
+#ifndef GW_ROOM_H
+#define GW_ROOM_H
+
+#include "common/base/base.h"
+
+/* What a call needs of its limits. */
+enum gw_unit { GW_U_REQUESTS, GW_U_TOKENS, GW_U_MONEY, GW_U_IMAGES, GW_U_AUDIO_MS, GW_U_SLOTS, GW_UNITS };
+struct gw_amount {
+	uint64_t v[GW_UNITS]; /* money in nano-units; slots: requests at once */
+};
+
+/* Windows that are counted in: a grant, a reservation and a record carry the number of each. */
+enum gw_window {
+	GW_W_MINUTE, /* of the workspace */
+	GW_W_KEY,    /* the key's own minute */
+	GW_W_BUDGET, /* the plan's token window */
+	GW_W_MONTH,
+	GW_WINDOWS,
+	GW_ROOMS = GW_W_MONTH, /* those that clients are told of */
+};
+struct gw_windows {
+	uint64_t v[GW_WINDOWS]; /* numbers; 0: not drawn on */
+};
+static inline bool
+gw_windows_eq(const struct gw_windows *a, const struct gw_windows *b)
+{
+	return memcmp(a, b, sizeof *a) == 0;
+}
+
+/* One window. What is left is left + held; what settled requests gave back is added before billingd has counted it. */
+struct gw_room {
+	bool known;
+	uint64_t window;                         /* number; 0: none runs */
+	uint64_t requests_left, tokens_left;     /* that nobody holds, as billingd said; what we returned since is added */
+	uint64_t requests_held, tokens_held;     /* in our own grants of that window */
+	uint64_t tokens_back;                    /* by records that billingd has not acknowledged */
+	int64_t reset;                           /* wall clock second in which it ends; 0: unknown */
+};
+
+/* As billingd says it. */
+struct gw_told {
+	uint64_t window, requests, tokens;
+	int64_t reset; /* wall clock second; 0: unknown */
+};
+void gw_room_told(struct gw_room *r, const struct gw_told *told);
+/* A grant of window arrived, behind what was told with it. */
+void gw_room_hold(struct gw_room *r, uint64_t window, uint64_t requests, uint64_t tokens);
+/* Of what we held: taken by a request; back: returned to billingd. */
+void gw_room_drop(struct gw_room *r, uint64_t window, uint64_t requests, uint64_t tokens, bool back);
+/* A request of window settled for so many tokens less than it had reserved. */
+void gw_room_settle(struct gw_room *r, uint64_t window, uint64_t tokens);
+/* billingd has counted that: what it said last did not include it. */
+void gw_room_settled(struct gw_room *r, uint64_t window, uint64_t tokens);
+
+struct gw_limit { /* as a client is told */
+	uint64_t limit, left;
+	int64_t reset; /* seconds since 1970 */
+};
+/*
+ * A limit of requests or tokens in that window, at that second. A window that has ended, or none yet: the next
+ * request opens a full one, of length seconds.
+ */
+struct gw_limit gw_room_limit(const struct gw_room *r, bool tokens, uint64_t limit, int64_t now, unsigned length);
+/* The one of which less is left; one with limit 0 does not bound. */
+const struct gw_limit *gw_limit_tighter(const struct gw_limit *a, const struct gw_limit *b);
+
+#endif
