@@ -113,21 +113,49 @@ apply_mint(struct bl_change *c)
 	return rc;
 }
 
-static int
-models_copy(struct bl_key_row *k, const struct bl_mint *m)
+static void
+note_amount(struct js_w *w, const char *name, int64_t v)
 {
-	if (m->n_models == 0)
-		return 0;
-	k->models = calloc(m->n_models, sizeof *k->models);
-	if (k->models == NULL)
-		return TF_E_NOMEM;
-	for (size_t i = 0; i < m->n_models; i++) {
-		k->models[i] = tf_span_dup(m->models[i]);
-		if (k->models[i] == NULL)
-			return TF_E_NOMEM;
-		k->n_models++;
-	}
-	return 0;
+	if (v == 0)
+		js_w_knull(w, name);
+	else
+		js_w_ki64(w, name, v);
+}
+
+static void
+note_texts(struct js_w *w, const char *name, const struct bl_texts *t)
+{
+	js_w_key(w, name);
+	js_w_array(w);
+	for (size_t i = 0; i < t->n; i++)
+		js_w_cstr(w, t->v[i]);
+	js_w_array_end(w);
+}
+
+/* What is set, for the trail. */
+static void
+note_set(struct js_w *w, const struct bl_key_set *s)
+{
+	const struct bl_key_row *k = &s->row;
+
+	if (s->parts & BL_KEY_RPM)
+		note_amount(w, "rpm", k->rpm);
+	if (s->parts & BL_KEY_TPM)
+		note_amount(w, "tpm", k->tpm);
+	if (s->parts & BL_KEY_CONCURRENCY)
+		note_amount(w, "concurrency", k->concurrency);
+	if (s->parts & BL_KEY_BUDGET)
+		bl_write_money(w, "budget", k->budget);
+	if (s->parts & BL_KEY_EXPIRES)
+		note_amount(w, "expires", k->expires_ms == BL_NEVER_MS ? 0 : k->expires_ms / 1000);
+	if (s->parts & BL_KEY_SCOPES)
+		bl_write_scopes(w, "scopes", k->scopes);
+	if (s->parts & BL_KEY_MODELS)
+		note_texts(w, "models", &k->models);
+	if (s->parts & BL_KEY_ENDPOINTS)
+		note_texts(w, "endpoints", &k->endpoints);
+	if (s->parts & BL_KEY_NETWORKS)
+		note_texts(w, "networks", &k->networks);
 }
 
 int
@@ -143,23 +171,55 @@ bl_admin_mint(struct bl *bl, const struct bl_mint *m, const struct bl_order *o)
 	k->id = tf_id_new();
 	k->workspace = m->workspace->row.id;
 	k->created_ms = bl_wall_ms();
-	k->expires_ms = m->expires_ms;
+	k->expires_ms = BL_NEVER_MS;
 	k->revoked_ms = BL_NEVER_MS;
 	k->scopes = WIRE_SCOPE_INFERENCE;
+	bl_change_about_id(c, &k->workspace, &k->id);
+	if (m->limits != NULL) {
+		note_set(&c->detail, m->limits);
+		bl_key_set_apply(k, m->limits);
+	}
 	if (m->form.n >= sizeof k->form || m->env.n >= sizeof k->env)
 		return bl_change_go(c, TF_E_INVAL);
 	memcpy(k->form, m->form.p, m->form.n);
 	memcpy(k->env, m->env.p, m->env.n);
 	rc = bl_name_copy(k->name, BL_NAME_MAX, m->name);
 	if (rc == 0)
-		rc = models_copy(k, m);
-	if (rc == 0)
 		rc = db_batch_add(c->batch, BL_OP_KEY_NEW, k);
-	bl_change_about_id(c, &k->workspace, &k->id);
 	js_w_kcstr(&c->detail, "name", k->name);
 	if (rc == 0)
 		rc = mint_secret(c, k, 1);
 	return bl_change_go(c, rc);
+}
+
+static int
+apply_key_set(struct bl_change *c)
+{
+	struct bl_key *k = bl_index_key(&c->bl->index, tf_id_span(&c->set.row.id));
+
+	bl_key_set_apply(&k->row, &c->set);
+	bl_admin_tell(c->bl, &k->row.id, NULL);
+	bl_admit_recall(c->bl, k->workspace);
+	return 0;
+}
+
+int
+bl_admin_key_set(struct bl *bl, struct bl_key *k, struct bl_key_set *set, const struct bl_order *o)
+{
+	struct bl_change *c = bl_change_new(bl, apply_key_set, o);
+
+	if (c == NULL) {
+		bl_key_row_fini(&set->row);
+		return TF_E_NOMEM;
+	}
+	c->set = *set;
+	memset(set, 0, sizeof *set);
+	c->set.row.id = k->row.id;
+	bl_change_about_id(c, &k->row.workspace, &k->row.id);
+	note_set(&c->detail, &c->set);
+	if (k->row.revoked_ms != BL_NEVER_MS)
+		return bl_change_go(c, TF_E_STATE);
+	return bl_change_go(c, db_batch_add(c->batch, BL_OP_KEY_SET, &c->set));
 }
 
 static void
@@ -269,8 +329,8 @@ lists_encode(const struct bl_key *k, struct key_lists *l)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < k->row.n_models && rc == 0; i++)
-		rc = wire_rep_add(&l->models, WIRE_FN_KEY_model, tf_cspan(k->row.models[i]));
+	for (size_t i = 0; i < k->row.models.n && rc == 0; i++)
+		rc = wire_rep_add(&l->models, WIRE_FN_KEY_model, tf_cspan(k->row.models.v[i]));
 	for (size_t i = 0; i < k->row.endpoints.n && rc == 0; i++)
 		rc = wire_rep_add(&l->endpoints, WIRE_FN_KEY_endpoint, tf_cspan(k->row.endpoints.v[i]));
 	for (size_t i = 0; i < k->row.networks.n && rc == 0; i++)

@@ -38,6 +38,9 @@ struct bl_change {
 	char text[TF_APIKEY_MAX + 1]; /* the minted key; wiped afterwards */
 	struct bl_user_row user;
 	struct bl_member_row member;
+	struct bl_key_set set;
+	struct bl_space_set space;
+	struct bl_topup_row topup;
 	struct bl_key_row *keys;      /* several that are revoked together; owned */
 	size_t n_keys;
 	struct bl_audit_row audit;
@@ -61,6 +64,12 @@ void bl_change_about_id(struct bl_change *c, const struct tf_id *workspace, cons
 int bl_change_go(struct bl_change *c, int rc);
 /* A name for people: 1 to max bytes, printable, no quotes. TF_E_INVAL. out has max + 1 bytes. */
 int bl_name_copy(char *out, size_t max, struct tf_span s) TF_MUSTCHECK;
+/* A decimal string, or null. */
+void bl_write_money(struct js_w *w, const char *name, struct bl_opt v);
+/* A number, or null. */
+void bl_write_opt(struct js_w *w, const char *name, struct bl_opt v);
+/* Names of WIRE_SCOPE_* bits. */
+void bl_write_scopes(struct js_w *w, const char *name, unsigned scopes);
 /* Tells all gateways: number, and what changed (both NULL: everything). */
 void bl_admin_tell(struct bl *bl, const struct tf_id *key, const struct tf_id *workspace);
 
@@ -76,19 +85,34 @@ int bl_admin_plan(struct bl *bl, struct bl_workspace *w, struct tf_span plan, co
 struct bl_mint {
 	struct bl_workspace *workspace;
 	struct tf_span name, form, env;
-	int64_t expires_ms;
-	const struct tf_span *models;
-	size_t n_models;
+	struct bl_key_set *limits; /* its lists change hands; NULL: none */
 };
 int bl_admin_mint(struct bl *bl, const struct bl_mint *m, const struct bl_order *o);
 /* Both secrets work until the grace is over; the one before these two ends at once. */
 int bl_admin_rotate(struct bl *bl, struct bl_key *k, int64_t grace_ms, const struct bl_order *o);
+/* Changes what the parts say. rc of the change: TF_E_STATE: revoked meanwhile. set's lists change hands, on errors too. */
+int bl_admin_key_set(struct bl *bl, struct bl_key *k, struct bl_key_set *set, const struct bl_order *o);
 /* All of them in one step; those that are revoked already stay as they are. TF_E_STATE: all are. */
 int bl_admin_revoke(struct bl *bl, struct bl_key *const *keys, size_t n, const struct bl_order *o);
 /* Answers KEY_ASK. */
 void bl_admin_ask(struct bl *bl, struct wire_peer *p, const struct wire_frame *f, const struct wire_key_ask *m);
 /* Makes last-used times durable. */
 void bl_admin_flush_used(struct bl *bl);
+
+/* ---- spaces.c ----------------------------------------------------------------------------- */
+
+/* Changes what the parts say: caps and budget of a calendar month. */
+int bl_admin_space_set(struct bl *bl, struct bl_workspace *w, const struct bl_space_set *set, const struct bl_order *o);
+/*
+ * Adds tokens and money (nano-units), at most BL_TOPUP_MOST either way. TF_E_INVAL: nothing or too much of it, or a
+ * note that cannot be; rc of the change: TF_E_STATE: takes back more tokens than are left.
+ */
+#define BL_TOPUP_MOST INT64_C(1000000000000000000)
+struct bl_topup {
+	int64_t tokens, money;
+	struct tf_span note;
+};
+int bl_admin_topup(struct bl *bl, struct bl_workspace *w, const struct bl_topup *t, const struct bl_order *o);
 
 /* ---- people.c ----------------------------------------------------------------------------- */
 

@@ -16,6 +16,7 @@ change_free(struct bl_change *c)
 {
 	db_batch_free(&c->batch);
 	bl_key_row_fini(&c->key);
+	bl_key_row_fini(&c->set.row);
 	tf_buf_free(&c->audit.detail);
 	tf_wipe(c->text, sizeof c->text);
 	free(c->keys);
@@ -142,4 +143,38 @@ bl_name_copy(char *out, size_t max, struct tf_span s)
 	memcpy(out, s.p, s.n);
 	out[s.n] = '\0';
 	return 0;
+}
+
+/* ---- members of rows and of the trail ------------------------------------------------------- */
+
+void
+bl_write_money(struct js_w *w, const char *name, struct bl_opt v)
+{
+	js_w_key(w, name);
+	if (v.is)
+		js_w_nano(w, v.v);
+	else
+		js_w_null(w);
+}
+
+void
+bl_write_opt(struct js_w *w, const char *name, struct bl_opt v)
+{
+	if (v.is)
+		js_w_ki64(w, name, v.v);
+	else
+		js_w_knull(w, name);
+}
+
+void
+bl_write_scopes(struct js_w *w, const char *name, unsigned scopes)
+{
+	static const enum wire_scope all[] = { WIRE_SCOPE_INFERENCE, WIRE_SCOPE_USAGE, WIRE_SCOPE_ADMIN };
+
+	js_w_key(w, name);
+	js_w_array(w);
+	for (size_t i = 0; i < TF_LEN(all); i++)
+		if (scopes & all[i])
+			js_w_cstr(w, wire_scope_text(all[i]));
+	js_w_array_end(w);
 }

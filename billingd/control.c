@@ -196,13 +196,42 @@ static const struct ctl_arg a_set_plan[] = {
 	{ "workspace", CTL_STR, true, "name or id" },
 	{ "plan", CTL_STR, true, "name of a plan" },
 };
+#define KEY_LIMITS \
+	{ "expires", CTL_INT, false, "seconds since 1970; 0: never" }, \
+	{ "model", CTL_LIST, false, "models it may use; none: all" }, \
+	{ "endpoint", CTL_LIST, false, "operations it may call; none: all" }, \
+	{ "network", CTL_LIST, false, "where it may be used from; none: anywhere" }, \
+	{ "scope", CTL_LIST, false, "inference, usage:read, admin" }, \
+	{ "rpm", CTL_STR, false, "requests per minute, or none" }, \
+	{ "tpm", CTL_STR, false, "tokens per minute, or none" }, \
+	{ "concurrency", CTL_STR, false, "requests at once, or none" }, \
+	{ "budget", CTL_STR, false, "money per month, or none" }
 static const struct ctl_arg a_mint[] = {
 	{ "workspace", CTL_STR, true, "name or id" },
 	{ "name", CTL_STR, false, "name for people" },
 	{ "form", CTL_STR, false, "tf or sk-oais" },
 	{ "env", CTL_STR, false, "prod, stag or dev" },
-	{ "expires", CTL_INT, false, "seconds since 1970" },
-	{ "model", CTL_LIST, false, "models it may use" },
+	KEY_LIMITS,
+};
+static const struct ctl_arg a_key_limit[] = {
+	{ "key", CTL_STR, true, "id of the key" },
+	KEY_LIMITS,
+};
+static const struct ctl_arg a_cap[] = {
+	{ "workspace", CTL_STR, true, "name or id" },
+	{ "tokens", CTL_STR, false, "number, or none" },
+	{ "images", CTL_STR, false, "number, or none" },
+	{ "audio_seconds", CTL_STR, false, "number, or none" },
+};
+static const struct ctl_arg a_budget[] = {
+	{ "workspace", CTL_STR, true, "name or id" },
+	{ "budget", CTL_STR, true, "amount, or none" },
+};
+static const struct ctl_arg a_topup[] = {
+	{ "workspace", CTL_STR, true, "name or id" },
+	{ "tokens", CTL_STR, false, "number" },
+	{ "money", CTL_STR, false, "amount" },
+	{ "note", CTL_STR, false, "remark" },
 };
 static const struct ctl_arg a_rotate[] = {
 	{ "key", CTL_STR, true, "id of the key" },
@@ -255,6 +284,7 @@ static const struct ctl_arg a_user_out[] = { { "user", CTL_STR, true, "name or i
 #define ARGS(a) a, TF_LEN(a)
 const struct ctl_cmd bl_cmds[] = {
 	{ "audit", bl_cmd_audit, CTL_READ, "shows who did what", ARGS(a_audit) },
+	{ "key limit", bl_cmd_key_limit, CTL_ADMIN, "sets what a key may do", ARGS(a_key_limit) },
 	{ "key list", bl_cmd_key_list, CTL_READ, "lists keys", ARGS(a_workspace_opt) },
 	{ "key mint", bl_cmd_key_mint, CTL_ADMIN, "mints a key", ARGS(a_mint) },
 	{ "key revoke", bl_cmd_key_revoke, CTL_ADMIN, "revokes keys", ARGS(a_revoke) },
@@ -266,10 +296,14 @@ const struct ctl_cmd bl_cmds[] = {
 	{ "member role", bl_cmd_member_role, CTL_ADMIN, "gives a member another role", ARGS(a_member_role) },
 	{ "plan list", cmd_plan_list, CTL_READ, "lists the plans", NULL, 0 },
 	{ "status", cmd_status, CTL_READ, "shows the state of billingd", NULL, 0 },
+	{ "topup", bl_cmd_topup, CTL_ADMIN, "gives a workspace tokens or money", ARGS(a_topup) },
+	{ "topup list", bl_cmd_topup_list, CTL_READ, "lists top-ups", ARGS(a_workspace_opt) },
 	{ "usage", cmd_usage, CTL_READ, "sums what was used", ARGS(a_usage) },
 	{ "user add", bl_cmd_user_add, CTL_ADMIN, "adds a user", ARGS(a_user) },
 	{ "user list", bl_cmd_user_list, CTL_READ, "lists users", NULL, 0 },
 	{ "user remove", bl_cmd_user_remove, CTL_ADMIN, "removes a user", ARGS(a_user_out) },
+	{ "workspace budget", bl_cmd_workspace_budget, CTL_ADMIN, "sets the money of a month", ARGS(a_budget) },
+	{ "workspace cap", bl_cmd_workspace_cap, CTL_ADMIN, "sets caps of a month", ARGS(a_cap) },
 	{ "workspace create", bl_cmd_workspace_create, CTL_ADMIN, "creates a workspace", ARGS(a_create) },
 	{ "workspace list", bl_cmd_workspace_list, CTL_READ, "lists workspaces", NULL, 0 },
 	{ "workspace set-plan", bl_cmd_workspace_set_plan, CTL_ADMIN, "puts a workspace on another plan", ARGS(a_set_plan) },

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The operator's commands, for the files that carry them out: control.c (the table, plans, status),
- * control_keys.c, control_spaces.c (workspaces), control_people.c (users, members, the trail). Reads of
- * keys and workspaces come from memory, others from the store; changes go through admin.h
- * and answer when they are durable and told.
+ * control_keys.c, control_limits.c (arguments that set limits), control_spaces.c (workspaces),
+ * control_people.c (users, members, the trail), control_read.c (rows from the store). Keys and workspaces
+ * are read from memory; changes go through admin.h and answer when they are durable and told.
  */
 #ifndef BL_CONTROL_H
 #define BL_CONTROL_H
@@ -21,18 +21,41 @@ bool bl_change_failed(struct ctl_req *req, int rc, const char *exists, const cha
 struct bl_workspace *bl_take_workspace(struct bl *bl, struct ctl_req *req);
 struct bl_key *bl_take_key(struct bl *bl, struct ctl_req *req);
 
+/* What may be set of a key: parts that were given. False: the request has ended; set->row is to be freed either way. */
+bool bl_take_key_set(struct bl *bl, struct ctl_req *req, struct bl_key_set *set);
+/* "none", or a number of at least least, or money. *given: it was there. False: the request has ended. */
+bool bl_take_number(struct ctl_req *req, const char *name, int64_t least, bool *given, struct bl_opt *out);
+bool bl_take_money(struct ctl_req *req, const char *name, bool *given, struct bl_opt *out);
+
 /* Seconds since 1970, or null. */
 void bl_write_time(struct js_w *w, const char *name, int64_t ms);
 void bl_write_id(struct js_w *w, const char *name, const struct tf_id *id);
 /* Name of a workspace, or null. */
 void bl_write_workspace(struct js_w *w, const struct bl *bl, const struct tf_id *id);
 
+/* A command whose rows come from the store. what: the operation's argument, size bytes. */
+struct bl_read_kind {
+	int op;
+	size_t size;
+	void (*rows)(const struct bl *bl, struct ctl_req *req, const void *what);
+	void (*fini)(void *what); /* frees what the operation filled in */
+};
+/* New and zero; NULL: the request has ended. */
+void *bl_read_new(const struct bl_read_kind *kind, struct ctl_req *req);
+/* Takes what; ends the request later. */
+void bl_read(struct bl *bl, struct ctl_req *req, const struct bl_read_kind *kind, void *what);
+
 #define BL_COMMAND(name) void name(void *arg, struct ctl_req *req)
+BL_COMMAND(bl_cmd_key_limit);
 BL_COMMAND(bl_cmd_key_list);
 BL_COMMAND(bl_cmd_key_mint);
 BL_COMMAND(bl_cmd_key_revoke);
 BL_COMMAND(bl_cmd_key_rotate);
 BL_COMMAND(bl_cmd_key_show);
+BL_COMMAND(bl_cmd_topup);
+BL_COMMAND(bl_cmd_topup_list);
+BL_COMMAND(bl_cmd_workspace_budget);
+BL_COMMAND(bl_cmd_workspace_cap);
 BL_COMMAND(bl_cmd_workspace_create);
 BL_COMMAND(bl_cmd_workspace_list);
 BL_COMMAND(bl_cmd_workspace_set_plan);

@@ -9,6 +9,22 @@
 #define GRACE_MAX_S (366 * 86400)
 
 static void
+write_texts(struct js_w *w, const char *name, const struct bl_texts *t)
+{
+	js_w_key(w, name);
+	js_w_array(w);
+	for (size_t i = 0; i < t->n; i++)
+		js_w_cstr(w, t->v[i]);
+	js_w_array_end(w);
+}
+
+static void
+write_limit(struct js_w *w, const char *name, int64_t v)
+{
+	bl_write_opt(w, name, (struct bl_opt){ v != 0, v });
+}
+
+static void
 write_key(struct js_w *w, const struct bl_key *k)
 {
 	const struct bl_secret *s = bl_key_current(k), *before = NULL;
@@ -28,11 +44,14 @@ write_key(struct js_w *w, const struct bl_key *k)
 	bl_write_time(w, "expires", k->row.expires_ms);
 	bl_write_time(w, "rotated", s != NULL && s->row.generation > 1 ? s->row.created_ms : 0);
 	bl_write_time(w, "grace_until", before != NULL && before->row.until_ms > now ? before->row.until_ms : 0);
-	js_w_key(w, "models");
-	js_w_array(w);
-	for (size_t i = 0; i < k->row.n_models; i++)
-		js_w_cstr(w, k->row.models[i]);
-	js_w_array_end(w);
+	write_texts(w, "models", &k->row.models);
+	write_texts(w, "endpoints", &k->row.endpoints);
+	write_texts(w, "networks", &k->row.networks);
+	bl_write_scopes(w, "scopes", k->row.scopes);
+	write_limit(w, "rpm", k->row.rpm);
+	write_limit(w, "tpm", k->row.tpm);
+	write_limit(w, "concurrency", k->row.concurrency);
+	bl_write_money(w, "budget", k->row.budget);
 	bl_write_time(w, "last_used", k->row.last_used_ms);
 }
 
@@ -59,59 +78,59 @@ key_minted(const struct bl_change *c, void *arg)
 	ctl_end(req);
 }
 
-#define MODELS_MAX 256
-
 void
 bl_cmd_key_mint(void *arg, struct ctl_req *req)
 {
 	struct bl *bl = bl_of_command(arg);
 	struct bl_order o = bl_order_of(req, key_minted);
 	struct bl_workspace *w = bl_take_workspace(bl, req);
-	struct tf_span models[MODELS_MAX];
+	struct bl_key_set limits = { 0 };
 	struct bl_mint m = { .workspace = w, .name = TF_SPAN("key"), .form = TF_SPAN("tf"), .env = TF_SPAN("prod"),
-		.expires_ms = BL_NEVER_MS, .models = models };
-	int64_t now = bl_wall_ms() / 1000, expires;
+		.limits = &limits };
 
 	if (w == NULL)
 		return; /* and the request has ended */
-	m.n_models = ctl_list_n(req, "model");
 	if (ctl_has(req, "name"))
 		m.name = ctl_str(req, "name");
 	if (ctl_has(req, "form"))
 		m.form = ctl_str(req, "form");
 	if (ctl_has(req, "env"))
 		m.env = ctl_str(req, "env");
-	if (ctl_has(req, "expires")) {
-		expires = ctl_int(req, "expires", 0);
-		if (expires <= now || expires > INT64_C(253402300800)) {
-			ctl_fail(req, CTL_USAGE, "expires lies in the past, or too far ahead");
-			return;
-		}
-		m.expires_ms = expires * 1000;
-	}
 	if (!(tf_span_is(m.form, "tf") || tf_span_is(m.form, "sk-oais")) ||
-	    !(tf_span_is(m.env, "prod") || tf_span_is(m.env, "stag") || tf_span_is(m.env, "dev"))) {
+	    !(tf_span_is(m.env, "prod") || tf_span_is(m.env, "stag") || tf_span_is(m.env, "dev")))
 		ctl_fail(req, CTL_USAGE, "form is tf or sk-oais, env is prod, stag or dev");
+	else if (bl_take_key_set(bl, req, &limits))
+		(void)bl_change_failed(req, bl_admin_mint(bl, &m, &o), "", "");
+	bl_key_row_fini(&limits.row);
+}
+
+static void
+key_limited(const struct bl_change *c, void *arg)
+{
+	struct ctl_req *req = arg;
+
+	if (bl_change_failed(req, c->rc, "", "the key is revoked"))
+		return;
+	key_row(req, bl_index_key(&c->bl->index, tf_id_span(&c->set.row.id)));
+	ctl_end(req);
+}
+
+void
+bl_cmd_key_limit(void *arg, struct ctl_req *req)
+{
+	struct bl *bl = bl_of_command(arg);
+	struct bl_order o = bl_order_of(req, key_limited);
+	struct bl_key *k = bl_take_key(bl, req);
+	struct bl_key_set set = { 0 };
+
+	if (k == NULL || !bl_take_key_set(bl, req, &set)) {
+		bl_key_row_fini(&set.row);
 		return;
 	}
-	if (m.n_models > MODELS_MAX) {
-		ctl_fail(req, CTL_USAGE, "at most %d models", MODELS_MAX);
-		return;
-	}
-	for (size_t i = 0; i < m.n_models; i++) {
-		const struct conf_model *model = conf_find_model(bl->conf, CONF_SIDE_OPENAI, ctl_list(req, "model", i));
-
-		if (model == NULL) /* a key opens both APIs, so it may be named as either does */
-			model = conf_find_model(bl->conf, CONF_SIDE_ANTHROPIC, ctl_list(req, "model", i));
-
-		if (model == NULL) {
-			ctl_fail(req, CTL_NOT_FOUND, "the catalogue has no model " TF_SPAN_FMT,
-			    TF_SPAN_ARG(ctl_list(req, "model", i)));
-			return;
-		}
-		models[i] = tf_cspan(model->name);
-	}
-	(void)bl_change_failed(req, bl_admin_mint(bl, &m, &o), "", "");
+	if (set.parts == 0)
+		ctl_fail(req, CTL_USAGE, "nothing to change; see keyctl key limit --help");
+	else
+		(void)bl_change_failed(req, bl_admin_key_set(bl, k, &set, &o), "", "the key is revoked");
 }
 
 void

@@ -138,40 +138,92 @@ bl_cmd_member_remove(void *arg, struct ctl_req *req)
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-struct reading {
-	struct bl *bl;
-	struct ctl_req *req;
-	enum bl_op_kind kind;
-	struct bl_users users;
-	struct bl_members members;
-	struct bl_trail trail;
-};
-
 static void
-user_rows(struct reading *r)
+user_rows(const struct bl *bl, struct ctl_req *req, const void *what)
 {
-	for (size_t i = 0; i < r->users.n; i++) {
-		struct js_w *w = ctl_row(r->req);
+	const struct bl_users *s = what;
 
-		write_user(w, &r->users.v[i]);
-		js_w_ki64(w, "workspaces", r->users.v[i].workspaces);
-		ctl_row_end(r->req);
+	(void)bl;
+	for (size_t i = 0; i < s->n; i++) {
+		struct js_w *w = ctl_row(req);
+
+		write_user(w, &s->v[i]);
+		js_w_ki64(w, "workspaces", s->v[i].workspaces);
+		ctl_row_end(req);
 	}
 }
 
 static void
-act_rows(struct reading *r)
+users_fini(void *what)
 {
-	for (size_t i = 0; i < r->trail.n; i++) {
-		const struct bl_audit_row *a = &r->trail.v[i];
-		struct js_w *w = ctl_row(r->req);
+	bl_users_fini(what);
+}
+
+void
+bl_cmd_user_list(void *arg, struct ctl_req *req)
+{
+	static const struct bl_read_kind kind = { BL_OP_USERS, sizeof(struct bl_users), user_rows, users_fini };
+	struct bl_users *s = bl_read_new(&kind, req);
+
+	if (s != NULL)
+		bl_read(bl_of_command(arg), req, &kind, s);
+}
+
+static void
+member_rows(const struct bl *bl, struct ctl_req *req, const void *what)
+{
+	const struct bl_members *s = what;
+
+	for (size_t i = 0; i < s->n; i++)
+		member_row(req, bl, &s->v[i]);
+}
+
+static void
+members_fini(void *what)
+{
+	bl_members_fini(what);
+}
+
+void
+bl_cmd_member_list(void *arg, struct ctl_req *req)
+{
+	static const struct bl_read_kind kind = { BL_OP_MEMBERS, sizeof(struct bl_members), member_rows, members_fini };
+	struct bl *bl = bl_of_command(arg);
+	struct bl_workspace *w = NULL;
+	struct bl_members *s;
+
+	if (ctl_has(req, "workspace") && (w = bl_take_workspace(bl, req)) == NULL)
+		return;
+	s = bl_read_new(&kind, req);
+	if (s == NULL)
+		return;
+	s->of_workspace = w != NULL;
+	if (w != NULL)
+		s->workspace = w->row.id;
+	s->of_user = ctl_has(req, "user");
+	if (s->of_user && bl_user_name(&s->user, ctl_str(req, "user")) != 0) {
+		ctl_fail(req, CTL_USAGE, USER_RULE, BL_USER_MAX);
+		free(s);
+		return;
+	}
+	bl_read(bl, req, &kind, s);
+}
+
+static void
+act_rows(const struct bl *bl, struct ctl_req *req, const void *what)
+{
+	const struct bl_trail *s = what;
+
+	for (size_t i = 0; i < s->n; i++) {
+		const struct bl_audit_row *a = &s->v[i];
+		struct js_w *w = ctl_row(req);
 
 		js_w_ki64(w, "id", a->id);
 		bl_write_time(w, "at", a->at_ms);
 		js_w_kcstr(w, "actor", a->actor);
 		js_w_kcstr(w, "action", a->action);
 		if (a->has_workspace)
-			bl_write_workspace(w, r->bl, &a->workspace);
+			bl_write_workspace(w, bl, &a->workspace);
 		else
 			js_w_knull(w, "workspace");
 		js_w_kcstr(w, "subject", a->subject[0] != '\0' ? a->subject : NULL);
@@ -179,108 +231,25 @@ act_rows(struct reading *r)
 			js_w_kraw(w, "detail", tf_buf_span(&a->detail));
 		else
 			js_w_knull(w, "detail");
-		ctl_row_end(r->req);
+		ctl_row_end(req);
 	}
 }
 
 static void
-read_done(struct db_batch *b, void *arg)
+trail_fini(void *what)
 {
-	struct reading *r = arg;
-	struct bl *bl = r->bl;
-	int rc = b->rc;
-
-	db_batch_free(&b);
-	bl->changes--;
-	if (rc == TF_E_NOENT) {
-		ctl_fail(r->req, CTL_NOT_FOUND, "no such user; user list shows them");
-	} else if (rc != 0) {
-		ctl_fail(r->req, CTL_FAILED, "the database does not answer: %s", tf_err_text(rc));
-	} else {
-		user_rows(r);
-		for (size_t i = 0; i < r->members.n; i++)
-			member_row(r->req, bl, &r->members.v[i]);
-		act_rows(r);
-		ctl_end(r->req);
-	}
-	bl_users_fini(&r->users);
-	bl_members_fini(&r->members);
-	bl_trail_fini(&r->trail);
-	free(r);
-	bl_check_drained(bl);
-}
-
-static struct reading *
-reading_new(struct bl *bl, struct ctl_req *req)
-{
-	struct reading *r = calloc(1, sizeof *r);
-
-	if (r == NULL) {
-		ctl_fail(req, CTL_FAILED, "out of memory");
-		return NULL;
-	}
-	r->bl = bl;
-	r->req = req;
-	return r;
-}
-
-static void
-read_go(struct reading *r, enum bl_op_kind kind, void *what)
-{
-	struct db_batch *b = db_batch_new(read_done, r);
-
-	if (b == NULL || db_batch_add(b, (int)kind, what) != 0) {
-		ctl_fail(r->req, CTL_FAILED, "out of memory");
-		db_batch_free(&b);
-		free(r);
-		return;
-	}
-	b->read = true;
-	r->bl->changes++;
-	db_store_submit(r->bl->store, b);
-}
-
-void
-bl_cmd_user_list(void *arg, struct ctl_req *req)
-{
-	struct reading *r = reading_new(bl_of_command(arg), req);
-
-	if (r != NULL)
-		read_go(r, BL_OP_USERS, &r->users);
-}
-
-void
-bl_cmd_member_list(void *arg, struct ctl_req *req)
-{
-	struct bl *bl = bl_of_command(arg);
-	struct bl_workspace *w = NULL;
-	struct reading *r;
-
-	if (ctl_has(req, "workspace") && (w = bl_take_workspace(bl, req)) == NULL)
-		return;
-	r = reading_new(bl, req);
-	if (r == NULL)
-		return;
-	r->members.of_workspace = w != NULL;
-	if (w != NULL)
-		r->members.workspace = w->row.id;
-	r->members.of_user = ctl_has(req, "user");
-	if (r->members.of_user && bl_user_name(&r->members.user, ctl_str(req, "user")) != 0) {
-		ctl_fail(req, CTL_USAGE, USER_RULE, BL_USER_MAX);
-		free(r);
-		return;
-	}
-	read_go(r, BL_OP_MEMBERS, &r->members);
+	bl_trail_fini(what);
 }
 
 void
 bl_cmd_audit(void *arg, struct ctl_req *req)
 {
+	static const struct bl_read_kind kind = { BL_OP_TRAIL, sizeof(struct bl_trail), act_rows, trail_fini };
 	struct bl *bl = bl_of_command(arg);
 	int64_t limit = ctl_int(req, "limit", 100), before = ctl_int(req, "before", INT64_MAX), since = ctl_int(req, "since", 0);
 	struct tf_span action = ctl_str(req, "action");
 	struct bl_workspace *w = NULL;
-	struct reading *r;
+	struct bl_trail *s;
 
 	if (limit < 1 || limit > BL_TRAIL_MAX || before < 1 || since < 0 || since > INT64_MAX / 1000) {
 		ctl_fail(req, CTL_USAGE, "limit is 1 to %d, before the id of a row, since a time after 1970", BL_TRAIL_MAX);
@@ -288,21 +257,20 @@ bl_cmd_audit(void *arg, struct ctl_req *req)
 	}
 	if (ctl_has(req, "workspace") && (w = bl_take_workspace(bl, req)) == NULL)
 		return;
-	r = reading_new(bl, req);
-	if (r == NULL)
-		return;
-	if (action.n >= sizeof r->trail.action) {
+	if (action.n >= sizeof s->action) {
 		ctl_fail(req, CTL_NOT_FOUND, "no command has a name of that length");
-		free(r);
 		return;
 	}
+	s = bl_read_new(&kind, req);
+	if (s == NULL)
+		return;
 	if (action.n > 0)
-		memcpy(r->trail.action, action.p, action.n);
-	r->trail.of_workspace = w != NULL;
+		memcpy(s->action, action.p, action.n);
+	s->of_workspace = w != NULL;
 	if (w != NULL)
-		r->trail.workspace = w->row.id;
-	r->trail.before = before;
-	r->trail.since_ms = since * 1000;
-	r->trail.most = (size_t)limit;
-	read_go(r, BL_OP_TRAIL, &r->trail);
+		s->workspace = w->row.id;
+	s->before = before;
+	s->since_ms = since * 1000;
+	s->most = (size_t)limit;
+	bl_read(bl, req, &kind, s);
 }

@@ -4,6 +4,14 @@
 
 #include "billingd/control.h"
 
+/* Whole seconds are what caps are set in. */
+static void
+write_seconds(struct js_w *w, const char *name, struct bl_opt ms)
+{
+	ms.v /= 1000;
+	bl_write_opt(w, name, ms);
+}
+
 static void
 workspace_row(struct ctl_req *req, const struct bl_workspace *ws)
 {
@@ -14,6 +22,12 @@ workspace_row(struct ctl_req *req, const struct bl_workspace *ws)
 	js_w_kcstr(w, "plan", ws->row.plan);
 	bl_write_time(w, "created", ws->row.created_ms);
 	js_w_ku64(w, "keys", ws->n_keys);
+	bl_write_opt(w, "cap_tokens", ws->row.cap_tokens);
+	bl_write_opt(w, "cap_images", ws->row.cap_images);
+	write_seconds(w, "cap_audio_seconds", ws->row.cap_audio_ms);
+	bl_write_money(w, "budget", ws->row.budget);
+	bl_write_money(w, "balance", ws->row.balance);
+	js_w_ki64(w, "extra_tokens", ws->row.extra_tokens);
 	ctl_row_end(req);
 }
 
@@ -79,3 +93,163 @@ bl_cmd_workspace_show(void *arg, struct ctl_req *req)
 	ctl_end(req);
 }
 
+
+/* ---- what bounds it ----------------------------------------------------------------------- */
+
+static void
+space_changed(const struct bl_change *c, void *arg)
+{
+	struct ctl_req *req = arg;
+
+	if (bl_change_failed(req, c->rc, "", ""))
+		return;
+	workspace_row(req, bl_index_workspace(&c->bl->index, tf_id_span(&c->space.row.id)));
+	ctl_end(req);
+}
+
+void
+bl_cmd_workspace_cap(void *arg, struct ctl_req *req)
+{
+	struct bl *bl = bl_of_command(arg);
+	struct bl_order o = bl_order_of(req, space_changed);
+	struct bl_workspace *w = bl_take_workspace(bl, req);
+	struct bl_space_set set = { 0 };
+	bool tokens, images, audio;
+
+	if (w == NULL || !bl_take_number(req, "tokens", 0, &tokens, &set.row.cap_tokens) ||
+	    !bl_take_number(req, "images", 0, &images, &set.row.cap_images) ||
+	    !bl_take_number(req, "audio_seconds", 0, &audio, &set.row.cap_audio_ms))
+		return;
+	set.row.cap_audio_ms.v *= 1000;
+	set.parts = (tokens ? BL_SPACE_TOKENS : 0u) | (images ? BL_SPACE_IMAGES : 0u) | (audio ? BL_SPACE_AUDIO : 0u);
+	if (set.parts == 0)
+		ctl_fail(req, CTL_USAGE, "nothing to change: tokens, images or audio-seconds");
+	else
+		(void)bl_change_failed(req, bl_admin_space_set(bl, w, &set, &o), "", "");
+}
+
+void
+bl_cmd_workspace_budget(void *arg, struct ctl_req *req)
+{
+	struct bl *bl = bl_of_command(arg);
+	struct bl_order o = bl_order_of(req, space_changed);
+	struct bl_workspace *w = bl_take_workspace(bl, req);
+	struct bl_space_set set = { .parts = BL_SPACE_BUDGET };
+	bool given;
+
+	if (w != NULL && bl_take_money(req, "budget", &given, &set.row.budget))
+		(void)bl_change_failed(req, bl_admin_space_set(bl, w, &set, &o), "", "");
+}
+
+/* ---- top-ups ------------------------------------------------------------------------------ */
+
+static void
+topup_row(struct ctl_req *req, const struct bl *bl, const struct bl_topup_row *t)
+{
+	struct js_w *w = ctl_row(req);
+
+	bl_write_id(w, "id", &t->id);
+	bl_write_workspace(w, bl, &t->workspace);
+	bl_write_time(w, "at", t->created_ms);
+	bl_write_opt(w, "tokens", (struct bl_opt){ t->tokens != 0, t->tokens });
+	bl_write_money(w, "money", (struct bl_opt){ t->money != 0, t->money });
+	js_w_kcstr(w, "actor", t->actor);
+	js_w_kcstr(w, "note", t->note[0] != '\0' ? t->note : NULL);
+	ctl_row_end(req);
+}
+
+static void
+topped_up(const struct bl_change *c, void *arg)
+{
+	struct ctl_req *req = arg;
+
+	if (bl_change_failed(req, c->rc, "", "fewer topped-up tokens are left than that would take back"))
+		return;
+	workspace_row(req, bl_index_workspace(&c->bl->index, tf_id_span(&c->topup.workspace)));
+	ctl_end(req);
+}
+
+/* [-]12 or [-]0.25, as the parser of amounts takes it; false: it is none. */
+static bool
+signed_amount(struct tf_span text, bool money, int64_t *out)
+{
+	bool minus = text.n > 0 && text.p[0] == '-';
+	uint64_t v = 0;
+
+	*out = 0;
+	if (text.p == NULL)
+		return true;
+	text = tf_span(text.p + minus, text.n - minus);
+	if (money ? tf_money_parse(text.p, out) != 0 : tf_span_u64(text, BL_TOPUP_MOST, &v) != 0)
+		return false;
+	if (!money)
+		*out = (int64_t)v;
+	if (minus)
+		*out = -*out;
+	return *out != 0;
+}
+
+static void
+topup(struct bl *bl, struct ctl_req *req, struct bl_workspace *w, const struct bl_topup *t)
+{
+	struct bl_order o = bl_order_of(req, topped_up);
+	int rc = bl_admin_topup(bl, w, t, &o);
+
+	if (rc == TF_E_INVAL)
+		ctl_fail(req, CTL_USAGE, "more than can be kept, or a note with characters that cannot be shown");
+	else
+		(void)bl_change_failed(req, rc, "", "");
+}
+
+void
+bl_cmd_topup(void *arg, struct ctl_req *req)
+{
+	struct bl *bl = bl_of_command(arg);
+	struct bl_topup t = { .note = ctl_str(req, "note") };
+	struct bl_workspace *w = bl_take_workspace(bl, req);
+
+	if (w == NULL)
+		return;
+	if (!signed_amount(ctl_str(req, "tokens"), false, &t.tokens) || !signed_amount(ctl_str(req, "money"), true, &t.money))
+		ctl_fail(req, CTL_USAGE, "tokens is a whole number, money an amount like 25 or 0.125; neither is 0");
+	else if (t.tokens == 0 && t.money == 0)
+		ctl_fail(req, CTL_USAGE, "a top-up has tokens, money or both");
+	else if ((t.note.p != NULL && t.note.n == 0) || t.note.n > BL_NOTE_MAX)
+		ctl_fail(req, CTL_USAGE, "a note has 1 to %d characters", BL_NOTE_MAX);
+	else
+		topup(bl, req, w, &t);
+}
+
+static void
+topup_rows(const struct bl *bl, struct ctl_req *req, const void *what)
+{
+	const struct bl_topups *s = what;
+
+	for (size_t i = 0; i < s->n; i++)
+		topup_row(req, bl, &s->v[i]);
+}
+
+static void
+topups_fini(void *what)
+{
+	bl_topups_fini(what);
+}
+
+void
+bl_cmd_topup_list(void *arg, struct ctl_req *req)
+{
+	static const struct bl_read_kind kind = { BL_OP_TOPUPS, sizeof(struct bl_topups), topup_rows, topups_fini };
+	struct bl *bl = bl_of_command(arg);
+	struct bl_workspace *w = NULL;
+	struct bl_topups *s;
+
+	if (ctl_has(req, "workspace") && (w = bl_take_workspace(bl, req)) == NULL)
+		return;
+	s = bl_read_new(&kind, req);
+	if (s == NULL)
+		return;
+	s->of_workspace = w != NULL;
+	if (w != NULL)
+		s->workspace = w->row.id;
+	bl_read(bl, req, &kind, s);
+}

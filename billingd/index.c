@@ -56,9 +56,7 @@ bl_index_add_key(struct bl_index *ix, struct bl_key_row *row, struct bl_key **ou
 		return rc;
 	}
 	/* the texts are ours now */
-	row->models = NULL;
-	row->n_models = 0;
-	row->endpoints = row->networks = (struct bl_texts){ NULL, 0 };
+	row->models = row->endpoints = row->networks = (struct bl_texts){ NULL, 0 };
 	if (k->row.revoked_ms == BL_NEVER_MS)
 		w->n_keys++;
 	if (out != NULL)

@@ -64,25 +64,6 @@ load_workspaces(struct db_lane *lane, struct bl_start *s)
 	return rc;
 }
 
-static int
-load_models(struct db_lane *lane, struct bl_key_row *k)
-{
-	struct db_q q = db_q(lane, BL_S_KEY_MODEL_ALL);
-	int rc;
-
-	db_q_id(&q, &k->id);
-	while ((rc = db_q_step(&q)) == 1) {
-		char **model = bl_op_grow(&k->models, k->n_models, sizeof *model);
-
-		if (model == NULL || (*model = db_q_col_dup(&q)) == NULL) {
-			db_q_end(&q);
-			return TF_E_NOMEM;
-		}
-		k->n_models++;
-	}
-	return rc;
-}
-
 /* One text a row, of a statement that takes the key. */
 static int
 load_texts(struct db_lane *lane, enum bl_stmt stmt, const struct tf_id *key, struct bl_texts *out)
@@ -107,7 +88,7 @@ load_texts(struct db_lane *lane, enum bl_stmt stmt, const struct tf_id *key, str
 static int
 load_lists(struct db_lane *lane, struct bl_key_row *k)
 {
-	int rc = load_models(lane, k);
+	int rc = load_texts(lane, BL_S_KEY_MODEL_ALL, &k->id, &k->models);
 
 	if (rc == 0)
 		rc = load_texts(lane, BL_S_KEY_ENDPOINT_ALL, &k->id, &k->endpoints);
@@ -304,6 +285,51 @@ workspace_plan(struct db_lane *lane, const struct bl_workspace_row *w)
 }
 
 static int
+texts_new(struct db_lane *lane, enum bl_stmt stmt, const struct tf_id *key, const struct bl_texts *t)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < t->n && rc == 0; i++) {
+		struct db_q q = db_q(lane, stmt);
+
+		db_q_id(&q, key);
+		db_q_str(&q, t->v[i]);
+		rc = db_q_run(&q);
+	}
+	return rc;
+}
+
+/* Numbers of which 0 is no limit. */
+static void
+bind_limit(struct db_q *q, int64_t v)
+{
+	if (v == 0)
+		db_q_null(q);
+	else
+		db_q_int(q, v);
+}
+
+void
+bl_bind_opt(struct db_q *q, struct bl_opt v)
+{
+	if (v.is)
+		db_q_int(q, v.v);
+	else
+		db_q_null(q);
+}
+
+static void
+bind_key_limits(struct db_q *q, const struct bl_key_row *k)
+{
+	db_q_time(q, k->expires_ms);
+	bind_limit(q, k->rpm);
+	bind_limit(q, k->tpm);
+	bind_limit(q, k->concurrency);
+	bl_bind_opt(q, k->budget);
+	db_q_int(q, k->scopes);
+}
+
+static int
 key_new(struct db_lane *lane, const struct bl_key_row *k)
 {
 	struct db_q q = db_q(lane, BL_S_KEY_NEW);
@@ -315,15 +341,47 @@ key_new(struct db_lane *lane, const struct bl_key_row *k)
 	db_q_str(&q, k->form);
 	db_q_str(&q, k->env);
 	db_q_int(&q, k->created_ms);
-	db_q_time(&q, k->expires_ms);
+	bind_key_limits(&q, k);
 	rc = db_q_run(&q);
-	for (size_t i = 0; i < k->n_models && rc == 0; i++) {
-		struct db_q m = db_q(lane, BL_S_KEY_MODEL_NEW);
+	if (rc == 0)
+		rc = texts_new(lane, BL_S_KEY_MODEL_NEW, &k->id, &k->models);
+	if (rc == 0)
+		rc = texts_new(lane, BL_S_KEY_ENDPOINT_NEW, &k->id, &k->endpoints);
+	return rc == 0 ? texts_new(lane, BL_S_KEY_NETWORK_NEW, &k->id, &k->networks) : rc;
+}
 
-		db_q_id(&m, &k->id);
-		db_q_str(&m, k->models[i]);
-		rc = db_q_run(&m);
-	}
+/* The list in place of the one that is there. */
+static int
+texts_replace(struct db_lane *lane, enum bl_stmt drop, enum bl_stmt add, const struct tf_id *key, const struct bl_texts *t)
+{
+	struct db_q q = db_q(lane, drop);
+	int rc;
+
+	db_q_id(&q, key);
+	rc = db_q_run(&q);
+	return rc == 0 ? texts_new(lane, add, key, t) : rc;
+}
+
+static int
+key_limits(struct db_lane *lane, const struct bl_key_set *s)
+{
+	const struct bl_key_row *k = &s->row;
+	struct db_q q = db_q(lane, BL_S_KEY_SET);
+	int rc;
+
+	db_q_id(&q, &k->id);
+	db_q_int(&q, s->parts);
+	bind_key_limits(&q, k);
+	rc = db_q_step(&q);
+	if (rc != 1)
+		return rc == 0 ? TF_E_STATE : rc;
+	rc = db_q_run(&q);
+	if (rc == 0 && s->parts & BL_KEY_MODELS)
+		rc = texts_replace(lane, BL_S_KEY_MODEL_DROP, BL_S_KEY_MODEL_NEW, &k->id, &k->models);
+	if (rc == 0 && s->parts & BL_KEY_ENDPOINTS)
+		rc = texts_replace(lane, BL_S_KEY_ENDPOINT_DROP, BL_S_KEY_ENDPOINT_NEW, &k->id, &k->endpoints);
+	if (rc == 0 && s->parts & BL_KEY_NETWORKS)
+		rc = texts_replace(lane, BL_S_KEY_NETWORK_DROP, BL_S_KEY_NETWORK_NEW, &k->id, &k->networks);
 	return rc;
 }
 
@@ -426,10 +484,16 @@ bl_op_run(struct db_lane *lane, struct db_op *op)
 	case BL_OP_KEY_REVOKE:
 	case BL_OP_KEY_USED:
 		return key_set(lane, op->kind, op->arg);
+	case BL_OP_KEY_SET:
+		return key_limits(lane, op->arg);
 	case BL_OP_CHANGE:
 		return meta(lane, BL_S_META_NEXT, "change", op->arg);
 	case BL_OP_SUMS:
 		return bl_op_sums(lane, op->arg);
+	case BL_OP_SPACE_SET:
+	case BL_OP_TOPUP:
+	case BL_OP_TOPUPS:
+		return bl_op_spaces(lane, op);
 	case BL_OP_AUDIT:
 	case BL_OP_USER_NEW:
 	case BL_OP_USER_DROP:

@@ -28,6 +28,9 @@ int bl_op_run(struct db_lane *lane, struct db_op *op);
 int bl_op_start(struct db_lane *lane, struct bl_start *s);
 int bl_op_usage(struct db_lane *lane, struct bl_usage *u, int *result);
 int bl_op_sums(struct db_lane *lane, struct bl_sums *s);
+/* space_ops.c: what bounds workspaces, and top-ups. */
+int bl_op_spaces(struct db_lane *lane, struct db_op *op);
+void bl_bind_opt(struct db_q *q, struct bl_opt v);
 /* people_ops.c: users, members and the trail. */
 int bl_op_people(struct db_lane *lane, struct db_op *op);
 /* Room for one more element of *v (n so far), which may move; NULL without memory. */

@@ -18,16 +18,58 @@ bl_texts_free(struct bl_texts *t)
 	t->n = 0;
 }
 
+int
+bl_texts_add(struct bl_texts *t, struct tf_span text)
+{
+	char **v = reallocarray(t->v, t->n + 1, sizeof *v);
+
+	if (v == NULL)
+		return TF_E_NOMEM;
+	t->v = v;
+	t->v[t->n] = tf_span_dup(text);
+	if (t->v[t->n] == NULL)
+		return TF_E_NOMEM;
+	t->n++;
+	return 0;
+}
+
 void
 bl_key_row_fini(struct bl_key_row *row)
 {
 	bl_texts_free(&row->endpoints);
 	bl_texts_free(&row->networks);
-	for (size_t i = 0; i < row->n_models; i++)
-		free(row->models[i]);
-	free(row->models);
-	row->models = NULL;
-	row->n_models = 0;
+	bl_texts_free(&row->models);
+}
+
+static void
+texts_move(struct bl_texts *to, struct bl_texts *from)
+{
+	bl_texts_free(to);
+	*to = *from;
+	*from = (struct bl_texts){ NULL, 0 };
+}
+
+void
+bl_key_set_apply(struct bl_key_row *row, struct bl_key_set *set)
+{
+	if (set->parts & BL_KEY_RPM)
+		row->rpm = set->row.rpm;
+	if (set->parts & BL_KEY_TPM)
+		row->tpm = set->row.tpm;
+	if (set->parts & BL_KEY_CONCURRENCY)
+		row->concurrency = set->row.concurrency;
+	if (set->parts & BL_KEY_BUDGET)
+		row->budget = set->row.budget;
+	if (set->parts & BL_KEY_EXPIRES)
+		row->expires_ms = set->row.expires_ms;
+	if (set->parts & BL_KEY_SCOPES)
+		row->scopes = set->row.scopes;
+	if (set->parts & BL_KEY_MODELS)
+		texts_move(&row->models, &set->row.models);
+	if (set->parts & BL_KEY_ENDPOINTS)
+		texts_move(&row->endpoints, &set->row.endpoints);
+	if (set->parts & BL_KEY_NETWORKS)
+		texts_move(&row->networks, &set->row.networks);
 }
 
 void
@@ -54,6 +96,27 @@ bl_sums_fini(struct bl_sums *s)
 		s->n[by] = 0;
 		s->more[by] = false;
 	}
+}
+
+void
+bl_space_set_apply(struct bl_workspace_row *row, const struct bl_space_set *set)
+{
+	if (set->parts & BL_SPACE_TOKENS)
+		row->cap_tokens = set->row.cap_tokens;
+	if (set->parts & BL_SPACE_IMAGES)
+		row->cap_images = set->row.cap_images;
+	if (set->parts & BL_SPACE_AUDIO)
+		row->cap_audio_ms = set->row.cap_audio_ms;
+	if (set->parts & BL_SPACE_BUDGET)
+		row->budget = set->row.budget;
+}
+
+void
+bl_topups_fini(struct bl_topups *t)
+{
+	free(t->v);
+	t->v = NULL;
+	t->n = 0;
 }
 
 void

@@ -14,6 +14,11 @@
 #define BL_SHOWN_MAX 16     /* bytes of a key's visible prefix */
 #define BL_NEVER_MS DB_NEVER_MS
 
+#define BL_USER_MAX 254  /* bytes of what a user signs in with */
+#define BL_FULL_MAX 128  /* bytes of a user's full name */
+#define BL_ACTOR_MAX 254 /* bytes of who did something */
+#define BL_NOTE_MAX 254  /* bytes of a remark */
+
 /* ---- rows --------------------------------------------------------------------------------- */
 
 /* A number that may be missing: no such limit. */
@@ -27,6 +32,8 @@ struct bl_texts {
 	size_t n;
 };
 void bl_texts_free(struct bl_texts *t);
+/* Copies the text behind the others. TF_E_NOMEM. */
+int bl_texts_add(struct bl_texts *t, struct tf_span text) TF_MUSTCHECK;
 
 /* Texts are owned by the row's holder and freed by bl_*_fini; times are ms since 1970; money is nano-units. */
 struct bl_workspace_row {
@@ -39,6 +46,23 @@ struct bl_workspace_row {
 	int64_t extra_tokens;                                       /* topped up; used after the plan's token window */
 };
 
+/* What an order sets of a workspace; the rest stays as it is. */
+enum bl_space_part { BL_SPACE_TOKENS = 1, BL_SPACE_IMAGES = 2, BL_SPACE_AUDIO = 4, BL_SPACE_BUDGET = 8 };
+struct bl_space_set {
+	unsigned parts; /* of enum bl_space_part */
+	struct bl_workspace_row row;
+};
+void bl_space_set_apply(struct bl_workspace_row *row, const struct bl_space_set *set);
+
+/* What a workspace was given beside its plan; negative: taken back. */
+struct bl_topup_row {
+	struct tf_id id, workspace;
+	int64_t tokens, money; /* money: nano-units; makes the workspace prepaid */
+	int64_t created_ms;
+	char actor[BL_ACTOR_MAX + 1];
+	char note[BL_NOTE_MAX + 1];
+};
+
 struct bl_key_row {
 	struct tf_id id, workspace;
 	char name[BL_NAME_MAX + 1];
@@ -47,8 +71,7 @@ struct bl_key_row {
 	int64_t expires_ms;   /* BL_NEVER_MS */
 	int64_t revoked_ms;   /* BL_NEVER_MS */
 	int64_t last_used_ms; /* 0: not yet */
-	char **models;        /* n_models texts; none: all */
-	size_t n_models;
+	struct bl_texts models;        /* it may use; none: all */
 	int64_t rpm, tpm, concurrency; /* of this key alone; 0: not limited */
 	struct bl_opt budget;          /* money of a calendar month, UTC */
 	unsigned scopes;               /* WIRE_SCOPE_* bits */
@@ -56,6 +79,25 @@ struct bl_key_row {
 	struct bl_texts networks;      /* address/bits it may be used from; none: anywhere */
 };
 void bl_key_row_fini(struct bl_key_row *row);
+
+/* What an order sets of a key; the rest stays as it is. */
+enum bl_key_part {
+	BL_KEY_RPM = 1,
+	BL_KEY_TPM = 2,
+	BL_KEY_CONCURRENCY = 4,
+	BL_KEY_BUDGET = 8,
+	BL_KEY_EXPIRES = 16,
+	BL_KEY_SCOPES = 32,
+	BL_KEY_MODELS = 64,
+	BL_KEY_ENDPOINTS = 128,
+	BL_KEY_NETWORKS = 256,
+};
+struct bl_key_set {
+	unsigned parts;        /* of enum bl_key_part */
+	struct bl_key_row row; /* owned */
+};
+/* Moves the parts of set to row; its lists change hands. */
+void bl_key_set_apply(struct bl_key_row *row, struct bl_key_set *set);
 
 struct bl_secret_row {
 	uint8_t digest[BL_DIGEST];
@@ -67,10 +109,6 @@ struct bl_secret_row {
 	int64_t created_ms;
 	int64_t until_ms;    /* BL_NEVER_MS for the current one */
 };
-
-#define BL_USER_MAX 254  /* bytes of what a user signs in with */
-#define BL_FULL_MAX 128  /* bytes of a user's full name */
-#define BL_ACTOR_MAX 254 /* bytes of who did something */
 
 /* How much a member may do; each may what those before it may. Texts: bl_role_text. */
 enum bl_role { BL_ROLE_VIEWER, BL_ROLE_MEMBER, BL_ROLE_ADMIN, BL_ROLE_OWNER, BL_ROLE_COUNT };
@@ -185,9 +223,13 @@ enum bl_op_kind {
 	BL_OP_SECRET_UNTIL,   /* arg bl_secret_row: digest, until_ms */
 	BL_OP_SECRET_DROP,    /* arg bl_secret_row: digest */
 	BL_OP_KEY_REVOKE,     /* arg bl_key_row: id, revoked_ms */
+	BL_OP_KEY_SET,        /* arg bl_key_set; TF_E_STATE: revoked */
 	BL_OP_KEY_USED,       /* arg bl_key_row: id, last_used_ms */
 	BL_OP_CHANGE,         /* arg uint64_t: one more change number */
 	BL_OP_AUDIT,          /* arg bl_audit_row: one more act */
+	BL_OP_SPACE_SET,      /* arg bl_space_set */
+	BL_OP_TOPUP,          /* arg bl_topup_row; TF_E_STATE: takes back more tokens than are left */
+	BL_OP_TOPUPS,         /* arg bl_topups; in a reading batch */
 	BL_OP_USER_NEW,       /* arg bl_user_row; TF_E_EXIST. One that was removed comes back: fills id */
 	BL_OP_USER_DROP,      /* arg bl_user_row: name or id; TF_E_NOENT; TF_E_STATE: the last owner of .keeps */
 	BL_OP_MEMBER_NEW,     /* arg bl_member_row: fills user; TF_E_NOENT: no such user; TF_E_EXIST */
@@ -224,6 +266,15 @@ struct bl_start {
 	size_t n_workspaces, n_keys, n_secrets, n_instances, n_windows;
 };
 void bl_start_fini(struct bl_start *s);
+
+/* Newest first. */
+struct bl_topups {
+	bool of_workspace;
+	struct tf_id workspace;
+	struct bl_topup_row *v;
+	size_t n;
+};
+void bl_topups_fini(struct bl_topups *t);
 
 struct bl_users {
 	struct bl_user_row *v; /* by name */

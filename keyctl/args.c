@@ -10,7 +10,7 @@
 
 #include "keyctl/kc.h"
 
-#define ARGS_MAX 16
+#define ARGS_MAX 32
 #define CENTURY ((int64_t)36525 * 86400)
 
 /* What was given for one row: the texts of the command line, borrowed. */
@@ -243,6 +243,19 @@ is_choice(const char *choices, const char *text)
 	}
 }
 
+/* A number, or an amount of money, also a negative one; whether it fits is the daemon's to say. */
+static bool
+is_amount(const char *text, bool money)
+{
+	int64_t nano;
+	uint64_t n;
+
+	if (strcmp(text, "none") == 0)
+		return true;
+	text += text[0] == '-';
+	return money ? tf_money_parse(text, &nano) == 0 : tf_span_u64(tf_cspan(text), UINT64_MAX, &n) == 0;
+}
+
 /* Writes the value of one row. */
 static int
 write_value(struct kc *k, struct js_w *w, const struct given *g)
@@ -276,7 +289,21 @@ write_value(struct kc *k, struct js_w *w, const struct given *g)
 			return bad_value(k, l, g->v[0], "a span of time, like 90s, 30m, 12h or 7d");
 		js_w_i64(w, v);
 		break;
+	case KC_NUMBER:
+		if (!is_amount(g->v[0], false))
+			return bad_value(k, l, g->v[0], "a whole number, or none");
+		js_w_cstr(w, g->v[0]);
+		break;
+	case KC_MONEY:
+		if (!is_amount(g->v[0], true))
+			return bad_value(k, l, g->v[0], "an amount like 25 or 0.125, or none");
+		js_w_cstr(w, g->v[0]);
+		break;
 	case KC_UNTIL:
+		if (strcmp(g->v[0], "none") == 0) {
+			js_w_i64(w, 0);
+			break;
+		}
 		if (kc_parse_until(g->v[0], tf_wall_s(), &v) != 0)
 			return bad_value(k, l, g->v[0], "a time, like 30d or 2030-01-31T00:00:00Z");
 		if (v <= tf_wall_s())

@@ -176,8 +176,13 @@ kc_completion(FILE *out)
 	complete_words(out, NULL);
 	fputs("--config --run-dir --json --completion --help --version' ;;\n", out);
 	complete_groups(out);
+	/* the longer words first: "topup list" is also a beginning with "topup" */
 	KC_EACH_CMD(c)
-		complete_cmd(out, c);
+		if (strchr(c->name, ' ') != NULL)
+			complete_cmd(out, c);
+	KC_EACH_CMD(c)
+		if (strchr(c->name, ' ') == NULL)
+			complete_cmd(out, c);
 	fputs("\tesac\n"
 	      "\tcase $prev in\n"
 	      "\t-c|--config) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"

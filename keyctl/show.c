@@ -176,7 +176,7 @@ cell_text(const struct kc_line *col, const char *row)
 	return b.p;
 }
 
-#define COLS_MAX 16
+#define COLS_MAX 32
 
 static void
 show_table(const struct kc *k, const struct kc_line *const *cols, size_t ncols)

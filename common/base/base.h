@@ -84,6 +84,8 @@ struct tf_price {
 const char *tf_price_name(enum tf_priced p);
 /* Milliseconds that are paid for. */
 uint64_t tf_billed_audio_ms(uint64_t heard_ms);
+/* "12", "0.25": at most nine decimals, as nano-units. TF_E_INVAL, also for what int64 does not hold. */
+int tf_money_parse(const char *text, int64_t *out) TF_MUSTCHECK;
 /* Nano-units, rounded half up, at most INT64_MAX. n: counts by enum tf_priced; of audio, the billed ones. */
 uint64_t tf_cost(const struct tf_price *price, const uint64_t n[static TF_P_COUNT]);
 

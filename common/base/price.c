@@ -47,3 +47,26 @@ tf_cost(const struct tf_price *price, const uint64_t n[static TF_P_COUNT])
 	sum /= TF_COST_PARTS;
 	return sum < INT64_MAX ? (uint64_t)sum : INT64_MAX;
 }
+
+int
+tf_money_parse(const char *text, int64_t *out)
+{
+	size_t whole = strspn(text, "0123456789"), part = 0;
+	uint64_t units, nano = 0;
+
+	if (text[whole] == '.') {
+		part = strspn(text + whole + 1, "0123456789");
+		if (part == 0 || part > 9 || text[whole + 1 + part] != '\0')
+			return TF_E_INVAL;
+	} else if (text[whole] != '\0') {
+		return TF_E_INVAL;
+	}
+	if (tf_span_u64(tf_span(text, whole), INT64_MAX / 1000000000 - 1, &units) != 0)
+		return TF_E_INVAL;
+	if (part > 0 && tf_span_u64(tf_span(text + whole + 1, part), 999999999, &nano) != 0)
+		return TF_E_INVAL;
+	for (size_t i = part; part > 0 && i < 9; i++)
+		nano *= 10;
+	*out = (int64_t)(units * 1000000000 + nano);
+	return 0;
+}

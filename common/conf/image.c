@@ -64,7 +64,7 @@ read_entry(const char *entry, struct what *out, int64_t *amount)
 		out->quality = tf_span(slash + 1, (size_t)(equals - slash) - 1);
 		size.n = (size_t)(slash - entry);
 	}
-	return read_size(size, out) && (slash == NULL || out->quality.n > 0) && cf_money(equals + 1, amount) == 0;
+	return read_size(size, out) && (slash == NULL || out->quality.n > 0) && tf_money_parse(equals + 1, amount) == 0;
 }
 
 const char *
@@ -94,7 +94,7 @@ conf_image_size(const struct conf_model *model, size_t i, struct tf_span *what)
 	int64_t amount = CONF_NO_AMOUNT;
 
 	*what = tf_span(entry, (size_t)(equals - entry));
-	return cf_money(equals + 1, &amount) == 0 ? amount : CONF_NO_AMOUNT;
+	return tf_money_parse(equals + 1, &amount) == 0 ? amount : CONF_NO_AMOUNT;
 }
 
 int64_t

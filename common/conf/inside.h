@@ -138,7 +138,6 @@ struct cf_inst *cf_instance(struct cf_load *l, enum cf_section_id section, struc
 /* value.c: text -> C value. 0, TF_E_INVAL with the reason in why (CF_WHY bytes), TF_E_NOMEM. */
 int cf_value(struct cf_load *l, const struct cf_option *o, const char *text, void *dest, char *why);
 /* An amount of money, in nano-units. TF_E_INVAL: it is none. */
-int cf_money(const char *text, int64_t *out);
 /* image.c: NULL when entry has the form of price-image-sizes, else what is wrong. */
 const char *cf_image_size_fault(const char *entry);
 /* Do two entries speak of the same images? */

@@ -100,30 +100,6 @@ parse_ms(const char *text, uint64_t *out)
 	return parse_scaled(text, units, scale, TF_LEN(units), out);
 }
 
-/* 12, 0.25: at most nine decimals, kept as nano-units. */
-int
-cf_money(const char *text, int64_t *out)
-{
-	size_t whole = strspn(text, "0123456789"), part = 0;
-	uint64_t units, nano = 0;
-
-	if (text[whole] == '.') {
-		part = strspn(text + whole + 1, "0123456789");
-		if (part == 0 || part > 9 || text[whole + 1 + part] != '\0')
-			return TF_E_INVAL;
-	} else if (text[whole] != '\0') {
-		return TF_E_INVAL;
-	}
-	if (tf_span_u64(tf_span(text, whole), INT64_MAX / 1000000000 - 1, &units) != 0)
-		return TF_E_INVAL;
-	if (part > 0 && tf_span_u64(tf_span(text + whole + 1, part), 999999999, &nano) != 0)
-		return TF_E_INVAL;
-	for (size_t i = part; part > 0 && i < 9; i++)
-		nano *= 10;
-	*out = (int64_t)(units * 1000000000 + nano);
-	return 0;
-}
-
 /* ---- texts -------------------------------------------------------------------------------- */
 
 /* Is s one of "a|b|c"? */
@@ -337,7 +313,7 @@ parse_number(enum conf_type type, const char *text, int64_t *out)
 	if (type == CONF_INT)
 		return parse_int(text, out);
 	if (type == CONF_MONEY)
-		return cf_money(text, out);
+		return tf_money_parse(text, out);
 	r = type == CONF_SIZE ? parse_size(text, &u) : parse_ms(text, &u);
 	*out = (int64_t)u;
 	return r;

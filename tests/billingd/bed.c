@@ -252,8 +252,9 @@ bed_workspace(struct bed *b, const char *name, const char *plan)
 struct tf_id
 bed_key(struct bed *b, struct tf_id workspace, int64_t expires_ms)
 {
+	struct bl_key_set set = { .parts = BL_KEY_EXPIRES, .row = { .expires_ms = expires_ms } };
 	struct bl_mint m = { .workspace = bl_index_workspace(&b->bl->index, tf_id_span(&workspace)), .name = TF_SPAN("ci"),
-		.form = TF_SPAN("tf"), .env = TF_SPAN("dev"), .expires_ms = expires_ms };
+		.form = TF_SPAN("tf"), .env = TF_SPAN("dev"), .limits = &set };
 	unsigned done = b->done;
 
 	assert_non_null(m.workspace);

@@ -186,6 +186,101 @@ class Control(unittest.TestCase):
         self.assertEqual(self.ask('key revoke', prefix=last['key'])[0]['id'], last['id'])
         self.secret_nowhere([k['key'] for k in keys + more + [last]])
 
+    def test_key_limits(self):
+        self.ask('workspace create', name='main')
+        key, = self.ask('key mint', workspace='main')
+        none = {'rpm': None, 'tpm': None, 'concurrency': None, 'budget': None, 'scopes': ['inference'], 'models': [],
+                'endpoints': [], 'networks': [], 'expires': None}
+        self.assertEqual({k: key[k] for k in none}, none)
+        soon = int(time.time()) + 3600
+        asked = dict(rpm='5', tpm='1000', concurrency='2', budget='0.000000001', scope=['usage:read', 'inference'],
+                     model=['big', 'acme/large'], endpoint=['embeddings', 'chat'], expires=soon,
+                     network=['192.0.2.0/24', '2001:DB8::/32', '10.1.2.3'])
+        want = {'rpm': 5, 'tpm': 1000, 'concurrency': 2, 'budget': '0.000000001', 'scopes': ['inference', 'usage:read'],
+                'models': ['acme/large'], 'endpoints': ['embeddings', 'chat'], 'expires': soon,
+                'networks': ['192.0.2.0/24', '2001:db8::/32', '10.1.2.3/32']}
+        limited, = self.ask('key limit', key=key['id'], **asked)
+        self.assertEqual({k: limited[k] for k in want}, want)
+        minted, = self.ask('key mint', workspace='main', **asked)
+        self.assertEqual({k: minted[k] for k in want}, want)
+        # what is not given stays
+        changed, = self.ask('key limit', key=key['id'], rpm='7')
+        self.assertEqual({k: changed[k] for k in want}, want | {'rpm': 7})
+        act = self.ask('audit', action='key limit')
+        self.assertEqual(([a['subject'] for a in act], act[0]['detail']), ([key['id']] * 2, {'rpm': 7}))
+        self.assertEqual(act[1]['detail']['networks'], want['networks'])
+        self.stop(signal.SIGKILL)
+        self.start()
+
+        def same(row, wanted):
+            self.assertEqual({k: sorted(v) if isinstance(v, list) else v for k, v in row.items() if k in wanted},
+                             {k: sorted(v) if isinstance(v, list) else v for k, v in wanted.items()})
+        same(self.ask('key show', key=key['id'])[0], want | {'rpm': 7})
+        same(self.ask('key show', key=minted['id'])[0], want)
+        # each goes away again
+        gone, = self.ask('key limit', key=key['id'], rpm='none', tpm='none', concurrency='none', budget='none', expires=0,
+                         model=['none'], endpoint=['none'], network=['none'], scope=['inference'])
+        self.assertEqual({k: gone[k] for k in none}, none)
+        self.assertEqual({k: self.ask('key show', key=minted['id'])[0][k] for k in ('rpm', 'tpm')}, {'rpm': 5, 'tpm': 1000})
+        for code, wrong in [('usage', {}), ('usage', {'rpm': '0'}), ('usage', {'rpm': '-1'}), ('usage', {'tpm': '1.5'}),
+                            ('usage', {'tpm': '9' * 20}), ('usage', {'budget': '0.0000000001'}), ('usage', {'budget': '-1'}),
+                            ('usage', {'budget': '1e3'}), ('usage', {'budget': ''}), ('usage', {'scope': ['root']}),
+                            ('usage', {'scope': []}), ('usage', {'scope': ['none']}), ('not_found', {'model': ['acme/huge']}),
+                            ('not_found', {'endpoint': ['chats']}), ('usage', {'network': ['10.0.0.1/8']}),
+                            ('usage', {'network': ['10.0.0.0/33']}), ('usage', {'network': ['example.com']}),
+                            ('usage', {'network': ['2001:db8::1/32']}), ('usage', {'network': []}),
+                            ('usage', {'network': ['none', '10.0.0.0/8']}),
+                            ('usage', {'expires': int(time.time()) - 5})]:
+            self.refused(code, 'key limit', key=key['id'], **wrong)
+            if wrong:
+                self.refused(code, 'key mint', workspace='main', **wrong)
+        self.assertEqual({k: self.ask('key show', key=key['id'])[0][k] for k in none}, none)
+        self.ask('key revoke', key=key['id'])
+        self.refused('conflict', 'key limit', key=key['id'], rpm='1')
+
+    def test_caps_and_topups(self):
+        main, = self.ask('workspace create', name='main')
+        self.assertEqual((main['budget'], main['balance'], main['extra_tokens'], main['cap_tokens']), (None, None, 0, None))
+        row, = self.ask('workspace cap', workspace='main', tokens='1000', audio_seconds='90')
+        self.assertEqual((row['cap_tokens'], row['cap_images'], row['cap_audio_seconds']), (1000, None, 90))
+        row, = self.ask('workspace cap', workspace='main', images='0', tokens='none')
+        self.assertEqual((row['cap_tokens'], row['cap_images'], row['cap_audio_seconds']), (None, 0, 90))
+        row, = self.ask('workspace budget', workspace='main', budget='12.50')
+        self.assertEqual(row['budget'], '12.5')
+        row, = self.ask('topup', workspace='main', tokens='500')
+        self.assertEqual((row['extra_tokens'], row['balance']), (500, None))
+        row, = self.ask('topup', workspace='main', money='20.000000001', tokens='1', note='invoice 7')
+        self.assertEqual((row['extra_tokens'], row['balance']), (501, '20.000000001'))
+        row, = self.ask('topup', workspace='main', money='-0.000000001', tokens='-501')
+        self.assertEqual((row['extra_tokens'], row['balance']), (0, '20'))
+        self.refused('conflict', 'topup', workspace='main', tokens='-1')
+        for wrong in ({}, {'tokens': '0'}, {'money': '0'}, {'money': '1.0000000001'}, {'money': 'x'}, {'tokens': '1.5'},
+                      {'tokens': 'none'}, {'money': '1', 'note': ''}, {'money': '9999999999'}, {'tokens': '9' * 19},
+                      {'money': '1', 'note': 'a\nb'}, {'tokens': '--1'}, {'money': '1', 'tokens': ''}):
+            self.refused('usage', 'topup', workspace='main', **wrong)
+        for wrong in ({}, {'tokens': '-1'}, {'tokens': '1.5'}, {'images': 'many'}):
+            self.refused('usage', 'workspace cap', workspace='main', **wrong)
+        for wrong in ('-1', 'x', ''):
+            self.refused('usage', 'workspace budget', workspace='main', budget=wrong)
+        self.refused('not_found', 'topup', workspace='nowhere', tokens='1')
+        listed = self.ask('topup list', workspace='main')
+        self.assertEqual([(r['tokens'], r['money'], r['note']) for r in listed],
+                         [(-501, '-0.000000001', None), (1, '20.000000001', 'invoice 7'), (500, None, None)])
+        self.assertEqual(listed[0]['actor'], self.ask('audit', limit=1)[0]['actor'])
+        self.ask('workspace create', name='other')
+        self.assertEqual(self.ask('topup list', workspace='other'), [])
+        self.assertEqual(self.ask('topup list'), listed)
+        before = sorted(self.ask('workspace list'), key=lambda r: r['name'])
+        self.assertEqual((before[0]['balance'], before[0]['budget'], before[0]['cap_images']), ('20', '12.5', 0))
+        self.stop(signal.SIGKILL)
+        self.start()
+        self.assertEqual(sorted(self.ask('workspace list'), key=lambda r: r['name']), before)
+        acts = self.ask('audit', workspace='main', action='topup')
+        self.assertEqual([a['detail'] for a in acts], [{'tokens': -501, 'money': '-0.000000001'},
+                                                       {'tokens': 1, 'money': '20.000000001', 'note': 'invoice 7'},
+                                                       {'tokens': 500}])
+        self.assertEqual(self.ask('workspace budget', workspace='main', budget='none')[0]['budget'], None)
+
     def test_people(self):
         self.ask('workspace create', name='main')
         self.ask('workspace create', name='other')

@@ -234,7 +234,7 @@ static void
 add_key(struct fixture *f, unsigned n, char **models, size_t n_models)
 {
 	struct bl_key_row k = { .id = fx_id('k', n), .workspace = fx_id('w', 1), .name = "ci", .form = "tf", .env = "prod",
-		.created_ms = 7, .expires_ms = BL_NEVER_MS, .models = models, .n_models = n_models };
+		.created_ms = 7, .expires_ms = BL_NEVER_MS, .models = { models, n_models }, .scopes = 1 };
 	struct bl_secret_row s = { .key = k.id, .generation = 1, .prefix = "tf-prod-ab", .last4 = "wxyz", .pepper = -9,
 		.created_ms = 7, .until_ms = BL_NEVER_MS };
 	struct db_batch *b = fx_batch(f);
@@ -295,8 +295,8 @@ test_start(void **state)
 	assert_int_equal(s.n_workspaces, 1);
 	assert_string_equal(s.workspaces[0].name, "main");
 	assert_int_equal(s.n_keys, 2);
-	assert_int_equal(s.keys[0].n_models, 2);
-	assert_string_equal(s.keys[0].models[1], "acme/small");
+	assert_int_equal(s.keys[0].models.n, 2);
+	assert_string_equal(s.keys[0].models.v[1], "acme/small");
 	assert_int_equal(s.keys[0].last_used_ms, 99);
 	assert_int_equal(s.keys[0].revoked_ms, 123);
 	assert_true(s.keys[1].revoked_ms == BL_NEVER_MS && s.keys[1].expires_ms == BL_NEVER_MS);

@@ -19,7 +19,7 @@ expect() {
 }
 
 expect 'config' con
-expect 'create list set-plan show' workspace ''
+expect 'budget cap create list set-plan show' workspace ''
 expect 'rotate' key ro
 expect '--workspace' key mint --w
 expect 'prod stag dev' key mint --env ''
@@ -28,7 +28,9 @@ expect '' key mint --name ''
 expect '--grace' key rotate 01K --g
 expect 'day week month all' usage --period ''
 expect 'model' --json usage --by m
-expect 'list' --run-dir /tmp key l
+expect 'limit list' --run-dir /tmp key l
+expect '--workspace' topup list --w
+expect '--money' topup main --m
 expect 'debug' log gatewayd d
 expect 'bash' --completion ''
 expect '/usr' -c /us

@@ -59,22 +59,34 @@ note(struct ctl_req *req, const struct ctl_arg *args, size_t n, struct tf_buf *b
 static const struct ctl_arg args[] = {
 	{ "action", CTL_STR, false, "" },
 	{ "all", CTL_BOOL, false, "" },
+	{ "audio_seconds", CTL_STR, false, "" },
 	{ "before", CTL_INT, false, "" },
+	{ "budget", CTL_STR, false, "" },
 	{ "by", CTL_STR, false, "" },
+	{ "concurrency", CTL_STR, false, "" },
+	{ "endpoint", CTL_LIST, false, "" },
 	{ "env", CTL_STR, false, "" },
 	{ "expires", CTL_INT, false, "" },
 	{ "form", CTL_STR, false, "" },
 	{ "full_name", CTL_STR, false, "" },
 	{ "grace", CTL_INT, false, "" },
+	{ "images", CTL_STR, false, "" },
 	{ "key", CTL_STR, false, "" },
 	{ "limit", CTL_INT, false, "" },
 	{ "model", CTL_LIST, false, "" },
+	{ "money", CTL_STR, false, "" },
 	{ "name", CTL_STR, false, "" },
+	{ "network", CTL_LIST, false, "" },
+	{ "note", CTL_STR, false, "" },
 	{ "period", CTL_STR, false, "" },
 	{ "plan", CTL_STR, false, "" },
 	{ "prefix", CTL_STR, false, "" },
 	{ "role", CTL_STR, false, "" },
+	{ "rpm", CTL_STR, false, "" },
+	{ "scope", CTL_LIST, false, "" },
 	{ "since", CTL_INT, false, "" },
+	{ "tokens", CTL_STR, false, "" },
+	{ "tpm", CTL_STR, false, "" },
 	{ "user", CTL_STR, false, "" },
 	{ "worker", CTL_STR, false, "" },
 	{ "workspace", CTL_STR, false, "" },
@@ -151,6 +163,7 @@ quit(void *arg, struct ctl_req *req)
 #define ROW(words) { words, answer, CTL_READ, "", args, TF_LEN(args) }
 static const struct ctl_cmd cmds[] = {
 	ROW("audit"),
+	ROW("key limit"),
 	ROW("key list"),
 	ROW("key mint"),
 	ROW("key revoke"),
@@ -161,10 +174,14 @@ static const struct ctl_cmd cmds[] = {
 	ROW("member remove"),
 	ROW("member role"),
 	ROW("plan list"),
+	ROW("topup"),
+	ROW("topup list"),
 	ROW("usage"),
 	ROW("user add"),
 	ROW("user list"),
 	ROW("user remove"),
+	ROW("workspace budget"),
+	ROW("workspace cap"),
 	ROW("workspace create"),
 	ROW("workspace list"),
 	ROW("workspace set-plan"),
@@ -298,6 +315,15 @@ test_requests(void **state)
 		{ "key show 01K", " key=01K", "{\"id\":\"01K\"}" },
 		{ "key revoke 01K", " key=01K", "{\"id\":\"01K\"}" },
 		{ "key revoke --prefix tf-prod-Ab3 --all", " all=1 prefix=tf-prod-Ab3", NULL },
+		{ "key mint --workspace main --rpm 5 --tpm none --budget 0.5 --scope usage:read --network 10.0.0.0/8 "
+		  "--expires none",
+		    " budget=0.5 expires=0 network=<10.0.0.0/8> rpm=5 scope=<usage:read> tpm=none workspace=main", KEYROW },
+		{ "key limit 01K --concurrency 2 --endpoint chat --endpoint embeddings --model none",
+		    " concurrency=2 endpoint=<chat><embeddings> key=01K model=<none>", WS },
+		{ "workspace cap main --tokens 5 --audio-seconds none", " audio_seconds=none tokens=5 workspace=main", WS },
+		{ "workspace budget main 12.5", " budget=12.5 workspace=main", WS },
+		{ "topup main --money -3 --tokens=7 --note x", " money=-3 note=x tokens=7 workspace=main", WS },
+		{ "topup list --workspace main", " workspace=main", NULL },
 		{ "user add ann@example.com --full-name Ann", " full_name=Ann name=ann@example.com", WS },
 		{ "user list", "", NULL },
 		{ "user remove ann@example.com", " user=ann@example.com", WS },
@@ -341,9 +367,10 @@ test_usage_errors(void **state)
 		{ "", "keyctl: no command; see keyctl --help\n" },
 		{ "rubbish", "keyctl: no command rubbish; see keyctl --help\n" },
 		{ "workspace",
-		    "keyctl: which? workspace create, workspace list, workspace set-plan, workspace show\n" },
+		    "keyctl: which? workspace budget, workspace cap, workspace create, "
+		    "workspace list, workspace set-plan, workspace show\n" },
 		{ "key forge",
-		    "keyctl: which? key list, key mint, key revoke, key rotate, key show\n" },
+		    "keyctl: which? key limit, key list, key mint, key revoke, key rotate, key show\n" },
 		{ "key mint",
 		    "keyctl: key mint: --workspace is missing; see keyctl key mint --help\n" },
 		{ "key show", "keyctl: key show: KEY-ID is missing; see keyctl key show --help\n" },
@@ -660,7 +687,7 @@ test_help(void **state)
 		assert_non_null(strstr(got.out, c->help));
 	}
 	assert_int_equal(keyctl("key mint --help"), 0);
-	assert_memory_equal(got.out, "usage: keyctl key mint [--env prod|stag|dev] ", 44);
+	assert_memory_equal(got.out, "usage: keyctl key mint [--budget AMOUNT] [--conc", 46);
 	KC_EACH(kc_table, l)
 		assert_true(l->kind != KC_CMD);
 	assert_int_equal(keyctl("-V"), 0);
