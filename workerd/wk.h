@@ -66,6 +66,8 @@ struct wk_attempt {
 	struct wire_rx rx; /* of the body */
 	struct http_call *call;
 	bool paused;
+	struct tf_buf fetched; /* an image of the runtime's, as far as it has come */
+	bool fetch_failed;     /* ... which it will not */
 	struct ev_timer timer; /* first content, then idle */
 	struct tf_buf out;     /* bytes for the client without credit yet */
 	struct wire_tx tx;
@@ -87,7 +89,13 @@ struct wk_model {
 };
 
 struct wk_runtime; /* the managed child: wk_runtime.c */
-struct wk_probe;   /* wk_probe.c */
+struct wk_probe;   /*
+ * The path at the runtime of an address that it gave, with its query; own: the runtime's URL. Only for addresses of the
+ * same scheme, host and port, or a path alone. Returns 0, TF_E_NOENT: it is another's, TF_E_RANGE.
+ */
+int wk_upstream_own(const char *own, struct tf_span url, char *target, size_t cap);
+
+/* wk_probe.c */
 
 struct wk {
 	struct dmn *dmn;
@@ -155,6 +163,15 @@ const char *wk_state_name(enum wk_state state);
 void wk_call_start(struct wk_attempt *a);
 void wk_call_stop(struct wk_attempt *a); /* closes the connection, so that the runtime notices */
 void wk_call_resume(struct wk_attempt *a);
+
+/* The runtime's side is over: what is neither complete nor failed must not be left waiting. */
+void wk_call_over(struct wk_attempt *a);
+/* An exchange ended behind the answer: only the attempt's memory waited for it. */
+void wk_call_late(struct wk_attempt *a);
+
+/* wk_fetch.c */
+/* Is something missing of an answer that has ended, and is it being fetched? False: it is complete, or failed. */
+bool wk_fetch_next(struct wk_attempt *a);
 
 /* wk_upstream.c: where the runtime is */
 int wk_upstream_open(struct wk *wk, const char *url);

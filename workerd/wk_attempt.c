@@ -65,6 +65,7 @@ wk_attempt_free(struct wk_attempt *a)
 	free(a->api_beta);
 	tf_buf_free(&a->body);
 	tf_buf_free(&a->out);
+	tf_buf_free(&a->fetched);
 	tf_list_remove(&wk->state[WK_S_DONE], &a->node);
 	free(a);
 }

@@ -59,8 +59,7 @@ wk_call_resume(struct wk_attempt *a)
 	http_call_resume(a->call);
 }
 
-/* The runtime's side is over. It is complete or failed; what is neither must not be left waiting. */
-static void
+void
 wk_call_over(struct wk_attempt *a)
 {
 	wk_call_out(a);
@@ -142,8 +141,7 @@ wk_on_data(struct http_call *call, const char *data, size_t len, void *arg)
 	wk_call_out(a);
 }
 
-/* The answer was whole before: only the attempt's memory waited for this. */
-static void
+void
 wk_call_late(struct wk_attempt *a)
 {
 	if (a->state == WK_S_ENDED && a->acked)
@@ -163,7 +161,8 @@ wk_on_done(struct http_call *call, void *arg)
 	}
 	if (dl_xlate_end(a->x, &a->out) != 0)
 		dl_fault_set(&a->fault, TF_E_SERVER_ERROR, NULL, NULL);
-	wk_call_over(a);
+	if (!wk_fetch_next(a))
+		wk_call_over(a);
 }
 
 static void

@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 #include "workerd/wk.h"
 
@@ -135,5 +137,63 @@ wk_upstream_target(const struct wk *wk, const char *rest, char *out, size_t cap)
 	else
 		n = snprintf(out, cap, "%s%s", wk->base, rest);
 
+	return n > 0 && (size_t)n < cap ? 0 : TF_E_RANGE;
+}
+
+/* ---- addresses that the runtime gives ------------------------------------------------------- */
+
+struct wk_address {
+	bool tls;
+	struct tf_span host; /* brackets included */
+	uint64_t port;
+	struct tf_span path; /* with its query; empty: none */
+};
+
+/* http://host[:port][/path]; a user's name in it is no address of a runtime. */
+static bool
+wk_address(struct tf_span s, struct wk_address *a)
+{
+	size_t scheme = s.n > 8 && strncasecmp(s.p, "https://", 8) == 0 ? 8 : 7, n, colon;
+	struct tf_span port;
+
+	if (s.n <= scheme || (scheme == 7 && strncasecmp(s.p, "http://", 7) != 0))
+		return false;
+	a->tls = scheme == 8;
+	s = tf_span(s.p + scheme, s.n - scheme);
+	for (n = 0; n < s.n && strchr("/?#", s.p[n]) == NULL; n++)
+		if (s.p[n] == '@' || s.p[n] == '\\')
+			return false;
+	a->path = tf_span(s.p + n, s.n - n);
+	for (colon = n; colon > 0 && s.p[colon - 1] != ':' && s.p[colon - 1] != ']'; colon--)
+		;
+	a->port = a->tls ? 443 : 80;
+	if (colon == 0 || s.p[colon - 1] == ']')
+		colon = n + 1;
+	port = colon <= n ? tf_span(s.p + colon, n - colon) : tf_span(NULL, 0);
+	a->host = tf_span(s.p, colon - 1);
+	return a->host.n > 0 && (port.n == 0 || tf_span_u64(port, 65535, &a->port) == 0);
+}
+
+int
+wk_upstream_own(const char *own, struct tf_span url, char *target, size_t cap)
+{
+	struct wk_address ours, theirs;
+	struct tf_span path = url;
+	int n;
+
+	for (size_t i = 0; i < url.n; i++)
+		if (url.p[i] <= ' ' || url.p[i] >= 0x7f)
+			return TF_E_NOENT;
+	if (url.n == 0 || url.p[0] != '/' || (url.n > 1 && (url.p[1] == '/' || url.p[1] == '\\'))) {
+		if (!wk_address(tf_cspan(own), &ours) || !wk_address(url, &theirs) || ours.tls != theirs.tls ||
+		    ours.port != theirs.port || ours.host.n != theirs.host.n ||
+		    strncasecmp(ours.host.p, theirs.host.p, ours.host.n) != 0)
+			return TF_E_NOENT;
+		path = theirs.path;
+	}
+	for (size_t i = 0; i < path.n; i++)
+		if (path.p[i] == '#')
+			path.n = i;
+	n = snprintf(target, cap, "%s%.*s", path.n > 0 && path.p[0] == '/' ? "" : "/", (int)path.n, path.n > 0 ? path.p : "");
 	return n > 0 && (size_t)n < cap ? 0 : TF_E_RANGE;
 }

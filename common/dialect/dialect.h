@@ -424,6 +424,16 @@ int dl_xlate_feed(struct dl_xlate *x, const char *p, size_t n, struct tf_buf *ou
 /* The runtime's answer ended well (its framing was complete). Sets facts.complete or facts.fault. */
 int dl_xlate_end(struct dl_xlate *x, struct tf_buf *out) TF_MUSTCHECK;
 /*
+ * Behind dl_xlate_end(): the answer is complete only with what lies at this address, as the runtime gave it; borrowed
+ * until the next call. False: nothing is missing.
+ */
+bool dl_xlate_wants(const struct dl_xlate *x, struct tf_span *url);
+/*
+ * What was there; bytes.p NULL: it cannot be had, or is not to be fetched. Then there may be more of it; else
+ * facts.complete or facts.fault is set. 0 or TF_E_NOMEM.
+ */
+int dl_xlate_fetched(struct dl_xlate *x, struct tf_span bytes, struct tf_buf *out) TF_MUSTCHECK;
+/*
  * The connection to the runtime broke, or was given up: err is UPSTREAM_ERROR, UPSTREAM_TIMEOUT, ... An
  * answer whose finish reasons are all there is completed all the same; else the fault is set.
  */

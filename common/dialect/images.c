@@ -90,8 +90,10 @@ images_ask_bytes(const struct dl_job *j, bool url)
 static void
 forget(struct images *st)
 {
-	for (uint32_t i = 0; i < IMAGES_MAX; i++)
+	for (uint32_t i = 0; i < IMAGES_MAX; i++) {
 		tf_buf_free(&st->image[i]);
+		tf_buf_free(&st->address[i]);
+	}
 	dl_split_fini(&st->split);
 	st->n = 0;
 	st->held = 0;
@@ -197,9 +199,27 @@ no_host(struct dl_job *j)
 	return dl_job_fail(j, &f);
 }
 
-/* The member that the client asked for, appended: "url":".." or "b64_json":"..". */
+/* The member that the client asked for, appended: "url":".." or "b64_json":"..". Takes image; b64: the same, or empty. */
 static int
-put_image(struct dl_job *j, struct tf_span entry, bool url, struct tf_buf *out)
+put_bytes(struct dl_job *j, struct tf_buf *image, struct tf_span b64, bool url, struct tf_buf *out)
+{
+	int r = image->n > 0 ? 0 : TF_E_INVAL;
+
+	if (r == 0)
+		r = tf_buf_addstr(out, url ? "\"url\":" : "\"b64_json\":\"");
+	if (r == 0 && url)
+		r = j->conf->base_url.n > 0 ? host(j, image, out) : no_host(j);
+	else if (r == 0)
+		r = b64.n > 0 ? tf_buf_addspan(out, b64) : tf_b64_encode(tf_buf_span(image), out);
+	if (r == 0 && !url)
+		r = tf_buf_addc(out, '"');
+	tf_buf_free(image);
+	return r;
+}
+
+/* That of an entry. 1: its bytes have to be fetched first, from what is appended to address. */
+static int
+put_image(struct dl_job *j, struct tf_span entry, bool url, struct tf_buf *address, struct tf_buf *out)
 {
 	struct tf_buf text = { 0 }, image = { 0 };
 	struct tf_span v, b64 = { 0 };
@@ -210,23 +230,20 @@ put_image(struct dl_job *j, struct tf_span entry, bool url, struct tf_buf *out)
 		return TF_E_INVAL;
 	r = js_str(v, &text, &b64);
 	if (r == 0 && !bytes && !images_data_url(b64, &b64)) {
-		/* an address: the client asked for it, or cannot be helped */
-		r = url ? tf_buf_addstr(out, "\"url\":") : TF_E_INVAL;
+		/* one that the client asked for, of a host that it reaches */
+		bool good = url && !images_ask_bytes(j, url);
+
+		if (good)
+			r = tf_buf_addstr(out, "\"url\":");
 		if (r == 0)
-			r = tf_buf_addspan(out, v);
-		tf_buf_free(&text);
-		return r;
+			r = good ? tf_buf_addspan(out, v) : tf_buf_addspan(address, b64);
+		r = r < 0 ? r : !good;
+	} else {
+		if (r == 0)
+			r = tf_b64_decode(b64, &image);
+		if (r == 0)
+			r = put_bytes(j, &image, b64, url, out);
 	}
-	if (r == 0)
-		r = tf_b64_decode(b64, &image);
-	if (r == 0 && image.n == 0)
-		r = TF_E_INVAL;
-	if (r == 0)
-		r = tf_buf_addstr(out, url ? "\"url\":" : "\"b64_json\":\"");
-	if (r == 0 && url)
-		r = j->conf->base_url.n > 0 ? host(j, &image, out) : no_host(j);
-	else if (r == 0)
-		r = tf_buf_addspan(out, b64) < 0 || tf_buf_addc(out, '"') < 0 ? TF_E_NOMEM : 0;
 	tf_buf_free(&text);
 	tf_buf_free(&image);
 	return r;
@@ -247,16 +264,90 @@ on_image(void *arg, uint32_t position, struct tf_span entry)
 	to = &st->image[st->n];
 	r = tf_buf_addc(to, '{');
 	if (r == 0)
-		r = put_image(j, entry, st->url && !j->head->stream, to);
-	if (r == 0)
+		r = put_image(j, entry, st->url && !j->head->stream, &st->address[st->n], to);
+	/* what belongs behind the bytes waits for them */
+	if (r == 1)
+		tf_buf_reset(to);
+	if (r >= 0)
 		r = dl_job_others(entry, ours, to);
-	if (r == 0)
+	if (r == 0 && st->address[st->n].n == 0)
 		r = tf_buf_addc(to, '}');
 	if (r < 0)
 		return r;
 	st->n++;
 	st->held += to->n;
 	return st->held > HELD_MAX ? TF_E_FULL : 0;
+}
+
+/* ---- images that are fetched ------------------------------------------------------------- */
+
+/* The first one; st->n: none. */
+static uint32_t
+pending(const struct images *st)
+{
+	uint32_t i = 0;
+
+	while (i < st->n && st->address[i].n == 0)
+		i++;
+	return i;
+}
+
+bool
+images_wants(const struct dl_job *j, struct tf_span *url)
+{
+	const struct images *st = j->state;
+	uint32_t i = pending(st);
+
+	if (i == st->n)
+		return false;
+	*url = tf_buf_span(&st->address[i]);
+	return true;
+}
+
+static int
+no_bytes(struct dl_job *j)
+{
+	struct dl_fault f;
+
+	dl_fault_set(&f, TF_E_UPSTREAM_ERROR, "response_format",
+	    "The model's runtime answered with the address of an image, which cannot be fetched: ask for response_format url.");
+	f.retryable = true;
+	return dl_job_fail(j, &f);
+}
+
+int
+images_fetched(struct dl_job *j, struct tf_span bytes)
+{
+	struct images *st = j->state;
+	uint32_t i = pending(st);
+	struct tf_buf others = st->image[i], image = { 0 }, *to = &st->image[i];
+	bool url = st->url && !j->head->stream;
+	const char *type, *ext;
+	int r;
+
+	*to = (struct tf_buf){ 0 };
+	r = tf_buf_addc(to, '{');
+	if (r == 0 && bytes.n > 0 && images_kind(bytes, &type, &ext)) {
+		r = tf_buf_addspan(&image, bytes);
+		if (r == 0)
+			r = put_bytes(j, &image, tf_span(NULL, 0), url, to);
+	} else if (r == 0 && url) {
+		/* the runtime's own, for want of another: the client may reach it */
+		r = tf_buf_addstr(to, "\"url\":");
+		if (r == 0)
+			r = js_quote(to, tf_buf_span(&st->address[i]));
+	} else if (r == 0) {
+		r = no_bytes(j);
+	}
+	if (r == 0)
+		r = tf_buf_addspan(to, tf_buf_span(&others));
+	if (r == 0)
+		r = tf_buf_addc(to, '}');
+	st->held += to->n;
+	tf_buf_free(&others);
+	tf_buf_free(&image);
+	tf_buf_free(&st->address[i]);
+	return r == 0 && st->held > HELD_MAX ? TF_E_FULL : r;
 }
 
 int

@@ -19,6 +19,7 @@ struct images { /* the state of an attempt */
 	char content_type[80]; /* of the runtime's request, when it is made of JSON; else "" */
 	struct dl_split split;
 	struct tf_buf image[IMAGES_MAX]; /* entries for the client */
+	struct tf_buf address[IMAGES_MAX]; /* of those that the runtime has still to be asked for, characters */
 	uint32_t n;
 	size_t held;
 };
@@ -27,6 +28,8 @@ enum dl_way images_begin(struct dl_job *j, struct tf_span content_type);
 int images_bytes(struct dl_job *j, struct tf_span piece, struct tf_buf *out);
 int images_event(struct dl_job *j, struct tf_span event, struct tf_span data, struct tf_buf *out);
 int images_end(struct dl_job *j, struct tf_buf *out);
+bool images_wants(const struct dl_job *j, struct tf_span *url);
+int images_fetched(struct dl_job *j, struct tf_span bytes);
 void images_fini(struct dl_job *j);
 
 /* "WIDTHxHEIGHT" or "auto"? s: a JSON string's characters. */

@@ -126,6 +126,8 @@ static const struct dl_plain plain = {
 	.bytes = images_bytes,
 	.event = images_event,
 	.end = images_end,
+	.wants = images_wants,
+	.fetched = images_fetched,
 	.fini = images_fini,
 };
 

@@ -33,6 +33,7 @@ struct dl_run {
 	uint32_t retry_after_s;
 	bool good;  /* the status is that of an answer */
 	bool given; /* bytes of it went out */
+	bool ended; /* all of it came */
 	enum dl_way way;
 	struct dl_sse sse;
 	struct tf_buf body;
@@ -328,6 +329,7 @@ dl_run_head(struct dl_run *run, int status, struct tf_span content_type, uint32_
 	run->job.facts->boundary = true;
 	run->job.content_type = NULL;
 	run->job.live = false;
+	run->ended = false;
 	dl_sse_fini(&run->sse);
 	run->sse = (struct dl_sse){ .max = run->plain->event_max };
 	drop_kept(run);
@@ -390,12 +392,21 @@ dl_run_feed(struct dl_run *run, struct tf_span piece, struct tf_buf *out)
 	return settle(run, run->plain->bytes(&run->job, piece, out), from);
 }
 
+bool
+dl_run_wants(const struct dl_run *run, struct tf_span *url)
+{
+	const struct dl_facts *f = run->job.facts;
+
+	return run->ended && f->fault.err == 0 && !f->complete && run->plain->wants != NULL && run->plain->wants(&run->job, url);
+}
+
 int
 dl_run_end(struct dl_run *run, struct tf_buf *out)
 {
 	struct dl_facts *f = run->job.facts;
 	size_t from = out->n;
 	struct dl_fault fault;
+	struct tf_span url;
 	int r = 0;
 
 	run->out = out;
@@ -412,6 +423,9 @@ dl_run_end(struct dl_run *run, struct tf_buf *out)
 	}
 	if (run->way == DL_WAY_EVENTS)
 		r = events(run, dl_sse_end(&run->sse, on_sse, run));
+	run->ended = true;
+	if (r == 0 && dl_run_wants(run, &url))
+		return 0;
 	if (r == 0 && f->fault.err == 0)
 		r = run->way == DL_WAY_WHOLE ? run->plain->whole(&run->job, tf_buf_span(&run->body), out)
 					     : run->plain->end(&run->job, out);
@@ -420,6 +434,20 @@ dl_run_end(struct dl_run *run, struct tf_buf *out)
 	if (r == 0)
 		complete(run, from);
 	return r;
+}
+
+int
+dl_run_fetched(struct dl_run *run, struct tf_span bytes, struct tf_buf *out)
+{
+	size_t from = out->n;
+	struct tf_span url;
+	int r;
+
+	if (!dl_run_wants(run, &url))
+		return 0;
+	run->out = out;
+	r = settle(run, run->plain->fetched(&run->job, bytes), from);
+	return r < 0 || run->job.facts->fault.err != 0 || dl_run_wants(run, &url) ? r : dl_run_end(run, out);
 }
 
 int

@@ -51,6 +51,12 @@ struct dl_plain {
 	int (*event)(struct dl_job *j, struct tf_span event, struct tf_span data, struct tf_buf *out);
 	/* The answer ended well; of BYTES and EVENTS. */
 	int (*end)(struct dl_job *j, struct tf_buf *out);
+	/*
+	 * The address of what still has to be fetched from the runtime before end(); NULL: never anything. Then what was
+	 * there, once for each; bytes.p NULL: it cannot be had.
+	 */
+	bool (*wants)(const struct dl_job *j, struct tf_span *url);
+	int (*fetched)(struct dl_job *j, struct tf_span bytes);
 	/* Frees what hangs on the state; called once. NULL: nothing does. */
 	void (*fini)(struct dl_job *j);
 };
@@ -104,6 +110,8 @@ bool dl_run_live(const struct dl_run *run);
 void dl_run_head(struct dl_run *run, int status, struct tf_span content_type, uint32_t retry_after_s);
 int dl_run_feed(struct dl_run *run, struct tf_span piece, struct tf_buf *out) TF_MUSTCHECK;
 int dl_run_end(struct dl_run *run, struct tf_buf *out) TF_MUSTCHECK;
+bool dl_run_wants(const struct dl_run *run, struct tf_span *url);
+int dl_run_fetched(struct dl_run *run, struct tf_span bytes, struct tf_buf *out) TF_MUSTCHECK;
 bool dl_run_kept(const struct dl_run *run, size_t i, struct dl_kept *out);
 int dl_run_broken(struct dl_run *run, int err, struct tf_buf *out) TF_MUSTCHECK;
 

@@ -259,6 +259,18 @@ dl_xlate_end(struct dl_xlate *x, struct tf_buf *out)
 	}
 }
 
+bool
+dl_xlate_wants(const struct dl_xlate *x, struct tf_span *url)
+{
+	return x->run != NULL && dl_run_wants(x->run, url);
+}
+
+int
+dl_xlate_fetched(struct dl_xlate *x, struct tf_span bytes, struct tf_buf *out)
+{
+	return x->run != NULL ? dl_run_fetched(x->run, bytes, out) : 0;
+}
+
 int
 dl_xlate_broken(struct dl_xlate *x, int err, struct tf_buf *out)
 {

@@ -75,6 +75,7 @@ void
 answer(struct attempt *a, const char *type, const char *text, size_t step)
 {
 	size_t n = strlen(text);
+	struct tf_span url;
 
 	tf_buf_reset(&a->out);
 	dl_xlate_head(a->x, 200, tf_cspan(type), 0);
@@ -88,6 +89,9 @@ answer(struct attempt *a, const char *type, const char *text, size_t step)
 		free(copy);
 	}
 	assert_int_equal(dl_xlate_end(a->x, &a->out), 0);
+	/* nothing can be fetched here */
+	while (dl_xlate_wants(a->x, &url))
+		assert_int_equal(dl_xlate_fetched(a->x, tf_span(NULL, 0), &a->out), 0);
 	assert_true(a->f->complete == (a->f->fault.err == 0));
 }
 

@@ -92,7 +92,7 @@ test_images(void **state)
 	fails(IMG, asked64, MADE "{}]}", TF_E_UPSTREAM_ERROR, "");
 	fails(IMG, asked64, MADE "{\"b64_json\":\"A\"}]}", TF_E_UPSTREAM_ERROR, "");
 	fails(IMG, asked64, MADE "{\"b64_json\":\"\"}]}", TF_E_UPSTREAM_ERROR, "");
-	fails(IMG, asked64, MADE "{\"url\":\"http://x.test/1.png\"}]}", TF_E_UPSTREAM_ERROR, "");
+	fails(IMG, asked64, MADE "{\"url\":\"http://x.test/1.png\"}]}", TF_E_UPSTREAM_ERROR, "response_format");
 	fails(IMG, asked64, "{\"error\":{\"message\":\"no\",\"type\":\"invalid_request_error\"}}", TF_E_BAD_REQUEST, "");
 
 	begin(&a, IMG, asked64);
@@ -163,6 +163,53 @@ test_images_hosted(void **state)
 }
 
 #define EV(name, more) "event: image_generation." name "\ndata: {\"type\":\"image_generation." name "\"," more "}\n\n"
+
+/* A runtime that answers with addresses, of which the caller fetches what is the runtime's own. */
+static void
+test_images_fetched(void **state)
+{
+	static const char made[] = MADE "{\"url\":\"http:\\/\\/r:8\\/1.png\",\"revised_prompt\":\"p\"},"
+					"{\"b64_json\":\"" PNG64 "\"},{\"url\":\"http://r:8/2.png\"}]}";
+	static const char png[] = "\x89PNG\r\n\x1a\nAB";
+	struct dl_kept kept[3];
+	struct tf_span url;
+	struct attempt a;
+
+	(void)state;
+	for (int good = 0; good < 2; good++) {
+		begin(&a, IMG, DRAW(",\"n\":3,\"response_format\":\"b64_json\""));
+		dl_xlate_head(a.x, 200, tf_cspan(json), 0);
+		assert_int_equal(dl_xlate_feed(a.x, made, strlen(made), &a.out), 0);
+		assert_false(dl_xlate_wants(a.x, &url));
+		assert_int_equal(dl_xlate_end(a.x, &a.out), 0);
+		assert_true(!a.f->complete && a.f->fault.err == 0 && dl_xlate_wants(a.x, &url));
+		assert_true(tf_span_is(url, "http://r:8/1.png"));
+		assert_int_equal(dl_xlate_fetched(a.x, tf_cspan(png), &a.out), 0);
+		assert_true(!a.f->complete && dl_xlate_wants(a.x, &url) && tf_span_is(url, "http://r:8/2.png"));
+		assert_int_equal(dl_xlate_fetched(a.x, good ? tf_cspan(png) : TF_SPAN("<html>no such file"), &a.out), 0);
+		assert_false(dl_xlate_wants(a.x, &url));
+		assert_int_equal(a.f->complete, good);
+		if (good)
+			assert_string_equal(tf_buf_cstr(&a.out),
+			    MADE "{\"b64_json\":\"iVBORw0KGgpBQg==\",\"revised_prompt\":\"p\"},{\"b64_json\":\"" PNG64 "\"},"
+				 "{\"b64_json\":\"iVBORw0KGgpBQg==\"}]}");
+		else
+			assert_string_equal(a.f->fault.param, "response_format");
+		end(&a);
+	}
+	/* a client that wants addresses gets ours, or the runtime's for want of it */
+	begin_hosting(&a, DRAW(",\"n\":3"), "https://api.test", 0);
+	dl_xlate_head(a.x, 200, tf_cspan(json), 0);
+	assert_int_equal(dl_xlate_feed(a.x, made, strlen(made), &a.out), 0);
+	assert_int_equal(dl_xlate_end(a.x, &a.out), 0);
+	assert_int_equal(dl_xlate_fetched(a.x, tf_cspan(png), &a.out), 0);
+	assert_int_equal(dl_xlate_fetched(a.x, tf_span(NULL, 0), &a.out), 0);
+	assert_true(a.f->complete && dl_xlate_kept(a.x, 1, &kept[1]) && !dl_xlate_kept(a.x, 2, &kept[2]));
+	assert_true(tf_span_is(kept[1].bytes, png));
+	assert_non_null(strstr(tf_buf_cstr(&a.out), ",{\"url\":\"http://r:8/2.png\"}]}"));
+	assert_int_equal(a.f->units.images, 3);
+	end(&a);
+}
 
 static void
 test_images_stream(void **state)
@@ -435,6 +482,7 @@ main(void)
 		cmocka_unit_test(test_images_scan),
 		cmocka_unit_test(test_images),
 		cmocka_unit_test(test_images_hosted),
+		cmocka_unit_test(test_images_fetched),
 		cmocka_unit_test(test_images_stream),
 		cmocka_unit_test(test_edits_scan),
 		cmocka_unit_test(test_edits),

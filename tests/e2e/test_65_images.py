@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import re
+import socket
 import urllib.error
 import urllib.request
 
@@ -88,6 +89,26 @@ def test_addresses(factory, client):
 def test_addresses_of_runtimes(client):
     answer = client.images.generate(model=DRAW, prompt="fake?form=url&host=https://x.test", n=1)
     assert answer.data[0].url == "https://x.test/0.png"
+
+
+def test_fetched(factory, client):
+    """A runtime that answers with addresses whatever it is asked for: those that are its own are fetched, no others."""
+    home = factory.fake.url.rpartition("/")[0] + "/made"
+    for stream in (False, True):
+        prompt = "fake?form=url&nostream=1&host=" + home
+        answer = client.images.generate(model=DRAW, prompt=prompt, n=1 if stream else 2, response_format="b64_json", stream=stream)
+        made = [e.b64_json for e in answer] if stream else [i.b64_json for i in answer.data]
+        assert [base64.b64decode(one) for one in made] == [image("made", i) for i in range(len(made))]
+    answer = client.images.generate(model=DRAW, prompt="fake?form=url&host=" + home)
+    assert answer.data[0].url.startswith(factory.url) and fetch(answer.data[0].url)[1] == image("made", 0)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(0)
+        for host in ("http://127.0.0.1:%d" % other.getsockname()[1], home + "/gone"):
+            with pytest.raises(openai.APIStatusError) as refused:
+                client.images.generate(model=DRAW, prompt="fake?form=url&host=" + host, response_format="b64_json")
+            assert refused.value.status_code == 502 and "response_format url" in refused.value.message, host
+        with pytest.raises(BlockingIOError):
+            other.accept()
 
 
 def test_forgotten(factory, client):

@@ -90,6 +90,7 @@ answer(const struct ask *a, const struct dl_head *head, struct tf_span bytes, si
 	const struct dl_facts *f;
 	struct tf_buf sent = { 0 };
 	struct dl_kept kept;
+	struct tf_span url;
 	int err;
 
 	must(x != NULL, "memory");
@@ -108,6 +109,10 @@ answer(const struct ask *a, const struct dl_head *head, struct tf_span bytes, si
 	for (size_t at = 0; at < bytes.n; at += step)
 		must(dl_xlate_feed(x, bytes.p + at, bytes.n - at < step ? bytes.n - at : step, out) == 0, "feed");
 	must(dl_xlate_end(x, out) == 0, "end");
+	for (unsigned i = 0; dl_xlate_wants(x, &url); i++) {
+		must(i < 10 && url.n > 0 && !f->complete && f->fault.err == 0, "more is fetched than there can be");
+		must(dl_xlate_fetched(x, a->how & 128 ? TF_SPAN("GIF89a") : tf_span(NULL, 0), out) == 0, "fetched");
+	}
 	err = f->fault.err;
 	must(f->complete == (err == 0), "neither complete nor failed");
 	must(err == 0 || head->stream || out->n == 0, "bytes of a failed answer");

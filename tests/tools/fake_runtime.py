@@ -8,7 +8,7 @@ Port 0 picks a free one. The first line on stdout says where it listens: {"port"
 Standard library only, one loop. What it answers to POST */chat/completions and */completions is scripted
 by the caller, see fake_script.py; so are POST */responses, see fake_responses.py, POST */messages, see
 fake_messages.py, and calls without turns, see fake_plain.py and fake_audio.py. GET */models and /health
-answer 200 unless scripted otherwise.
+answer 200 unless scripted otherwise, GET /made/I.png an image.
 
 Control, on the same listeners:
     GET  /control/requests[?tag=T]   what came in: heads, bodies, how each call ended and when
@@ -30,7 +30,7 @@ import time
 
 from fake_audio import SpeechAnswer, TranscriptAnswer, form_of
 from fake_messages import MessagesAnswer
-from fake_plain import EditsAnswer, EmbeddingsAnswer, ImagesAnswer, RerankAnswer
+from fake_plain import EditsAnswer, EmbeddingsAnswer, ImagesAnswer, RerankAnswer, image
 from fake_responses import ResponsesAnswer
 from fake_script import Answer, Params, Scripted, params_of
 from fake_text import TextAnswer
@@ -263,10 +263,23 @@ class Runtime:
             return await self.control(conn, method, path, query, body)
         if method == "GET" and (path == "/health" or path.endswith("/models")):
             return await self.reply(conn, self.health, {"object": "list", "data": [{"id": "fake-model", "object": "model"}]})
+        if method == "GET" and path.startswith("/made/"):
+            return await self.made(conn, path)
         kind = next((kind for end, kind in KINDS if path.endswith(end)), None)
         if method != "POST" or kind is None:
             return await self.reply(conn, 404, {"error": {"message": "no such path", "type": "not_found", "code": 404}})
         return await self.scripted(kind, conn, (method, target, pairs, body))
+
+    async def made(self, conn, path):
+        """The image i at /made/i.png, as the addresses of form=url may name it."""
+        name = path[len("/made/"):]
+        if not name.partition(".")[0].isdigit():
+            return await self.reply(conn, 404, {"error": "no such image"})
+        raw = image("made", int(name.partition(".")[0]))
+        out = Out(conn, Params())
+        await out.head(200, "image/png", length=len(raw))
+        await out.body(raw)
+        return True
 
     async def scripted(self, kind, conn, call):
         method, target, pairs, body = call
