@@ -163,6 +163,7 @@ struct gw_req {
 	struct gw_keep *keep;         /* NULL: its answer is not kept */
 	struct gw_hosted *hosted;     /* NULL: its answer names no images of ours */
 	struct gw_idem *idem;         /* NULL: without an Idempotency-Key */
+	struct gw_recall *recall;     /* NULL: no reasoning of it is kept or was fetched */
 
 	/* inference only */
 	struct dl_scan *scan; /* until dispatch */
@@ -452,6 +453,8 @@ gw_most_output(const struct conf_model *m)
 void gw_infer_body(struct gw_req *req, bool whole);
 /* It may run: nobody else does under its key, if it has one. */
 void gw_infer_claimed(struct gw_req *req);
+/* All that its worker has to know is here: it is admitted. */
+void gw_infer_recalled(struct gw_req *req);
 /* Answers a request for a prompt's tokens with our estimate: no runtime could tell. */
 void gw_infer_estimate(struct gw_req *req);
 /* All that it refers to is in its body; own: its own items, to be taken, NULL: they are what its input is. */
@@ -624,6 +627,14 @@ bool gw_idem_waits(struct gw_req *req, const struct wire_end *m);
 void gw_idem_link_up(struct gw_thread *t);
 void gw_idem_thread_free(struct gw_thread *t);
 
+/* gw_recall.c: reasoning that runtimes want back with the calls that it led to */
+/* True: it is being fetched, and gw_infer_recalled goes on. */
+bool gw_recall(struct gw_req *req);
+/* What goes to the worker; empty: nothing. */
+struct tf_span gw_recall_back(const struct gw_req *req);
+void gw_recall_piece(struct gw_req *req, const struct wire_frame *f, const struct wire_keep *m);
+void gw_recall_free(struct gw_req *req);
+
 /* gw_replay.c: req->idem names an answer */
 void gw_replay(struct gw_req *req);
 void gw_replay_drained(struct gw_req *req, size_t pending);
@@ -677,6 +688,8 @@ void gw_model_unknown(struct dl_fault *f, struct tf_span asked);
 
 void gw_models_live(struct gw_thread *t, const struct wire_models *m);
 bool gw_capability_known(const char *name);
+/* What its workers announced, DL_NEED_* and DL_LIVE_*; 0 without any. */
+uint64_t gw_models_live_needs(const struct gw_thread *t, const char *id);
 bool gw_models_is_live(const struct gw_thread *t, const char *id);
 bool gw_models_any_live(const struct gw_thread *t);
 

@@ -118,6 +118,7 @@ gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 	tf_buf_reset(&req->t->url);
 	if ((req->head->needs & DL_NEED_IMAGES) && gw_store_here(req->t) && gw_base_url(req, &req->t->url) == 0)
 		m.base_url = tf_buf_span(&req->t->url);
+	m.recalled = gw_recall_back(req);
 	if (req->keep != NULL)
 		wire_set(&m, DISPATCH, keep, 1);
 	tf_buf_reset(head);

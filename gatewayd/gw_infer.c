@@ -211,20 +211,11 @@ gw_infer_count(struct gw_req *req)
 	gw_attempt_start(req);
 }
 
-static void
-gw_infer_go(struct gw_req *req)
+void
+gw_infer_recalled(struct gw_req *req)
 {
-	struct dl_fault f = { 0 };
 	int rc;
 
-	if (gw_infer_model(req, &f) != 0) {
-		gw_infer_refuse(req, &f);
-		return;
-	}
-	if (req->route->op == gw_op_count_tokens) {
-		gw_infer_count(req);
-		return;
-	}
 	gw_price_take(req);
 	gw_need(req);
 	rc = gw_admit(req);
@@ -234,6 +225,21 @@ gw_infer_go(struct gw_req *req)
 		gw_infer_admitted(req, rc, "The request is larger than the plan's tokens per minute allow.", 0);
 	else
 		gw_infer_admitted(req, rc, NULL, 0);
+}
+
+static void
+gw_infer_go(struct gw_req *req)
+{
+	struct dl_fault f = { 0 };
+
+	if (gw_infer_model(req, &f) != 0) {
+		gw_infer_refuse(req, &f);
+		return;
+	}
+	if (req->route->op == gw_op_count_tokens)
+		gw_infer_count(req);
+	else if (!gw_recall(req))
+		gw_infer_recalled(req);
 }
 
 void

@@ -50,6 +50,15 @@ gw_models_live(struct gw_thread *t, const struct wire_models *m)
 	}
 }
 
+uint64_t
+gw_models_live_needs(const struct gw_thread *t, const char *id)
+{
+	for (size_t i = 0; i < t->nlive; i++)
+		if (strcmp(t->live[i].id, id) == 0)
+			return t->live[i].workers > 0 ? t->live[i].needs : 0;
+	return 0;
+}
+
 bool
 gw_models_is_live(const struct gw_thread *t, const char *id)
 {

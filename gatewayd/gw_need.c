@@ -76,7 +76,7 @@ gw_need_tokens(struct gw_req *req)
 	const struct dl_head *h = req->head;
 	uint64_t tpm = gw_need_minute(req->key), cap;
 
-	req->need_prompt = h->prompt_bytes + (uint64_t)req->model->prompt_overhead +
+	req->need_prompt = h->prompt_bytes + gw_recall_back(req).n + (uint64_t)req->model->prompt_overhead +
 	    GW_TOKENS_MESSAGE * ((uint64_t)h->messages + h->tools) +
 	    GW_TOKENS_MEDIA * ((uint64_t)h->images + h->audios + h->files);
 	if (dl_dialect_plain(h->surface)) {

@@ -164,8 +164,14 @@ gw_relay_keep(struct gw_thread *t, struct wire_peer *p, const struct wire_frame 
 {
 	struct gw_req *req = gw_relay_find(t, p, f);
 
-	if (req != NULL && (req->state == GW_S_ACCEPTED || req->state == GW_S_STREAM))
-		(m->kind == WIRE_KIND_IMAGE ? gw_hosted_piece : gw_keep_piece)(req, f, m);
+	if (req == NULL || (req->state != GW_S_ACCEPTED && req->state != GW_S_STREAM))
+		return;
+	if (m->kind == WIRE_KIND_IMAGE)
+		gw_hosted_piece(req, f, m);
+	else if (m->kind == WIRE_KIND_REASONING)
+		gw_recall_piece(req, f, m);
+	else
+		gw_keep_piece(req, f, m);
 }
 
 void

@@ -89,6 +89,7 @@ gw_req_free(struct gw_req *req)
 	gw_keep_free(req);
 	gw_hosted_free(req);
 	gw_idem_free(req);
+	gw_recall_free(req);
 	gw_key_drop(req);
 	gw_req_body_drop(req);
 	gw_conf_unref(&req->conf);

@@ -232,8 +232,9 @@ get_items(struct db_lane *lane, struct st_get *g)
 
 /* ---- everything else -------------------------------------------------------------------------- */
 
+/* Its bytes are appended. */
 static int
-get_object(struct db_lane *lane, struct st_get *g, struct tf_span name)
+get_object(struct db_lane *lane, struct st_get *g, struct tf_span name, struct tf_buf *out)
 {
 	struct db_q q = db_q(lane, g->anywhere ? ST_S_OBJECT_NAMED : ST_S_OBJECT_GET);
 	char file[TF_ID_TEXT + 1];
@@ -257,11 +258,38 @@ get_object(struct db_lane *lane, struct st_get *g, struct tf_span name)
 	if (g->limit != 0 && left > g->limit)
 		left = g->limit;
 	if (file[0] != '\0')
-		rc = st_file_read(g->dir, file, g->offset, left, &g->bytes);
+		rc = st_file_read(g->dir, file, g->offset, left, out);
 	else
-		rc = tf_buf_append(&g->bytes, left > 0 ? db_q_col_span(&q).p + g->offset : "", left);
+		rc = tf_buf_append(out, left > 0 ? db_q_col_span(&q).p + g->offset : "", left);
 	db_q_end(&q);
 	return rc;
+}
+
+/* Each is JSON text; the first ones count most. */
+static int
+get_list(struct db_lane *lane, struct st_get *g)
+{
+	uint64_t limit = g->limit;
+	struct wire_rep it = g->name;
+	struct tf_buf one = { 0 };
+	struct tf_span name;
+	int rc = 0;
+
+	g->offset = 0;
+	while (rc == 0 && wire_next(&it, &name)) {
+		tf_buf_reset(&one);
+		g->limit = 0;
+		rc = get_object(lane, g, name, &one);
+		g->limit = limit;
+		if (rc == 0)
+			rc = add_item(g, tf_buf_span(&one));
+		if (rc == TF_E_NOENT || rc == TF_E_RANGE)
+			rc = 0;
+	}
+	tf_buf_free(&one);
+	if (rc != 0 || g->bytes.n > 0)
+		return rc == 0 ? end_items(g) : rc;
+	return TF_E_NOENT;
 }
 
 int
@@ -275,8 +303,10 @@ st_op_get(struct db_lane *lane, struct st_get *g)
 		return missing(g, (struct tf_span){ 0 });
 	if (g->kind == WIRE_KIND_ITEM)
 		rc = get_items(lane, g);
+	else if (g->kind == WIRE_KIND_REASONING && g->view == WIRE_VIEW_LIST)
+		rc = get_list(lane, g);
 	else if (g->kind != WIRE_KIND_RESPONSE)
-		return get_object(lane, g, name);
+		return get_object(lane, g, name, &g->bytes);
 	else if (g->view == WIRE_VIEW_CHAIN)
 		rc = get_chain(lane, g, name);
 	else if (g->view == WIRE_VIEW_INPUT)

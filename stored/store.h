@@ -57,6 +57,7 @@ struct st_put {
 /*
  * TF_E_NOENT: not there, expired or another workspace's; missing is its name. TF_E_RANGE: more than
  * limit, or a chain that is too long. TF_E_INVAL: no item `after` in this response. TF_E_IO: its file is gone.
+ * Of a list those that are not there, and those beyond limit, are left out; TF_E_NOENT: nothing is left.
  */
 struct st_get {
 	unsigned kind;       /* enum wire_kind */

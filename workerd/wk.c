@@ -144,6 +144,7 @@ wk_setup(struct wk *wk)
 	if ((rc = wk_quirks(wk->w, &wk->quirks, why, sizeof why)) != 0 || (rc = wk_models_load(wk, wk->conf)) != 0 ||
 	    (rc = wk_upstream_key(wk)) != 0)
 		return rc;
+	wk->recall = dl_recall_wanted(wk->dialect, wk->quirks);
 	/* the secret that is shared is a convenience: without it reasoning is given, but not sealed */
 	if (wk_seal_load(wk->conf, true, &wk->seal, why, sizeof why) != 0) {
 		tf_log(TF_WARN, "daemon", NULL, "reasoning is not sealed reason=%s", tf_log_q(tf_cspan(why)));

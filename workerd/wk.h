@@ -108,6 +108,7 @@ struct wk {
 	uint64_t boot;
 	enum dl_dialect dialect;
 	uint32_t quirks;
+	bool recall; /* our runtime wants earlier reasoning back */
 	struct wk_model *models;
 	size_t nmodels;
 	struct wire_dial *router;

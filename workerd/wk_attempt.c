@@ -220,12 +220,37 @@ wk_keep_send(struct wk_attempt *a)
 	}
 }
 
+/* Reasoning that a later turn may need goes ahead of the end, too: whoever has seen that may come back at once. */
+static void
+wk_recall_send(struct wk_attempt *a)
+{
+	struct wire_peer *p = wk_gateway_peer(a->gateway);
+	struct wire_keep m = { .kind = WIRE_KIND_REASONING, .content_type = TF_SPAN("application/json") };
+	char name[DL_RECALL_NAME + 1];
+	struct tf_buf value = { 0 };
+
+	if (p != NULL && a->fault.err == 0 && dl_xlate_recall(a->x, name, &value) == 1) {
+		m.name = tf_cspan(name);
+		m.total = value.n;
+		while (m.offset < m.total) {
+			size_t n = value.n - (size_t)m.offset < WIRE_PIECE ? value.n - (size_t)m.offset : WIRE_PIECE;
+
+			if (wire_send_keep(p, &a->id, a->number, &m, tf_span(value.p + m.offset, n)) != 0)
+				break; /* the link goes down, and the attempt with it */
+			m.offset += n;
+		}
+	}
+	tf_buf_free(&value);
+}
+
 void
 wk_attempt_end(struct wk_attempt *a)
 {
 	ev_timer_del(&a->timer);
-	if (a->accepted && !a->complete)
+	if (a->accepted && !a->complete) {
 		wk_keep_send(a);
+		wk_recall_send(a);
+	}
 	/* of a whole answer only the end of the exchange is due: it is waited for, so that the connection can be used again */
 	if (a->fault.err != 0 || !dl_xlate_facts(a->x)->complete || dl_xlate_facts(a->x)->early)
 		wk_call_stop(a);
@@ -382,12 +407,15 @@ wk_attempt_xlate(struct wk_attempt *a, const struct wire_dispatch *m, const stru
 		.runtime = wk->dialect, .can = (uint32_t)model->needs, .quirks = wk->quirks,
 		.asked = m->asked, .model = tf_cspan(model->runtime),
 		.content_type = m->content_type, .base_url = m->base_url,
+		.recall = wk->recall, .recall_model = tf_cspan(model->id),
 		.max_output = m->max_output, .model_output = model->max_output, .model_context = model->context, .rid = a->id,
 	};
 	int rc;
 
 	if (head == NULL)
 		return TF_E_NOMEM;
+	if (m->recalled.n <= DL_RECALL_ALL)
+		xc.recalled = m->recalled;
 	xc.seal = wk_seal_key(wk, m->workspace, model->id, xc.seal_key);
 	rc = dl_head_decode(m->head, m->body_len, head);
 	if (rc == 0) {

@@ -72,7 +72,8 @@ wk_link_ready(struct wk *wk)
 		return;
 	for (size_t i = 0; i < wk->nmodels && rc == 0; i++) {
 		struct wire_model_rec rec = {
-			.id = tf_cspan(wk->models[i].id), .needs = wk->models[i].needs, .context = wk->models[i].context,
+			.id = tf_cspan(wk->models[i].id), .needs = wk->models[i].needs | (wk->recall ? DL_LIVE_RECALL : 0),
+			.context = wk->models[i].context,
 		};
 
 		rc = wire_rep_add_model_rec(&models, WIRE_FN_READY_model, &rec);

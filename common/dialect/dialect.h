@@ -321,6 +321,19 @@ dl_prompt_estimate(const struct dl_head *h)
 int dl_need_check(enum dl_dialect surface, uint32_t needs, uint32_t can, struct tf_span model,
     struct dl_fault *f) TF_MUSTCHECK;
 
+/*
+ * Beside DL_NEED_* in what a worker says that its model can: its runtime wants the reasoning back that led to earlier
+ * calls, so what dl_recall_names() names is to be fetched and handed to it.
+ */
+#define DL_LIVE_RECALL (UINT64_C(1) << 31)
+bool dl_recall_wanted(enum dl_dialect runtime, uint32_t quirks);
+#define DL_RECALL_NAME 64          /* characters of a name */
+#define DL_RECALL_TURNS 16         /* names of a request, at most */
+#define DL_RECALL_MAX (128u << 10) /* bytes of the reasoning of one turn; longer is not kept */
+#define DL_RECALL_ALL (256u << 10) /* bytes of what one request gets back */
+/* Appends the names, one behind the other, the latest turn's first. body: accepted by a scan. 0 or TF_E_NOMEM. */
+int dl_recall_names(enum dl_dialect surface, struct tf_span body, struct tf_buf *out) TF_MUSTCHECK;
+
 /* ---- one attempt, for workerd ------------------------------------------------------------ */
 
 /* Disjoint. Totals of the OpenAI dialect: prompt + cache_read + cache_write, completion + reasoning. */
@@ -384,6 +397,9 @@ struct dl_xlate_conf {
 	bool seal;               /* there is a key: reasoning that clients bring back can be sealed ... */
 	uint8_t seal_key[TF_SEAL_KEY]; /* ... with it. It belongs to one workspace and one model */
 	struct tf_span base_url; /* what addresses of ours begin with; empty: there can be none. Copied */
+	bool recall;             /* reasoning that leads to calls is wanted back: it is taken down and put in again */
+	struct tf_span recalled; /* JSON array of what was taken down before, as a peer handed it over. Copied */
+	struct tf_span recall_model; /* whose it is. Copied */
 };
 
 struct dl_xlate;
@@ -453,5 +469,10 @@ struct dl_kept { /* a value that the answer names */
 bool dl_xlate_kept(const struct dl_xlate *x, size_t i, struct dl_kept *out);
 /* Borrowed, current after each call. */
 const struct dl_facts *dl_xlate_facts(const struct dl_xlate *x);
+/*
+ * Behind the call that completed the answer: reasoning to be kept for later turns, a JSON object appended to out, and
+ * its name. 1; 0: there is none; TF_E_NOMEM.
+ */
+int dl_xlate_recall(struct dl_xlate *x, char name[static DL_RECALL_NAME + 1], struct tf_buf *out) TF_MUSTCHECK;
 
 #endif

@@ -116,6 +116,9 @@ dl_xlate_free(struct dl_xlate **xp)
 	tf_buf_free(&x->dropped);
 	dl_stop_free(&x->stop);
 	dl_undo_free(&x->undo);
+	dl_recall_free(&x->recall);
+	tf_buf_free(&x->recalled);
+	tf_buf_free(&x->recall_model);
 	free(x);
 }
 
@@ -140,7 +143,9 @@ dl_xlate_new(const struct dl_xlate_conf *conf, const struct dl_head *head)
 	assert(x->surface != NULL && x->runtime != NULL);
 	if (tf_buf_addspan(&x->asked, conf->asked) < 0 ||
 	    tf_buf_addspan(&x->model, conf->model) < 0 || tf_buf_addspan(&x->content_type, conf->content_type) < 0 ||
-	    tf_buf_cstr(&x->content_type) == NULL || tf_buf_addspan(&x->base_url, conf->base_url) < 0) {
+	    tf_buf_cstr(&x->content_type) == NULL || tf_buf_addspan(&x->base_url, conf->base_url) < 0 ||
+	    tf_buf_addspan(&x->recalled, conf->recalled) < 0 || tf_buf_addspan(&x->recall_model, conf->recall_model) < 0 ||
+	    (conf->recall && (x->recall = dl_recall_new()) == NULL)) {
 		dl_xlate_free(&x);
 		return NULL;
 	}
@@ -148,6 +153,8 @@ dl_xlate_new(const struct dl_xlate_conf *conf, const struct dl_head *head)
 	x->conf.model = tf_buf_span(&x->model);
 	x->conf.content_type = tf_buf_span(&x->content_type); /* terminated */
 	x->conf.base_url = tf_buf_span(&x->base_url);
+	x->conf.recalled = tf_buf_span(&x->recalled);
+	x->conf.recall_model = tf_buf_span(&x->recall_model);
 	plain = head->flags & DL_HEAD_COUNT ? &dl_count_plain : x->surface->plain;
 	if (plain == NULL)
 		return x;
@@ -230,6 +237,8 @@ translate_request(struct dl_xlate *x, struct dl_target *to, struct tf_span whole
 	r = x->surface->request_decode(body, &rq, &x->facts.fault);
 	if (r == 0 && rq.dropped.n > 0)
 		r = dl_note_dropped(&x->dropped, tf_buf_span(&rq.dropped));
+	if (r == 0 && x->recall != NULL && x->conf.recalled.n > 0)
+		r = dl_recall_merge(&rq, x->conf.recalled, x->conf.recall_model, x->runtime->signs);
 	if (r == 0)
 		r = watch_stops(x, &rq);
 	if (r == 0)

@@ -8,6 +8,7 @@
 
 #include "common/dialect/canon.h"
 #include "common/dialect/plain.h"
+#include "common/dialect/recall.h"
 #include "common/dialect/sse.h"
 #include "common/dialect/stop.h"
 #include "common/dialect/undo.h"
@@ -17,7 +18,7 @@ enum xlate_mode { MODE_NONE, MODE_SNIFF, MODE_EVENTS, MODE_JSON, MODE_ERROR };
 struct dl_xlate {
 	struct dl_xlate_conf conf;
 	struct dl_head head;
-	struct tf_buf asked, model, content_type, base_url, kept, dropped;
+	struct tf_buf asked, model, content_type, base_url, kept, dropped, recalled, recall_model;
 	const struct dl_ops *surface, *runtime;
 	const struct dl_ops *answer; /* the surface, as answers have it */
 	struct dl_facts facts;
@@ -36,6 +37,7 @@ struct dl_xlate {
 	struct tf_buf body;
 	struct dl_undo *undo; /* what the runtime was told otherwise; NULL: nothing */
 	struct dl_stop *stop; /* strings that the runtime was not told of; NULL: none */
+	struct dl_recall *recall; /* NULL: nobody wants reasoning back */
 	struct dl_dec *dec;
 	struct dl_enc *enc;
 	struct dl_raw *raw; /* NULL: answers are decoded and encoded */

@@ -43,6 +43,8 @@ dl_xlate_head(struct dl_xlate *x, int status, struct tf_span content_type, uint3
 		dl_undo_reset(x->undo);
 	if (x->stop != NULL)
 		dl_stop_reset(x->stop);
+	if (x->recall != NULL)
+		dl_recall_reset(x->recall);
 	x->status = status;
 	x->retry_after_s = retry_after_s;
 	if (status < 200 || status > 299)

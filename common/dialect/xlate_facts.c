@@ -129,6 +129,9 @@ xlate_event(void *arg, const struct dl_event *e)
 		return 0;
 	}
 	note_event(x, e);
+	r = x->recall != NULL ? dl_recall_event(x->recall, e) : 0;
+	if (r != 0)
+		return r;
 	if (e->passed) {
 		x->said = x->said || e->text.n > 0 || e->name.n > 0;
 		if (e->kind == DL_EV_FINISH && x->facts.tail == SIZE_MAX)
@@ -199,6 +202,14 @@ xlate_complete(struct dl_xlate *x)
 	if (x->facts.tail == SIZE_MAX)
 		x->facts.tail = from;
 	return 0;
+}
+
+int
+dl_xlate_recall(struct dl_xlate *x, char name[static DL_RECALL_NAME + 1], struct tf_buf *out)
+{
+	if (x->recall == NULL || !x->facts.complete || x->facts.fault.err != 0)
+		return 0;
+	return dl_recall_value(x->recall, x->conf.recall_model, name, out);
 }
 
 static int

@@ -149,6 +149,55 @@ test_workspaces(void **state)
 	bed_close(&b);
 }
 
+/* Of several reasonings those that are there, the first ones as far as the limit goes; what was put just before is seen. */
+static void
+test_list(void **state)
+{
+	static const char *const names[] = { "c", "none", "a", "b" };
+	struct wire_get m = { .kind = WIRE_KIND_REASONING, .view = WIRE_VIEW_LIST, .workspace = bed_ws(1), .limit = 1000 };
+	struct wire_put put = { .kind = WIRE_KIND_REASONING, .workspace = bed_ws(1), .name = TF_SPAN("c"), .total = 3 };
+	struct tf_buf list = { 0 };
+	struct tf_id other = tf_id_new();
+	struct bed b;
+	char big[2000];
+
+	(void)state;
+	bed_open(&b, "blob-min = 1k");
+	memset(big, ' ', sizeof big);
+	memcpy(big, "[1]", 3);
+	for (size_t i = 0; i < TF_LEN(names); i++)
+		assert_int_equal(wire_rep_add(&list, WIRE_FN_GET_name, tf_cspan(names[i])), 0);
+	m.name = wire_rep_of(&list, WIRE_FN_GET_name);
+	assert_string_equal(bed_ask(&b, &m), "not_found");
+	assert_string_equal(bed_put(&b, WIRE_KIND_REASONING, 1, "a", TF_SPAN("{\"a\":1}")), "");
+	assert_string_equal(bed_put(&b, WIRE_KIND_REASONING, 2, "b", TF_SPAN("{\"theirs\":1}")), "");
+	for (int i = 0; i < 20; i++) {
+		char text[8];
+
+		/* nobody waits for it */
+		snprintf(text, sizeof text, "%3d", i);
+		other = tf_id_new();
+		assert_int_equal(wire_send_put(b.gw[0].peer, &other, 0, &put, tf_cspan(text)), 0);
+		assert_string_equal(bed_ask(&b, &m), "");
+		snprintf(big, 32, "[%3d,{\"a\":1}]", i);
+		assert_string_equal(bed_body(&b), big);
+		assert_int_equal(b.gw[0].total, strlen(big));
+	}
+	m.limit = 12; /* too little for both */
+	assert_string_equal(bed_ask(&b, &m), "");
+	assert_string_equal(bed_body(&b), "[ 19]");
+	memset(big, ' ', sizeof big);
+	memcpy(big, "[1]", 3);
+	assert_string_equal(bed_put(&b, WIRE_KIND_REASONING, 1, "c", tf_span(big, sizeof big)), "");
+	assert_string_equal(bed_ask(&b, &m), "");
+	assert_string_equal(bed_body(&b), "[{\"a\":1}]");
+	m.limit = 3000; /* a file among rows */
+	assert_string_equal(bed_ask(&b, &m), "");
+	assert_int_equal(b.gw[0].body.n, sizeof big + 10);
+	tf_buf_free(&list);
+	bed_close(&b);
+}
+
 static void
 test_refusals(void **state)
 {
@@ -641,7 +690,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_values), cmocka_unit_test(test_workspaces), cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_values), cmocka_unit_test(test_workspaces), cmocka_unit_test(test_list),
+		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_pieces), cmocka_unit_test(test_many_large),
 		cmocka_unit_test(test_chain), cmocka_unit_test(test_items), cmocka_unit_test(test_pages),
 		cmocka_unit_test(test_expiry), cmocka_unit_test(test_expiry_steps),
