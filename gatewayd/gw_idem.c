@@ -399,7 +399,7 @@ gw_idem_take(struct gw_req *req, const struct wire_event *m, struct tf_span byte
 	if (i->answer.n == 0) {
 		rc = gw_idem_head(req, m);
 		i->given = i->answer.n;
-		i->holds = !req->head->stream;
+		i->holds = wire_has(m, EVENT, length); /* it comes at once, and so goes at its end */
 	}
 	if (rc == 0)
 		rc = tf_buf_addspan(&i->answer, bytes);
