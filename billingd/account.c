@@ -1,16 +1,55 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The account of a workspace: who holds how much of the running window. See limit.h for the
- * rule it keeps. Called by admit.c.
+ * The accounts of a workspace and a key: how much room each meter has, and what is given of
+ * it. See limit.h for the rule they keep; hold.c keeps what is out. Called by admit.c.
  */
 #include "config.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-#include "billingd/limit.h"
+#include "billingd/account.h"
 
 #define NEAR 8 /* below this part of the limit, grants are exactly what was asked */
+
+/* ---- the table ---------------------------------------------------------------------------- */
+
+#define SCOPE_WORKSPACE BL_WORKSPACE
+#define SCOPE_KEY BL_KEY
+#define METER(sym, scope, unit, window, err, what) \
+	[BL_M_##sym] = { SCOPE_##scope, BL_U_##unit, BL_W_##window, TF_E_##err, what },
+const struct bl_meter_row bl_meter_rows[BL_METERS] = {
+#include "billingd/meter.def"
+};
+#define WINDOW(sym, scope) [BL_W_##sym] = SCOPE_##scope,
+const enum bl_scope bl_window_scopes[BL_WINDOWS] = {
+#include "billingd/meter.def"
+};
+
+#define BIT(sym, kind, wanted) | (BL_W_##kind == (wanted) ? 1u << BL_M_##sym : 0u)
+const unsigned bl_of_window[BL_WINDOWS] = {
+#define METER(sym, scope, unit, window, err, what) BIT(sym, window, BL_W_NONE)
+	[BL_W_NONE] = 0u
+#include "billingd/meter.def"
+#define METER(sym, scope, unit, window, err, what) BIT(sym, window, BL_W_MINUTE)
+	, [BL_W_MINUTE] = 0u
+#include "billingd/meter.def"
+#define METER(sym, scope, unit, window, err, what) BIT(sym, window, BL_W_BUDGET)
+	, [BL_W_BUDGET] = 0u
+#include "billingd/meter.def"
+#define METER(sym, scope, unit, window, err, what) BIT(sym, window, BL_W_MONTH)
+	, [BL_W_MONTH] = 0u
+#include "billingd/meter.def"
+#define METER(sym, scope, unit, window, err, what) BIT(sym, window, BL_W_KEY)
+	, [BL_W_KEY] = 0u
+#include "billingd/meter.def"
+};
+
+const struct bl_amount bl_unlimited = { {
+	[BL_U_REQUESTS] = UINT64_C(1000000), [BL_U_TOKENS] = UINT64_C(1000000000000),
+	[BL_U_IMAGES] = UINT64_C(1000000),
+	[BL_U_AUDIO] = UINT64_C(1000000000000), [BL_U_SLOTS] = UINT64_C(1000000),
+} };
 
 static uint64_t
 least_of(uint64_t a, uint64_t b)
@@ -18,410 +57,267 @@ least_of(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static void
-grant_free(struct bl_hold *h, struct bl_grant *g)
-{
-	tf_list_remove(&h->grants, &g->node);
-	free(g);
-}
+/* ---- windows of a pair -------------------------------------------------------------------- */
 
 static void
-hold_free(struct bl_account *a, struct bl_hold *h)
+clear(struct bl_account *a, enum bl_window_kind kind)
 {
-	struct tf_node *e;
+	unsigned i;
 
-	while ((e = tf_list_first(&h->grants)) != NULL)
-		grant_free(h, TF_CONTAINER(e, struct bl_grant, node));
-	tf_list_remove(&a->holds, &h->node);
-	free(h);
+	BL_METERS_EACH(i, bl_of_window[kind])
+		a->meter[i].debit = a->meter[i].used = a->meter[i].lost = 0;
 }
 
 void
-bl_account_init(struct bl_account *a)
+bl_account_turn(const struct bl_pair *p, struct bl_now now)
+{
+	struct bl_account *w = p->of[BL_WORKSPACE], *k = p->of[BL_KEY];
+	bool month = bl_window_runs(&w->window[BL_W_MONTH], now);
+
+	if (!bl_window_runs(&w->window[BL_W_MINUTE], now))
+		clear(w, BL_W_MINUTE);
+	if (!bl_window_runs(&w->window[BL_W_BUDGET], now))
+		clear(w, BL_W_BUDGET);
+	if (!month)
+		clear(w, BL_W_MONTH);
+	if (!month || k->window[BL_W_MONTH].turn != w->window[BL_W_MONTH].turn)
+		clear(k, BL_W_MONTH);
+	k->window[BL_W_MONTH] = w->window[BL_W_MONTH];
+	if (!bl_window_runs(&k->window[BL_W_KEY], now))
+		clear(k, BL_W_KEY);
+}
+
+void
+bl_account_adopt(const struct bl_pair *p, const uint64_t number[static BL_WINDOWS], struct bl_now now)
+{
+	bl_account_turn(p, now);
+	for (unsigned kind = BL_W_NONE + 1; kind < BL_WINDOWS; kind++) {
+		struct bl_account *a = p->of[bl_window_scopes[kind]];
+
+		/* without a length the plan has none */
+		if (number[kind] == 0 || number[kind] == a->window[kind].number ||
+		    (kind == BL_W_BUDGET && a->size == 0) || !bl_window_adopt(&a->window[kind], number[kind], now))
+			continue;
+		clear(a, (enum bl_window_kind)kind);
+	}
+	bl_account_turn(p, now);
+}
+
+unsigned
+bl_pair_live(const struct bl_pair *p, const uint64_t number[static BL_WINDOWS], struct bl_now now)
+{
+	unsigned live = bl_of_window[BL_W_NONE];
+
+	for (unsigned kind = BL_W_NONE + 1; kind < BL_WINDOWS; kind++) {
+		const struct bl_window *w = &p->of[bl_window_scopes[kind]]->window[kind];
+
+		if (number[kind] != 0 && w->number == number[kind] && bl_window_runs(w, now))
+			live |= bl_of_window[kind];
+	}
+	return live;
+}
+
+/* ---- limits ------------------------------------------------------------------------------- */
+
+void
+bl_account_init(struct bl_account *a, enum bl_scope scope)
 {
 	memset(a, 0, sizeof *a);
+	a->scope = scope;
 	tf_list_init(&a->holds);
+	for (unsigned i = 0; i < BL_METERS; i++)
+		a->meter[i].limit = BL_NO_LIMIT;
+	a->window[BL_W_MINUTE].length_ms = a->window[BL_W_KEY].length_ms = BL_WINDOW_MS;
+	a->window[BL_W_MONTH].length_ms = a->window[BL_W_BUDGET].length_ms = BL_MONTH;
 }
 
 void
-bl_account_fini(struct bl_account *a)
+bl_account_limit(struct bl_account *a, enum bl_meter_id m, uint64_t limit)
 {
-	struct tf_node *e;
-
-	while ((e = tf_list_first(&a->holds)) != NULL)
-		hold_free(a, TF_CONTAINER(e, struct bl_hold, node));
-	bl_account_init(a);
-}
-
-/* A window begins or is over: nothing of the one before counts any more. */
-static void
-account_clear(struct bl_account *a)
-{
-	struct tf_node *e;
-
-	while ((e = tf_list_first(&a->holds)) != NULL)
-		hold_free(a, TF_CONTAINER(e, struct bl_hold, node));
-	a->debit = a->used = (struct bl_amount){ 0, 0 };
+	a->meter[m].limit = limit;
+	if (limit != BL_NO_LIMIT)
+		a->limited |= 1u << m;
+	else
+		a->limited &= ~(1u << m);
 }
 
 void
-bl_account_turn(struct bl_account *a, struct bl_now now)
+bl_account_window(struct bl_account *a, uint64_t length_ms, uint64_t size, uint64_t extra, struct bl_now now)
 {
-	if (!bl_window_runs(&a->window, now))
-		account_clear(a);
+	bl_window_set(&a->window[BL_W_BUDGET], length_ms, now);
+	a->size = size;
+	a->extra = extra;
+	bl_account_limit(a, BL_M_WINDOW, size != 0 ? 0 : BL_NO_LIMIT);
 }
 
-void
-bl_account_limit(struct bl_account *a, struct bl_amount limit)
-{
-	a->limit = limit;
-}
-
-struct bl_hold *
-bl_account_hold(const struct bl_account *a, uint64_t gateway)
-{
-	struct tf_node *e, *tmp;
-
-	TF_LIST_EACH(&a->holds, e, tmp) {
-		struct bl_hold *h = TF_CONTAINER(e, struct bl_hold, node);
-
-		if (h->gateway == gateway)
-			return h;
-	}
-	return NULL;
-}
-
-static struct bl_hold *
-hold_get(struct bl_account *a, uint64_t gateway)
-{
-	struct bl_hold *h = bl_account_hold(a, gateway);
-
-	if (h != NULL)
-		return h;
-	h = calloc(1, sizeof *h);
-	if (h == NULL)
-		return NULL;
-	h->gateway = gateway;
-	tf_list_init(&h->grants);
-	tf_list_append(&a->holds, &h->node);
-	return h;
-}
-
-static struct bl_grant *
-grant_add(struct bl_hold *h, uint64_t number, struct tf_id key, struct bl_amount amount)
-{
-	struct bl_grant *g = calloc(1, sizeof *g);
-
-	if (g == NULL)
-		return NULL;
-	g->number = number;
-	g->key = key;
-	g->amount = amount;
-	tf_list_append(&h->grants, &g->node);
-	return g;
-}
-
-/* Room of one counter. A limit that was lowered below what is out leaves none. */
+/* What was topped up is used after the window's own tokens, and is gone then: extra is what is left of it. */
 static uint64_t
-room(uint64_t limit, uint64_t debit)
+limit_of(const struct bl_account *a, unsigned m)
 {
+	const struct bl_meter *x = &a->meter[m];
+
+	if (m != BL_M_WINDOW || x->limit == BL_NO_LIMIT)
+		return x->limit;
+	return (x->used > a->size ? x->used : a->size) + a->extra;
+}
+
+/* A limit that was lowered below what is out leaves no room. */
+uint64_t
+bl_account_room(const struct bl_account *a, enum bl_meter_id m)
+{
+	uint64_t limit = limit_of(a, m), debit = a->meter[m].debit;
+
+	if (limit == BL_NO_LIMIT)
+		return BL_NO_LIMIT;
 	return limit > debit ? limit - debit : 0;
 }
 
-/* How much of one counter to give: the wish while there is plenty, the bare need near the limit. */
-static uint64_t
-size_grant(uint64_t limit, uint64_t debit, uint64_t least, uint64_t want)
-{
-	uint64_t spare = room(limit, debit);
+/* ---- asking ------------------------------------------------------------------------------- */
 
-	assert(least <= spare);
-	spare -= least;
+/* How much of one meter to give: the wish while there is plenty, the bare need near the limit. */
+static uint64_t
+size_grant(uint64_t limit, uint64_t room, uint64_t least, uint64_t want)
+{
+	uint64_t spare = room - least;
+
+	assert(least <= room);
 	if (want <= least || spare < limit / NEAR)
 		return least;
 	/* a quarter: others ask too, and a recall costs a round trip */
 	return least + least_of(want - least, spare / 4);
 }
 
-/* What no return can bring back: settled tokens, and all that went with a gateway. */
-static uint64_t
-tokens_lost(const struct bl_account *a)
-{
-	uint64_t n = a->used.tokens;
-	struct tf_node *e, *tmp;
-
-	TF_LIST_EACH(&a->holds, e, tmp) {
-		struct bl_hold *h = TF_CONTAINER(e, struct bl_hold, node);
-
-		if (h->gone)
-			n += h->tokens;
-	}
-	return n;
-}
-
-static uint64_t
-requests_lost(const struct bl_account *a)
-{
-	uint64_t n = a->used.requests;
-	struct tf_node *e, *g, *tmp, *tmp2;
-
-	TF_LIST_EACH(&a->holds, e, tmp) {
-		struct bl_hold *h = TF_CONTAINER(e, struct bl_hold, node);
-
-		if (h->gone)
-			TF_LIST_EACH(&h->grants, g, tmp2)
-				n += TF_CONTAINER(g, struct bl_grant, node)->amount.requests;
-	}
-	return n;
-}
-
+/* More than the meter ever gives at once. Of what lasts for a month that only means that it is used up. */
 static bool
-has_recallable(const struct bl_account *a)
+never_fits(const struct bl_account *a, unsigned m, uint64_t least)
 {
-	struct tf_node *e, *tmp;
+	if (m == BL_M_WINDOW)
+		return least > a->size + a->extra;
+	switch (bl_meter_rows[m].window) {
+	case BL_W_MINUTE:
+	case BL_W_KEY:
+		return least > a->meter[m].limit;
+	default:
+		return false;
+	}
+}
 
-	TF_LIST_EACH(&a->holds, e, tmp) {
-		struct bl_hold *h = TF_CONTAINER(e, struct bl_hold, node);
+/* The first meter, in the order of the table, that can never hold this. */
+static bool
+ask_never(const struct bl_pair *p, const struct bl_ask *ask, struct bl_offer *out)
+{
+	unsigned i;
 
-		if (!h->gone && h->grants.n > 0)
-			return true;
+	BL_METERS_EACH(i, p->of[BL_WORKSPACE]->limited | p->of[BL_KEY]->limited) {
+		if (!never_fits(p->of[bl_meter_rows[i].scope], i, ask->least.v[bl_meter_rows[i].unit]))
+			continue;
+		out->meter = (enum bl_meter_id)i;
+		return true;
 	}
 	return false;
 }
 
+/* The first that is used up, else the first where only what is held stands in the way. */
+static bool
+ask_short(const struct bl_pair *p, const struct bl_ask *ask, struct bl_offer *out)
+{
+	bool found = false;
+	unsigned i;
+
+	BL_METERS_EACH(i, p->of[BL_WORKSPACE]->limited | p->of[BL_KEY]->limited) {
+		const struct bl_account *a = p->of[bl_meter_rows[i].scope];
+		const struct bl_meter *m = &a->meter[i];
+		uint64_t least = ask->least.v[bl_meter_rows[i].unit], limit = limit_of(a, i);
+
+		if (least <= bl_account_room(a, (enum bl_meter_id)i))
+			continue;
+		out->transient = m->used + m->lost <= limit && least <= limit - m->used - m->lost;
+		if (found && out->transient)
+			continue;
+		found = true;
+		out->meter = (enum bl_meter_id)i;
+		out->recallable = out->transient && a->open > 0;
+		if (!out->transient)
+			break;
+	}
+	if (found && bl_meter_rows[out->meter].unit == BL_U_SLOTS)
+		out->transient = true; /* what runs will end, whoever runs it */
+	return found;
+}
+
+/* Everything fits: how much of each unit. */
 static void
-offer_state(const struct bl_account *a, struct bl_now now, struct bl_offer *out)
+ask_sizes(const struct bl_pair *p, const struct bl_ask *ask, struct bl_offer *out)
 {
-	out->window = a->window.number;
-	out->reset_ms = bl_window_left(&a->window, now);
-	out->left.requests = room(a->limit.requests, a->debit.requests);
-	out->left.tokens = room(a->limit.tokens, a->debit.tokens);
+	unsigned i;
+
+	out->amount = bl_unlimited;
+	for (unsigned u = 0; u < BL_UNITS; u++)
+		if (out->amount.v[u] < ask->least.v[u])
+			out->amount.v[u] = ask->least.v[u];
+	BL_METERS_EACH(i, p->of[BL_WORKSPACE]->limited | p->of[BL_KEY]->limited) {
+		const struct bl_account *a = p->of[bl_meter_rows[i].scope];
+		enum bl_unit u = bl_meter_rows[i].unit;
+		uint64_t n = size_grant(limit_of(a, i), bl_account_room(a, (enum bl_meter_id)i), ask->least.v[u],
+		    ask->want.v[u]);
+
+		if (!(out->bounded & 1u << u) || n < out->amount.v[u])
+			out->amount.v[u] = n;
+		out->bounded |= 1u << u;
+	}
 }
 
-static int
-ask_short(const struct bl_account *a, const struct bl_ask *ask, struct bl_offer *out)
+/*
+ * Starts the windows that this draws on, and says until when it may. The minute of the workspace and
+ * the month are counted whether or not something limits them now: a limit may come in their middle.
+ */
+static void
+ask_windows(const struct bl_pair *p, struct bl_now now, struct bl_offer *out)
 {
-	out->transient = (a->limit.requests == 0 ||
-	    ask->least.requests <= room(a->limit.requests, requests_lost(a))) &&
-	    (a->limit.tokens == 0 || ask->least.tokens <= room(a->limit.tokens, tokens_lost(a)));
-	out->recallable = out->transient && has_recallable(a);
-	return BL_SHORT;
-}
+	unsigned limited = p->of[BL_WORKSPACE]->limited | p->of[BL_KEY]->limited;
 
-/* Both counters fit: debits them together. */
-static int
-ask_give(struct bl_account *a, const struct bl_ask *ask, struct bl_now now, struct bl_offer *out)
-{
-	struct bl_amount booked = { 0, 0 };
-	struct bl_hold *h;
-	struct bl_grant *g;
+	for (unsigned kind = BL_W_NONE + 1; kind < BL_WINDOWS; kind++) {
+		struct bl_window *w = &p->of[bl_window_scopes[kind]]->window[kind];
 
-	out->amount = (struct bl_amount){ BL_UNLIMITED_REQUESTS, BL_UNLIMITED_TOKENS };
-	if (a->limit.requests != 0)
-		out->amount.requests = booked.requests = size_grant(a->limit.requests, a->debit.requests,
-		    ask->least.requests, ask->want.requests);
-	else if (ask->least.requests > out->amount.requests)
-		out->amount.requests = ask->least.requests;
-	if (a->limit.tokens != 0)
-		out->amount.tokens = booked.tokens = size_grant(a->limit.tokens, a->debit.tokens,
-		    ask->least.tokens, ask->want.tokens);
-	else if (ask->least.tokens > out->amount.tokens)
-		out->amount.tokens = ask->least.tokens;
-	h = hold_get(a, ask->gateway);
-	if (h == NULL || (g = grant_add(h, ask->grant, ask->key, booked)) == NULL)
-		return TF_E_NOMEM;
-	out->ttl_ms = least_of(ask->ttl_ms, bl_window_left(&a->window, now));
-	g->lapses_ms = now.mono_ms + out->ttl_ms + BL_GRANT_SLACK_MS;
-	h->gone = false;
-	h->tokens += booked.tokens;
-	a->debit.requests += booked.requests;
-	a->debit.tokens += booked.tokens;
-	return BL_GIVEN;
+		if (kind != BL_W_MINUTE && kind != BL_W_MONTH && !(limited & bl_of_window[kind]))
+			continue;
+		if (!bl_window_runs(w, now))
+			bl_window_start(w, now);
+		out->window[kind] = w->number;
+		out->ttl_ms = least_of(out->ttl_ms, bl_window_left(w, now));
+	}
+	p->of[BL_KEY]->window[BL_W_MONTH] = p->of[BL_WORKSPACE]->window[BL_W_MONTH];
 }
 
 int
-bl_account_ask(struct bl_account *a, const struct bl_ask *ask, struct bl_now now, struct bl_offer *out)
+bl_account_ask(const struct bl_pair *p, const struct bl_ask *ask, struct bl_now now, struct bl_offer *out)
 {
-	int rc;
-
 	memset(out, 0, sizeof *out);
-	bl_account_turn(a, now);
-	if ((a->limit.requests != 0 && ask->least.requests > a->limit.requests) ||
-	    (a->limit.tokens != 0 && ask->least.tokens > a->limit.tokens)) {
-		offer_state(a, now, out);
+	bl_account_turn(p, now);
+	if (ask_never(p, ask, out))
 		return BL_NEVER;
-	}
-	if (!bl_window_runs(&a->window, now))
-		bl_window_start(&a->window, now);
-	if ((a->limit.requests != 0 && ask->least.requests > room(a->limit.requests, a->debit.requests)) ||
-	    (a->limit.tokens != 0 && ask->least.tokens > room(a->limit.tokens, a->debit.tokens)))
-		rc = ask_short(a, ask, out);
-	else
-		rc = ask_give(a, ask, now, out);
-	offer_state(a, now, out);
-	return rc;
+	if (ask_short(p, ask, out))
+		return BL_SHORT;
+	ask_sizes(p, ask, out);
+	out->ttl_ms = ask->ttl_ms;
+	ask_windows(p, now, out);
+	return bl_hold_grant(p, ask, now, out);
 }
 
-/* The grant is over: of it, unused comes back; the other tokens are reservations now. */
-static void
-grant_close(struct bl_account *a, struct bl_hold *h, struct bl_grant *g, struct bl_amount unused)
-{
-	/* attempts that ended meanwhile have freed their part of the hold already */
-	uint64_t back = least_of(unused.tokens, h->tokens);
-
-	h->tokens -= back;
-	a->debit.tokens -= back;
-	a->debit.requests -= unused.requests;
-	a->used.requests += g->amount.requests - unused.requests;
-	grant_free(h, g);
-	if (h->grants.n == 0)
-		h->recalled = false;
-}
-
-/* A part of what was declared comes back; the rest stays out until it lapses. */
-static int
-declared_return(struct bl_account *a, struct bl_hold *h, struct bl_grant *g, struct bl_amount unused)
-{
-	uint64_t requests = least_of(unused.requests, g->amount.requests);
-	uint64_t tokens = least_of(least_of(unused.tokens, g->amount.tokens), h->tokens);
-
-	g->amount.requests -= requests;
-	a->debit.requests -= requests;
-	g->amount.tokens -= tokens;
-	h->tokens -= tokens;
-	a->debit.tokens -= tokens;
-	return 0;
-}
-
-static int
-grant_return(struct bl_account *a, struct bl_hold *h, struct bl_grant *g, struct bl_amount unused)
-{
-	/* a counter that was not limited was not debited: nothing to give back */
-	if (g->amount.requests == 0)
-		unused.requests = 0;
-	if (g->amount.tokens == 0)
-		unused.tokens = 0;
-	if (unused.requests > g->amount.requests || unused.tokens > g->amount.tokens)
-		return TF_E_RANGE;
-	grant_close(a, h, g, unused);
-	return 0;
-}
-
-int
-bl_account_return(struct bl_account *a, uint64_t gateway, const struct bl_returned *r, struct bl_now now)
-{
-	struct bl_grant *declared = NULL;
-	struct tf_node *e, *tmp;
-	struct bl_hold *h;
-
-	bl_account_turn(a, now);
-	h = bl_account_hold(a, gateway);
-	if (h == NULL)
-		return TF_E_NOENT;
-	TF_LIST_EACH(&h->grants, e, tmp) {
-		struct bl_grant *g = TF_CONTAINER(e, struct bl_grant, node);
-
-		if (g->declared && tf_id_eq(g->key, r->key))
-			declared = g;
-		else if (!g->declared && g->number == r->grant)
-			return grant_return(a, h, g, r->unused);
-	}
-	return declared != NULL ? declared_return(a, h, declared, r->unused) : TF_E_NOENT;
-}
+/* ---- after a restart ---------------------------------------------------------------------- */
 
 void
-bl_account_settle(struct bl_account *a, uint64_t gateway, uint64_t window, uint64_t reserved,
-    uint64_t actual, struct bl_now now)
+bl_account_restore(const struct bl_pair *p, enum bl_scope scope, enum bl_window_kind kind, uint64_t number,
+    const struct bl_amount *used, struct bl_now now)
 {
-	struct bl_hold *h;
+	struct bl_account *a = p->of[scope];
+	uint64_t names[BL_WINDOWS] = { 0 };
+	unsigned i;
 
-	bl_account_turn(a, now);
-	if (!bl_window_runs(&a->window, now) || window != a->window.number)
-		return;
-	h = bl_account_hold(a, gateway);
-	if (h != NULL) {
-		reserved = least_of(reserved, h->tokens);
-		h->tokens -= reserved;
-		a->debit.tokens -= reserved;
+	names[kind] = number;
+	bl_account_adopt(p, names, now);
+	BL_METERS_EACH(i, bl_of_window[kind] & bl_pair_live(p, names, now)) {
+		if (bl_meter_rows[i].scope == scope)
+			a->meter[i].debit = a->meter[i].used = used->v[bl_meter_rows[i].unit];
 	}
-	a->debit.tokens += actual;
-	a->used.tokens += actual;
-}
-
-uint64_t
-bl_account_lapse(struct bl_account *a, struct bl_now now)
-{
-	struct tf_node *e, *tmp, *f, *tmp2;
-	uint64_t next = 0;
-
-	bl_account_turn(a, now);
-	TF_LIST_EACH(&a->holds, e, tmp) {
-		struct bl_hold *h = TF_CONTAINER(e, struct bl_hold, node);
-
-		TF_LIST_EACH(&h->grants, f, tmp2) {
-			struct bl_grant *g = TF_CONTAINER(f, struct bl_grant, node);
-
-			if (g->lapses_ms <= now.mono_ms)
-				grant_close(a, h, g, (struct bl_amount){ 0, 0 });
-			else if (next == 0 || g->lapses_ms < next)
-				next = g->lapses_ms;
-		}
-	}
-	return next;
-}
-
-int
-bl_account_declare(struct bl_account *a, uint64_t gateway, const struct bl_declared *d, struct bl_now now)
-{
-	uint64_t before = a->window.number;
-	struct bl_amount granted = d->granted;
-	struct bl_hold *h;
-	struct bl_grant *g;
-
-	bl_account_turn(a, now);
-	if (!bl_window_adopt(&a->window, d->window, now))
-		return 0;
-	if (a->window.number != before)
-		account_clear(a);
-	if (a->limit.requests == 0)
-		granted.requests = 0;
-	if (a->limit.tokens == 0)
-		granted.tokens = 0;
-	h = hold_get(a, gateway);
-	if (h == NULL || (g = grant_add(h, 0, d->key, granted)) == NULL)
-		return TF_E_NOMEM;
-	g->declared = true;
-	g->lapses_ms = now.mono_ms + d->ttl_ms + BL_GRANT_SLACK_MS;
-	h->tokens += granted.tokens + d->reserved;
-	a->debit.tokens += granted.tokens + d->reserved;
-	a->debit.requests += granted.requests;
-	return 0;
-}
-
-void
-bl_account_admitted(struct bl_account *a, uint64_t window, uint64_t requests, struct bl_now now)
-{
-	bl_account_turn(a, now);
-	if (!bl_window_runs(&a->window, now) || window != a->window.number)
-		return;
-	a->debit.requests += requests;
-	a->used.requests += requests;
-}
-
-void
-bl_account_restore(struct bl_account *a, uint64_t window, struct bl_amount used, struct bl_now now)
-{
-	if (!bl_window_adopt(&a->window, window, now))
-		return;
-	a->debit = a->used = used;
-}
-
-void
-bl_account_gone(struct bl_account *a, uint64_t gateway, bool gone)
-{
-	struct bl_hold *h = bl_account_hold(a, gateway);
-
-	if (h == NULL)
-		return;
-	h->gone = gone;
-	h->recalled = false;
 }

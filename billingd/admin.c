@@ -348,13 +348,9 @@ lists_free(struct key_lists *l)
 
 /* What the key may do beside its status. */
 static void
-answer_limits(const struct bl *bl, const struct bl_key *k, struct wire_key *answer)
+answer_limits(struct bl *bl, struct bl_key *k, struct wire_key *answer)
 {
-	struct bl_amount limit = { 0, 0 };
-
-	(void)bl_plan_limits(bl, k->workspace, &limit);
-	answer->rpm = limit.requests;
-	answer->tpm = limit.tokens;
+	bl_admit_tell(bl, k, answer);
 	wire_set(answer, KEY, scopes, k->row.scopes);
 	answer->key_rpm = (uint64_t)k->row.rpm;
 	answer->key_tpm = (uint64_t)k->row.tpm;

@@ -53,20 +53,6 @@ store_open(struct bl *bl)
 
 /* ---- loading ------------------------------------------------------------------------------ */
 
-static int
-load_windows(struct bl *bl, const struct bl_start *s)
-{
-	struct bl_now now = bl_now();
-
-	for (size_t i = 0; i < s->n_windows; i++) {
-		const struct bl_window_row *row = &s->windows[i];
-		struct bl_workspace *w = bl_index_workspace(&bl->index, tf_id_span(&row->workspace));
-
-		bl_account_restore(&w->account, row->window, (struct bl_amount){ row->requests, row->tokens }, now);
-	}
-	return 0;
-}
-
 static void
 loaded(struct db_batch *b, void *arg)
 {
@@ -77,8 +63,11 @@ loaded(struct db_batch *b, void *arg)
 	if (rc == 0) {
 		bl->epoch = s->epoch;
 		bl->change = s->change;
-		if ((rc = bl_index_load(&bl->index, s)) == 0 && (rc = load_windows(bl, s)) == 0)
+		rc = bl_index_load(&bl->index, s);
+		if (rc == 0) {
+			bl_limits_load(bl, s);
 			rc = bl_peers_load(bl, s);
+		}
 	}
 	if (rc == TF_E_STATE)
 		tf_log(TF_ERROR, "store", NULL, "the pepper file is not the one this database was made with");
@@ -161,6 +150,7 @@ bl_new(struct ev_loop *loop, const struct conf *conf, struct bl **out)
 		return rc;
 	bl->loop = loop;
 	bl->conf = conf;
+	bl->conf_number = 1;
 	bl->started_ms = bl_wall_ms();
 	bl->used_flushed = tf_mono_ms();
 	bl_peers_init(bl);
@@ -204,6 +194,7 @@ void
 bl_reload(struct bl *bl, const struct conf *conf)
 {
 	bl->conf = conf;
+	bl->conf_number++;
 	/* plans may have changed: gateways ask again, and grants of former limits run out */
 	bl_admin_tell(bl, NULL, NULL);
 }

@@ -44,17 +44,27 @@ bl_now(void)
 struct bl_workspace {
 	struct bl_workspace_row row;
 	struct bl_account account;
-	struct tf_list waits;   /* bl_wait: asks that wait for returns, first come first served */
-	struct tf_node active;  /* bl.active while anything is out */
+	struct tf_list waits;   /* bl_wait: asks that wait for room in it, first come first served */
 	size_t n_keys;          /* that are not revoked */
+	const struct conf_plan *plan; /* of that configuration; see bl_plan_of */
+	uint64_t conf_number;
 };
 
 struct bl_key {
 	struct bl_key_row row;
 	struct bl_workspace *workspace;
+	struct bl_account account;
+	struct tf_list waits;   /* bl_wait: for room in it */
+	struct tf_node active;  /* bl.active while anything of it is out */
 	struct tf_list secrets; /* bl_secret, oldest first; two at most */
 	bool used;              /* last_used_ms is newer than the store's */
 };
+
+static inline struct bl_pair
+bl_key_pair(struct bl_key *k)
+{
+	return (struct bl_pair){ { [BL_WORKSPACE] = &k->workspace->account, [BL_KEY] = &k->account } };
+}
 
 struct bl_secret {
 	struct tf_node node;
@@ -109,7 +119,8 @@ struct bl_gateway {
 	struct tf_node node;          /* bl.gateways */
 	struct bl *bl;
 	struct bl_instance_row row;   /* id 0: the store has not answered yet */
-	uint64_t number;              /* of its holds */
+	struct bl_holder holder;      /* what it holds of accounts */
+	struct tf_list waits;         /* bl_wait: its asks that are not answered */
 	uint64_t grants;              /* numbers given */
 	struct wire_peer *peer;       /* NULL: not in session */
 	uint64_t gone_mono;           /* since when */
@@ -117,6 +128,7 @@ struct bl_gateway {
 	bool asking;                  /* the store is asked for its row */
 	bool awaited;                 /* was in session when billingd ended; has not said all it holds */
 	bool declaring;               /* has not said yet, to this billingd, that it declared all */
+	bool stopped;                 /* gone for so long that its attempts have ended too */
 	uint64_t committed;           /* every record up to here is in the ledger */
 	uint64_t taken[BL_SEQ_AHEAD / 64]; /* bit seq % BL_SEQ_AHEAD: taken ... */
 	uint64_t stored[BL_SEQ_AHEAD / 64]; /* ... and committed, out of order */
@@ -129,13 +141,15 @@ int bl_peers_load(struct bl *bl, const struct bl_start *s);
 void bl_peers_free(struct bl *bl);
 struct wire_hooks bl_peers_hooks(struct bl *bl);
 void bl_peers_tick(struct bl *bl, uint64_t mono_ms);
+/* NULL: no such start, or it was forgotten. */
+struct bl_gateway *bl_gateway_find(struct bl *bl, const char *name, uint64_t boot);
 /* Stops taking it for alive, when it is one that we wait for. */
 void bl_peers_settled(struct bl *bl, struct bl_gateway *g);
 
 /* ---- admission ---------------------------------------------------------------------------- */
 
-#define BL_RECALL_MS 100   /* longest wait for returns */
-#define BL_WAITS_MAX 1024  /* waiting asks of one workspace; further ones are refused as transient */
+#define BL_WAIT_MS 400     /* longest wait for returns and settlements; a gateway asks again after a second */
+#define BL_WAITS_MAX 1024  /* waiting asks of one account; further ones are refused as transient */
 #define BL_TICK_MS 250
 #define BL_COUNT_MAX INT64_C(1000000000000000) /* most tokens or requests that a message can speak of */
 
@@ -143,23 +157,55 @@ void bl_peers_settled(struct bl *bl, struct bl_gateway *g);
 void bl_admit_ask(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, const struct wire_grant_ask *m);
 void bl_admit_return(struct bl *bl, struct bl_gateway *g, const struct wire_grant_return *m);
 void bl_admit_declare(struct bl *bl, struct bl_gateway *g, const struct wire_declare *m);
-/* An attempt is in the ledger: frees its reservation, counts actual tokens. */
+/* An attempt is in the ledger: frees its reservation, counts what it used. */
 struct bl_settled {
-	struct tf_id workspace;
-	uint64_t gateway, window, reserved, actual;
+	const struct bl_usage *usage;
+	bool charged; /* and was not before */
 	bool foreign; /* admitted by a former billingd: its request was not counted yet */
 };
-void bl_admit_settle(struct bl *bl, const struct bl_settled *s);
+void bl_admit_settle(struct bl *bl, struct bl_gateway *g, const struct bl_settled *s);
 void bl_admit_gone(struct bl *bl, struct bl_gateway *g, bool gone);
+/*
+ * Gone for so long that the workers have ended its attempts: a gateway and its workers lose each other
+ * after the same silence, so nothing of it runs any more and its slots are free, although what its
+ * attempts used is not known before its records come.
+ */
+void bl_admit_stopped(struct bl *bl, struct bl_gateway *g);
+/* It said that a former start was told whole: that one holds nothing, once what was told is durable. */
+void bl_admit_settled(struct bl *bl, const struct wire_settled *m);
 /* Drops everything that waits for an answer to this gateway. */
 void bl_admit_forget(struct bl *bl, struct bl_gateway *g);
 /* The limits that were unknown after the start are known now, or the grace is over. */
 void bl_admit_open(struct bl *bl);
 void bl_admit_tick(struct bl *bl);
-/* A plan changed: what is out under the former one comes back. */
+/* A limit of a workspace or of its keys changed: what is out under the former one comes back. */
 void bl_admit_recall(struct bl *bl, struct bl_workspace *w);
-/* The plan's limits; false: no such plan in the configuration. */
-bool bl_plan_limits(const struct bl *bl, const struct bl_workspace *w, struct bl_amount *out);
+/* The workspace's plan; NULL: no such plan in the configuration. Borrowed until a reload. */
+const struct conf_plan *bl_plan_of(struct bl *bl, struct bl_workspace *w);
+/* Brings the limits of a key and its workspace to what their rows and the plan say now. False: no such plan. */
+bool bl_admit_limits(struct bl *bl, struct bl_key *k, struct bl_now now);
+/* What is left of limits, as gateways are told; 0 of what is not limited. Brings the accounts up to date. */
+struct bl_state {
+	uint64_t limit, tpm;       /* of the plan */
+	uint64_t requests, tokens, reset_ms;
+	bool budgeted;
+	uint64_t budget, budget_reset_ms;
+	bool own;                  /* the key has a minute of its own */
+	uint64_t key_requests, key_tokens, key_reset_ms;
+	uint64_t window[BL_WINDOWS]; /* numbers of those that run */
+	uint64_t room_tokens, room_money; /* in all meters of that unit; BL_NO_LIMIT */
+};
+struct bl_state bl_key_state(struct bl_key *k, struct bl_now now);
+/* The same for an answer about a key. */
+void bl_admit_tell(struct bl *bl, struct bl_key *k, struct wire_key *m);
+/* Fills window_size and window_ends_ms. */
+void bl_limits_window(struct bl *bl, struct bl_usage *u);
+/* What was used of the windows that still run. */
+void bl_limits_load(struct bl *bl, const struct bl_start *s);
+/* Sentences for a refusal. */
+void bl_refuse_never(struct bl_key *k, const struct bl_amount *least, const struct bl_offer *o, char *out, size_t size);
+void bl_refuse_short(const struct bl *bl, struct bl_key *k, const struct bl_amount *least, const struct bl_offer *o,
+    char *out, size_t size);
 
 /* ---- ledger ------------------------------------------------------------------------------- */
 
@@ -230,8 +276,8 @@ struct bl {
 	struct bl_index index;
 	struct bl_ledger ledger;
 	struct tf_list gateways;    /* bl_gateway */
-	struct tf_list active;      /* bl_workspace */
-	uint64_t gateway_number;    /* last one given */
+	struct tf_list active;      /* bl_key */
+	uint64_t conf_number;       /* counts configurations */
 	uint64_t epoch, change;
 	int64_t started_ms;         /* wall clock */
 	uint64_t blind_until;       /* monotonic; 0: the limits are known */

@@ -146,11 +146,13 @@ show_out(struct bl *bl, struct js_w *w)
 	uint64_t grants = 0, tokens = 0;
 
 	TF_LIST_EACH(&bl->active, e, tmp) {
-		TF_LIST_EACH(&TF_CONTAINER(e, struct bl_workspace, active)->account.holds, h, next) {
-			const struct bl_hold *hold = TF_CONTAINER(h, struct bl_hold, node);
+		struct bl_account *a = &TF_CONTAINER(e, struct bl_key, active)->account;
+
+		TF_LIST_EACH(&a->holds, h, next) {
+			const struct bl_hold *hold = bl_hold_at(a, h);
 
 			grants += hold->grants.n;
-			tokens += hold->tokens;
+			tokens += hold->held[BL_M_CAP_TOKENS]; /* its window is the longest that every token is counted in */
 		}
 	}
 	js_w_ku64(w, "grants", grants);
@@ -168,7 +170,7 @@ cmd_status(void *arg, struct ctl_req *req)
 	js_w_ku64(w, "gateways", wire_hub_count(bl->hub));
 	js_w_ku64(w, "workspaces", bl->index.workspaces.n);
 	js_w_ku64(w, "keys", bl->index.keys.n);
-	js_w_ku64(w, "active_workspaces", bl->active.n);
+	js_w_ku64(w, "active_keys", bl->active.n);
 	show_out(bl, w);
 	js_w_ku64(w, "pending", bl->ledger.held);
 	js_w_kcstr(w, "store", bl->ledger.retry_ms == 0 ? "ok" : "in trouble");

@@ -18,7 +18,7 @@ bl_index_add_workspace(struct bl_index *ix, const struct bl_workspace_row *row, 
 	if (w == NULL)
 		return TF_E_NOMEM;
 	w->row = *row;
-	bl_account_init(&w->account);
+	bl_account_init(&w->account, BL_WORKSPACE);
 	tf_list_init(&w->waits);
 	rc = tf_map_put(&ix->workspaces, tf_id_span(&w->row.id), w);
 	if (rc == 0) {
@@ -49,6 +49,8 @@ bl_index_add_key(struct bl_index *ix, struct bl_key_row *row, struct bl_key **ou
 		return TF_E_NOMEM;
 	k->row = *row;
 	k->workspace = w;
+	bl_account_init(&k->account, BL_KEY);
+	tf_list_init(&k->waits);
 	tf_list_init(&k->secrets);
 	rc = tf_map_put(&ix->keys, tf_id_span(&k->row.id), k);
 	if (rc != 0) {
@@ -137,6 +139,7 @@ bl_index_free(struct bl_index *ix)
 		while ((e = tf_list_first(&k->secrets)) != NULL)
 			bl_index_drop_secret(ix, TF_CONTAINER(e, struct bl_secret, node));
 		tf_map_del(&ix->keys, tf_id_span(&k->row.id));
+		bl_account_fini(&k->account);
 		bl_key_row_fini(&k->row);
 		free(k);
 	}

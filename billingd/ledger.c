@@ -128,7 +128,9 @@ usage_of(struct bl_gateway *g, const struct wire_frame *f, const struct wire_usa
 		.delivered = m->delivered != 0, .estimated = m->estimated != 0, .stream = m->stream != 0,
 		.tokens = { m->prompt, m->cache_read, m->cache_write, m->completion, m->reasoning },
 		.units = { m->images, m->audio_ms, m->characters },
-		.reserved = m->reserved, .window = { m->window, m->window_budget, m->window_month, m->window_key },
+		.reserved = m->reserved,
+		.held = { m->reserved_money, m->reserved_images, m->reserved_audio_ms, m->reserved_slots },
+		.window = { m->window, m->window_budget, m->window_month, m->window_key },
 		.provisional = m->provisional != 0, .began_ms = (int64_t)m->began_ms,
 		.ended_ms = (int64_t)m->ended_ms, .first_us = wire_has(m, USAGE, first_us) ? (int64_t)m->first_us : -1,
 		.status = (uint32_t)m->status, .seq = m->seq, .user = g };
@@ -141,6 +143,9 @@ usage_of(struct bl_gateway *g, const struct wire_frame *f, const struct wire_usa
 	}
 	u.price = price_of(m);
 	u.cost = cost_of(&u);
+	/* what admission did not foresee is on nobody's account; where it foresaw no cost, there was no limit to it */
+	if (u.held.money != 0 && u.cost > u.held.money)
+		u.unbilled = u.cost - u.held.money;
 	u.text[BL_T_MODEL] = m->model;
 	u.text[BL_T_SURFACE] = m->surface;
 	u.text[BL_T_FINISH] = m->finish;
@@ -211,6 +216,7 @@ bl_ledger_usage(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f,
 		return;
 	}
 	u->instance = g->row.id;
+	bl_limits_window(bl, u);
 	bit_put(g->taken, m->seq, true);
 	g->refs++;
 	l->held++;
@@ -328,21 +334,19 @@ static void
 settle(struct bl *bl, const struct db_op *op)
 {
 	const struct bl_usage *u = op->arg;
-	const struct bl_gateway *g = u->user;
+	struct bl_gateway *g = u->user;
 	const char *labels[] = { wire_outcome_text(u->outcome) };
 	bool charged = u->outcome == WIRE_OUTCOME_SERVED || u->outcome == WIRE_OUTCOME_PARTIAL;
 	bool fresh = op->rc == 0 && op->result != BL_USAGE_REPLAY;
-	struct bl_settled s = { .workspace = u->workspace, .gateway = g->number, .window = u->window.minute,
-		.reserved = u->reserved, .foreign = op->result == BL_USAGE_NEW && u->began_ms < bl->started_ms };
+	struct bl_settled s = { .usage = u, .foreign = op->result == BL_USAGE_NEW && u->began_ms < bl->started_ms };
 	struct bl_key *k = bl_index_key(&bl->index, tf_id_span(&u->key));
-	uint64_t before;
 
-	if (fresh && charged && op->result != BL_USAGE_UNCHARGED)
-		s.actual = bl_tokens_sum(&u->tokens);
-	/* what it replaced was counted when it came */
-	before = bl_tokens_sum(&u->before.tokens);
-	if (fresh && u->before.charged)
-		s.actual -= before < s.actual ? before : s.actual;
+	s.charged = fresh && charged && op->result != BL_USAGE_UNCHARGED;
+	if (s.charged && u->unbilled != 0) {
+		tf_log(TF_ERROR, "ledger", &u->request, "an attempt cost more than was reserved for it attempt=%u cost=%" PRIu64
+		    " unbilled=%" PRIu64, u->attempt, u->cost, u->unbilled);
+		tf_metric_add(TF_M_BL_UNBILLED, 1);
+	}
 	if (op->rc != 0)
 		tf_log(TF_ERROR, "ledger", &u->request, "a usage record cannot be stored attempt=%u gateway=%s seq=%" PRIu64
 		    " error=%s tokens=%" PRIu64, u->attempt, g->row.name, u->seq, tf_err_text(op->rc), bl_tokens_sum(&u->tokens));
@@ -356,7 +360,7 @@ settle(struct bl *bl, const struct db_op *op)
 		k->row.last_used_ms = u->ended_ms;
 		k->used = true;
 	}
-	bl_admit_settle(bl, &s);
+	bl_admit_settle(bl, g, &s);
 }
 
 static void

@@ -36,6 +36,7 @@ day_get(struct db_lane *lane, const struct bl_usage *u)
 {
 	const struct tf_span *model = &u->text[BL_T_MODEL], *surface = &u->text[BL_T_SURFACE];
 	size_t n = 2 * sizeof(struct tf_id) + sizeof(int64_t) + model->n + 1 + surface->n;
+	struct tf_map *days = &((struct bl_gathered *)lane->user)->days;
 	int64_t day = u->began_ms / DAY_MS;
 	struct bl_day *d = calloc(1, sizeof *d + n), *old;
 	char *at;
@@ -56,8 +57,8 @@ day_get(struct db_lane *lane, const struct bl_usage *u)
 	if (surface->n > 0)
 		memcpy(at, surface->p, surface->n);
 	d->surface = tf_span(at, surface->n);
-	old = tf_map_get(lane->user, tf_span(d->key, n));
-	if (old == NULL && tf_map_put(lane->user, tf_span(d->key, n), d) == 0)
+	old = tf_map_get(days, tf_span(d->key, n));
+	if (old == NULL && tf_map_put(days, tf_span(d->key, n), d) == 0)
 		return d;
 	free(d);
 	return old;
@@ -69,9 +70,10 @@ sums_add(struct db_lane *lane, const struct bl_usage *u, int sign)
 {
 	struct bl_day *d = day_get(lane, u);
 	uint64_t by = (uint64_t)(int64_t)sign;
+	int rc = d != NULL ? bl_draw(lane, u, sign) : TF_E_NOMEM;
 
-	if (d == NULL)
-		return TF_E_NOMEM;
+	if (rc != 0)
+		return rc;
 	d->less |= sign < 0;
 	d->requests += by;
 	d->tokens.prompt += by * u->tokens.prompt;
@@ -163,28 +165,31 @@ day_void(struct db_lane *lane, const struct bl_day *d)
 int
 bl_days_flush(struct db_lane *lane)
 {
+	const struct tf_map *days = &((struct bl_gathered *)lane->user)->days;
 	struct bl_day *d;
 	size_t pos = 0;
 	int rc = 0;
 
-	while (rc == 0 && (d = tf_map_next(lane->user, &pos)) != NULL) {
+	while (rc == 0 && (d = tf_map_next(days, &pos)) != NULL) {
 		rc = day_put(lane, d);
 		if (rc == 0 && d->less)
 			rc = day_void(lane, d);
 	}
-	return rc;
+	return rc == 0 ? bl_draws_flush(lane) : rc;
 }
 
 void
 bl_days_drop(struct db_lane *lane)
 {
+	struct tf_map *days = &((struct bl_gathered *)lane->user)->days;
 	struct bl_day *d;
 	size_t pos = 0;
 
-	while ((d = tf_map_next(lane->user, &pos)) != NULL) {
-		tf_map_del(lane->user, tf_span(d->key, d->nkey));
+	while ((d = tf_map_next(days, &pos)) != NULL) {
+		tf_map_del(days, tf_span(d->key, d->nkey));
 		free(d);
 	}
+	bl_draws_drop(lane);
 }
 
 /* 1: inserted; 0: a unique index has it already. */
@@ -245,7 +250,8 @@ row_read(struct db_q *q, struct there *t)
 {
 	uint64_t *const counts[] = { &t->u.tokens.prompt, &t->u.tokens.cache_read, &t->u.tokens.cache_write,
 		&t->u.tokens.completion, &t->u.tokens.reasoning, &t->u.units.images, &t->u.units.audio_ms,
-		&t->u.units.characters, &t->u.cost, &t->u.unbilled, &t->u.window.budget, &t->u.window.month };
+		&t->u.units.characters, &t->u.cost, &t->u.unbilled, &t->u.window.budget, &t->u.window.month,
+		&t->u.reserved };
 
 	memset(t, 0, sizeof *t);
 	t->is = true;
@@ -345,11 +351,14 @@ int
 bl_op_usage(struct db_lane *lane, struct bl_usage *u, int *result)
 {
 	bool charged = is_charged(u);
-	int rc = insert(lane, u, charged);
 	struct there there;
+	int rc;
 
+	((struct bl_gathered *)lane->user)->current = u;
+	u->drawn = (struct bl_drawn){ 0 };
 	u->before = (struct bl_before){ 0 };
 	*result = BL_USAGE_NEW;
+	rc = insert(lane, u, charged);
 	if (rc != 0)
 		return rc < 0 ? rc : charged ? sums_add(lane, u, 1) : 0;
 	rc = look(lane, u, &there);

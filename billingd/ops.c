@@ -10,6 +10,8 @@
 #include "billingd/limit.h"
 #include "billingd/sqlite.h"
 
+#define DAY_MS 86400000
+
 void *
 bl_op_grow(void *v, size_t n, size_t size)
 {
@@ -183,35 +185,124 @@ load_instances(struct db_lane *lane, struct bl_start *s)
 	return rc;
 }
 
-/* What the ledger knows of each workspace's last minute. */
+/* ---- windows that may still run ------------------------------------------------------------- */
+
+static struct bl_window_row *
+window_new(struct bl_start *s, const struct tf_id *workspace, const struct tf_id *key, enum bl_window_kind kind)
+{
+	struct bl_window_row *w = bl_op_grow(&s->windows, s->n_windows, sizeof *w);
+
+	if (w == NULL)
+		return NULL;
+	s->n_windows++;
+	memset(w, 0, sizeof *w);
+	w->workspace = *workspace;
+	w->of_key = key != NULL;
+	if (key != NULL)
+		w->key = *key;
+	w->kind = (uint8_t)kind;
+	return w;
+}
+
+/* What the ledger knows of the last minute of a workspace, or of a key. */
+static int
+load_minute(struct db_lane *lane, struct bl_start *s, const struct tf_id *workspace, const struct tf_id *key)
+{
+	struct db_q q = db_q(lane, key != NULL ? BL_S_LEDGER_KEY_WINDOW : BL_S_LEDGER_WINDOW);
+	struct bl_window_row *w;
+	int rc;
+
+	db_q_id(&q, workspace);
+	db_q_int(&q, s->now_ms - BL_WINDOW_MS);
+	if (key != NULL)
+		db_q_id(&q, key);
+	rc = db_q_step(&q);
+	if (rc != 1)
+		return rc;
+	w = window_new(s, workspace, key, key != NULL ? BL_W_KEY : BL_W_MINUTE);
+	if (w != NULL) {
+		w->window = (uint64_t)db_q_col_int(&q);
+		w->requests = (uint64_t)db_q_col_int(&q);
+		w->tokens = (uint64_t)db_q_col_int(&q);
+	}
+	db_q_end(&q);
+	return w != NULL ? 0 : TF_E_NOMEM;
+}
+
+/* Newest first: which of them runs, the plan says. */
+static int
+load_budgets(struct db_lane *lane, struct bl_start *s, const struct tf_id *workspace)
+{
+	struct db_q q = db_q(lane, BL_S_WINDOW_RECENT);
+	int rc;
+
+	db_q_id(&q, workspace);
+	db_q_int(&q, s->now_ms);
+	while ((rc = db_q_step(&q)) == 1) {
+		struct bl_window_row *w = window_new(s, workspace, NULL, BL_W_BUDGET);
+
+		if (w == NULL) {
+			db_q_end(&q);
+			return TF_E_NOMEM;
+		}
+		w->window = (uint64_t)db_q_col_int(&q);
+		w->tokens = (uint64_t)db_q_col_int(&q);
+	}
+	return rc;
+}
+
+/*
+ * The month, from the daily sums: of each key, and of the workspace, which is all of them. Tokens beyond a
+ * reservation, which were not charged, count here: no limit is passed by that.
+ */
+static int
+load_month(struct db_lane *lane, struct bl_start *s, const struct tf_id *workspace)
+{
+	struct db_q q = db_q(lane, BL_S_MONTH_USED);
+	uint64_t month = bl_month_start((uint64_t)s->now_ms);
+	struct bl_window_row all = { .workspace = *workspace, .kind = BL_W_MONTH, .window = month }, *w;
+	struct tf_id key;
+	int rc;
+
+	db_q_id(&q, workspace);
+	db_q_int(&q, (int64_t)(month / DAY_MS));
+	while ((rc = db_q_step(&q)) == 1) {
+		db_q_col_blob(&q, key.b, sizeof key.b);
+		w = window_new(s, workspace, &key, BL_W_MONTH);
+		if (w == NULL) {
+			db_q_end(&q);
+			return TF_E_NOMEM;
+		}
+		w->window = month;
+		all.tokens += w->tokens = (uint64_t)db_q_col_int(&q);
+		all.images += w->images = (uint64_t)db_q_col_int(&q);
+		all.audio_ms += w->audio_ms = (uint64_t)db_q_col_int(&q);
+		all.money += w->money = (uint64_t)db_q_col_int(&q);
+	}
+	if (rc != 0 || (all.tokens | all.images | all.audio_ms | all.money) == 0)
+		return rc;
+	w = window_new(s, workspace, NULL, BL_W_MONTH);
+	if (w == NULL)
+		return TF_E_NOMEM;
+	*w = all;
+	return 0;
+}
+
 static int
 load_windows(struct db_lane *lane, struct bl_start *s)
 {
-	for (size_t i = 0; i < s->n_workspaces; i++) {
-		struct db_q q = db_q(lane, BL_S_LEDGER_WINDOW);
-		struct bl_window_row *w;
-		int rc;
+	int rc = 0;
 
-		db_q_id(&q, &s->workspaces[i].id);
-		db_q_int(&q, s->now_ms - BL_WINDOW_MS);
-		rc = db_q_step(&q);
-		if (rc < 0)
-			return rc;
-		if (rc == 0)
-			continue;
-		w = bl_op_grow(&s->windows, s->n_windows, sizeof *w);
-		if (w != NULL) {
-			s->n_windows++;
-			w->workspace = s->workspaces[i].id;
-			w->window = (uint64_t)db_q_col_int(&q);
-			w->requests = (uint64_t)db_q_col_int(&q);
-			w->tokens = (uint64_t)db_q_col_int(&q);
-		}
-		db_q_end(&q);
-		if (w == NULL)
-			return TF_E_NOMEM;
+	for (size_t i = 0; i < s->n_workspaces && rc == 0; i++) {
+		const struct tf_id *id = &s->workspaces[i].id;
+
+		if ((rc = load_minute(lane, s, id, NULL)) == 0 && (rc = load_budgets(lane, s, id)) == 0)
+			rc = load_month(lane, s, id);
 	}
-	return 0;
+	for (size_t i = 0; i < s->n_keys && rc == 0; i++)
+		if (s->keys[i].rpm != 0 || s->keys[i].tpm != 0)
+			rc = load_minute(lane, s, &s->keys[i].workspace, &s->keys[i].id);
+	return rc;
 }
 
 static int

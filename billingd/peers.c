@@ -26,7 +26,8 @@ gateway_new(struct bl *bl, const char *name, uint64_t boot)
 	snprintf(g->row.name, sizeof g->row.name, "%s", name);
 	g->row.boot = boot;
 	g->row.gone_ms = BL_NEVER_MS;
-	g->number = ++bl->gateway_number;
+	bl_holder_init(&g->holder);
+	tf_list_init(&g->waits);
 	g->declaring = true;
 	tf_list_append(&bl->gateways, &g->node);
 	return g;
@@ -41,12 +42,13 @@ gateway_free(struct bl *bl, struct bl_gateway *g)
 		bl->ledger.held -= g->early->n;
 		db_batch_free(&g->early);
 	}
+	bl_holder_drop(&g->holder, bl_now());
 	tf_list_remove(&bl->gateways, &g->node);
 	free(g);
 }
 
-static struct bl_gateway *
-gateway_find(struct bl *bl, const char *name, uint64_t boot)
+struct bl_gateway *
+bl_gateway_find(struct bl *bl, const char *name, uint64_t boot)
 {
 	struct tf_node *e, *tmp;
 
@@ -198,6 +200,10 @@ replace_former(struct bl *bl, const struct bl_gateway *now)
 		if (g->awaited)
 			row_gone(g);
 		bl_peers_settled(bl, g);
+		if (!g->stopped) { /* workers end the attempts of a start when another one says HELLO */
+			g->stopped = true;
+			bl_admit_stopped(bl, g);
+		}
 	}
 }
 
@@ -210,7 +216,7 @@ on_up(void *arg, struct wire_peer *p)
 	if (p->epoch > bl->epoch)
 		tf_log(TF_ERROR, "peers", NULL, "a gateway has seen a newer epoch: this database is an old copy gateway=%s"
 		    " theirs=%" PRIu64 " ours=%" PRIu64, p->name, p->epoch, bl->epoch);
-	g = gateway_find(bl, p->name, p->boot);
+	g = bl_gateway_find(bl, p->name, p->boot);
 	if (g == NULL)
 		g = gateway_new(bl, p->name, p->boot);
 	if (g == NULL) {
@@ -220,6 +226,7 @@ on_up(void *arg, struct wire_peer *p)
 	g->peer = p;
 	p->user = g;
 	g->row.gone_ms = BL_NEVER_MS;
+	g->stopped = false;
 	tf_log(TF_INFO, "peers", NULL, "gateway is here name=%s build=%s", p->name, tf_log_q(tf_cspan(p->build)));
 	row_ask(g);
 	bl_admit_gone(bl, g, false);
@@ -267,6 +274,9 @@ on_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, const union
 	case WIRE_USAGE:
 		bl_ledger_usage(bl, g, f, &m->usage);
 		break;
+	case WIRE_SETTLED:
+		bl_admit_settled(bl, &m->settled);
+		break;
 	case WIRE_QUERY:
 		bl_usage_query(bl, g, f, &m->query);
 		break;
@@ -291,7 +301,13 @@ bl_peers_tick(struct bl *bl, uint64_t mono_ms)
 
 		if (g->peer != NULL && g->row.id == 0 && !g->asking)
 			row_ask(g);
-		if (g->peer == NULL && g->refs == 0 && !g->awaited && mono_ms > g->gone_mono + FORGET_MS)
+		if (g->peer == NULL && !g->stopped && mono_ms > g->gone_mono + 3 * bl->conf->common.heartbeat) {
+			g->stopped = true;
+			bl_admit_stopped(bl, g);
+		}
+		/* one that holds something may still be told whole by its successor */
+		if (g->peer == NULL && g->refs == 0 && !g->awaited && g->holder.holds.n == 0 &&
+		    mono_ms > g->gone_mono + FORGET_MS)
 			gateway_free(bl, g);
 	}
 	if (bl->blind_until == 0 || mono_ms < bl->blind_until)

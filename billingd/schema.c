@@ -31,13 +31,17 @@ bl_stmt_scans(enum bl_stmt s)
 static void
 days_free(void *user)
 {
-	tf_map_free(user);
+	struct bl_gathered *g = user;
+
+	tf_map_free(&g->days);
+	tf_map_free(&g->windows);
+	tf_map_free(&g->purses);
 }
 
 const struct db_schema bl_schema = {
 	.owner = "billingd", .application_id = 0x54464231 /* "TFB1" */,
 	.migrations = migrations, .n_migrations = TF_LEN(migrations), .stmts = stmts, .n_stmts = TF_LEN(stmts),
-	.user_size = sizeof(struct tf_map), .run = bl_op_run, .flush = bl_days_flush, .drop = bl_days_drop,
+	.user_size = sizeof(struct bl_gathered), .run = bl_op_run, .flush = bl_days_flush, .drop = bl_days_drop,
 	.fini = days_free,
 };
 

@@ -35,6 +35,17 @@ void bl_bind_opt(struct db_q *q, struct bl_opt v);
 int bl_op_people(struct db_lane *lane, struct db_op *op);
 /* Room for one more element of *v (n so far), which may move; NULL without memory. */
 void *bl_op_grow(void *v, size_t n, size_t size);
+/* What is gathered for the end of a batch: lane->user. */
+struct bl_gathered {
+	struct tf_map days;       /* bl_day */
+	struct tf_map windows;    /* bl_draw_window */
+	struct tf_map purses;     /* bl_draw_purse */
+	struct bl_usage *current; /* of the operation that runs */
+};
+/* draw_ops.c: what a charged row draws from its token window and its workspace; sign -1: it draws no more. */
+int bl_draw(struct db_lane *lane, const struct bl_usage *u, int sign);
+int bl_draws_flush(struct db_lane *lane);
+void bl_draws_drop(struct db_lane *lane);
 /* Adds what the usage of a batch came to to the daily sums; days_drop forgets it. */
 int bl_days_flush(struct db_lane *lane);
 void bl_days_drop(struct db_lane *lane);

@@ -164,6 +164,16 @@ bl_tokens_sum(const struct bl_tokens *t)
 	return t->prompt + t->cache_read + t->cache_write + t->completion + t->reasoning;
 }
 
+/*
+ * What an attempt is charged with where so much was reserved for it: more than admission foresaw is drawn
+ * from nothing. Where it foresaw nothing, there was no limit to it.
+ */
+static inline uint64_t
+bl_charged(uint64_t used, uint64_t reserved)
+{
+	return reserved != 0 && used > reserved ? reserved : used;
+}
+
 /* What is counted beside tokens. */
 struct bl_units {
 	uint64_t images, audio_ms, characters;
@@ -193,8 +203,15 @@ struct bl_usage {
 	bool provisional; /* a final record replaces it */
 	struct bl_tokens tokens;
 	struct bl_units units;
-	uint64_t reserved;
+	uint64_t reserved; /* tokens */
+	struct bl_reserved {
+		uint64_t money, images, audio_ms, slots;
+	} held;            /* likewise; not kept */
 	struct bl_windows window;
+	uint64_t window_size, window_ends_ms; /* of the token window, while it runs; 0: it does not any more */
+	struct bl_drawn { /* filled by the operation: by so much these columns of the workspace went down */
+		int64_t extra_tokens, money;
+	} drawn;
 	struct tf_price price;   /* at admission */
 	uint64_t cost, unbilled; /* nano-units; unbilled: the part beyond the reservation */
 	int64_t began_ms, ended_ms;
@@ -259,9 +276,11 @@ struct bl_start {
 	struct bl_key_row *keys;
 	struct bl_secret_row *secrets;
 	struct bl_instance_row *instances; /* in session, or gone less than a minute ago */
-	struct bl_window_row {
-		struct tf_id workspace;
-		uint64_t window, requests, tokens;
+	struct bl_window_row { /* what was used of a window that may still run */
+		struct tf_id workspace, key;
+		bool of_key;   /* of the key alone; else of the workspace */
+		uint8_t kind;  /* enum bl_window_kind */
+		uint64_t window, requests, tokens, money, images, audio_ms;
 	} *windows;
 	size_t n_workspaces, n_keys, n_secrets, n_instances, n_windows;
 };

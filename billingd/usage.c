@@ -193,7 +193,7 @@ read_arg(struct bl_question *q, struct args *a, struct tf_span name, struct tf_s
 static void
 window_range(const struct bl_workspace *ws, struct bl_question *q)
 {
-	const struct bl_window *w = &ws->account.window;
+	const struct bl_window *w = &ws->account.window[BL_W_MINUTE];
 
 	/* plans have minute windows; the running one, or nothing at all */
 	if (bl_window_runs(w, bl_now())) {

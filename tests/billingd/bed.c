@@ -311,7 +311,8 @@ bed_usage(struct bed *b, int i, struct tf_id key)
 	assert_non_null(k);
 	return (struct wire_usage){ .seq = ++b->gw[i].seq, .key = tf_id_span(&k->row.id),
 		.workspace = tf_id_span(&k->workspace->row.id), .model = TF_SPAN("acme/large"), .surface = TF_SPAN("openai_chat"),
-		.outcome = WIRE_OUTCOME_SERVED, .began_ms = now, .ended_ms = now, .window = k->workspace->account.window.number,
+		.outcome = WIRE_OUTCOME_SERVED, .began_ms = now, .ended_ms = now,
+		.window = k->workspace->account.window[BL_W_MINUTE].number,
 		.prompt = 10, .cache_read = 5, .completion = 3, .reasoning = 2, .delivered = 1, .finish = TF_SPAN("stop"),
 		.status = 200 };
 }

@@ -26,7 +26,7 @@ struct heard { /* counts, and the last of each */
 	struct wire_grant_refuse refuse;
 	char code[64], param[64];
 	uint64_t ack, change;
-	struct bl_amount granted; /* all of it */
+	struct { uint64_t requests, tokens; } granted; /* all of it */
 	struct tf_buf body;
 	uint64_t recall_grant; /* grant to return, unused, when a recall comes; 0: none */
 	uint64_t recall_requests, recall_tokens;

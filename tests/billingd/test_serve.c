@@ -314,7 +314,7 @@ test_parallel(void **state)
 	}
 	for (uint64_t end = bed_real_ms() + 5000; answers < 200 && bed_real_ms() < end;) {
 		bed_turn(b);
-		assert_true(w->account.debit.requests <= 37 && w->account.debit.tokens <= 2000);
+		assert_true(w->account.meter[BL_M_RPM].debit <= 37 && w->account.meter[BL_M_TPM].debit <= 2000);
 		answers = 0;
 		for (int i = 0; i < BED_GATEWAYS; i++)
 			answers += b->gw[i].h.grants + b->gw[i].h.refusals;
@@ -342,6 +342,9 @@ test_unlimited_and_plan_change(void **state)
 	assert_true(bed_ask(b, 0, key, 1, 100, 0));
 	assert_true(b->gw[0].h.grant.requests >= 100000 && b->gw[0].h.grant.tokens >= 100000000);
 	assert_int_equal(b->gw[0].h.grant.limit, 0);
+	b->gw[0].h.recall_grant = b->gw[0].h.grant.grant;
+	b->gw[0].h.recall_requests = b->gw[0].h.grant.requests;
+	b->gw[0].h.recall_tokens = b->gw[0].h.grant.tokens;
 	w = bl_index_workspace(&b->bl->index, tf_id_span(&ws));
 	assert_int_equal(bl_admin_plan(b->bl, w, TF_SPAN("small"), BED_ORDER(b)), 0);
 	UNTIL(b, b->gw[0].h.recalls == 1); /* what was granted under the old plan comes back */
@@ -379,7 +382,7 @@ test_usage_and_ack(void **state)
 	assert_int_equal(bed_sql(b, "SELECT count(*) FROM ledger WHERE charged AND delivered AND seq = 1"), 1);
 	assert_int_equal(bed_sql(b, "SELECT seq FROM instances"), 1);
 	/* the reservation is free again, what was used is not */
-	assert_int_equal(bl_index_workspace(&b->bl->index, tf_id_span(&ws))->account.debit.tokens, 20);
+	assert_int_equal(bl_index_workspace(&b->bl->index, tf_id_span(&ws))->account.meter[BL_M_TPM].debit, 20);
 	/* a gap: nothing beyond it is acknowledged until it is filled */
 	two = bed_usage(b, 0, key);
 	three = bed_usage(b, 0, key);
@@ -509,6 +512,8 @@ test_restart(void **state)
 	struct wire_usage u;
 	uint64_t window;
 
+	bed_close(b);
+	bed_open(b, "grant-ttl = 4s\n[plan small]\nrpm = 5\ntpm = 1000");
 	bed_gateway(b, 0, 11);
 	bed_gateway(b, 1, 12);
 	ws = bed_workspace(b, "main", "small");

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "common/wire/wire.h"
+#include "billingd/limit.h"
 #include "tests/billingd/fixture.h"
 
 #define DAY INT64_C(86400000)
@@ -261,6 +262,20 @@ check_limits(const struct bl_start *s)
 	assert_true(k->rpm == 0 && !k->budget.is && k->scopes == 1 && k->endpoints.n == 0);
 }
 
+/* The minute of the workspace, and the month of each key and of all: what is charged, once for all attempts. */
+static void
+check_windows(const struct bl_start *s)
+{
+	const struct bl_window_row *w = s->windows;
+
+	assert_int_equal(s->n_windows, 3);
+	assert_true(w[0].kind == BL_W_MINUTE && !w[0].of_key && w[0].window == UINT64_C(1900000000000));
+	assert_true(w[0].requests == 1 && w[0].tokens == 130);
+	assert_true(w[1].kind == BL_W_MONTH && w[1].of_key && w[1].window == UINT64_C(1898553600000));
+	assert_true(w[1].tokens == 130 && w[1].money == 43);
+	assert_true(w[2].kind == BL_W_MONTH && !w[2].of_key && w[2].tokens == 130 && w[2].money == 43);
+}
+
 static void
 test_start(void **state)
 {
@@ -305,17 +320,15 @@ test_start(void **state)
 	assert_int_equal(s.n_instances, 1);
 	assert_true(s.instances[0].boot == UINT64_C(0xf000000000000001));
 	assert_int_equal(s.instances[0].seq, 41);
-	assert_int_equal(s.n_windows, 1);
-	assert_true(s.windows[0].window == UINT64_C(1900000000000));
-	assert_int_equal(s.windows[0].requests, 1);
-	assert_int_equal(s.windows[0].tokens, 130);
+	check_windows(&s);
 	bl_start_fini(&s);
 	/* a minute later the window is over; another pepper is noticed */
 	s.now_ms = INT64_C(1900000070000);
 	s.pepper = -9;
 	assert_int_equal(fx_one(f, BL_OP_START, &s), 0);
 	assert_int_equal(s.epoch, 2);
-	assert_int_equal(s.n_windows, 0);
+	assert_int_equal(s.n_windows, 2);
+	assert_true(s.windows[0].kind == BL_W_MONTH && s.windows[1].kind == BL_W_MONTH);
 	bl_start_fini(&s);
 	s.pepper = 10;
 	assert_int_equal(fx_one(f, BL_OP_START, &s), TF_E_STATE);

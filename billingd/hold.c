@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What gateways hold of accounts, and how it comes back: by a return, by a settlement, or not at
+ * all. Every change of a meter's debit but the use itself goes through held_add and held_sub.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "billingd/account.h"
+
+static struct bl_account *
+account_of(const struct bl_hold *h, unsigned meter)
+{
+	return h->pair.of[bl_meter_rows[meter].scope];
+}
+
+static void
+held_add(struct bl_hold *h, unsigned meter, uint64_t n)
+{
+	struct bl_meter *m = &account_of(h, meter)->meter[meter];
+
+	h->held[meter] += n;
+	m->debit += n;
+	if (h->holder->gone)
+		m->lost += n;
+}
+
+/* Attempts that ended meanwhile may have freed a part of it already. */
+static void
+held_sub(struct bl_hold *h, unsigned meter, uint64_t n)
+{
+	struct bl_meter *m = &account_of(h, meter)->meter[meter];
+
+	if (n > h->held[meter])
+		n = h->held[meter];
+	h->held[meter] -= n;
+	m->debit -= n;
+	if (h->holder->gone)
+		m->lost -= n;
+}
+
+/* What was held of windows that are over is void. */
+static void
+hold_sync(struct bl_hold *h)
+{
+	unsigned i;
+
+	for (unsigned kind = BL_W_NONE + 1; kind < BL_WINDOWS; kind++) {
+		uint64_t turn = h->pair.of[bl_window_scopes[kind]]->window[kind].turn;
+
+		if (h->turn[kind] == turn)
+			continue;
+		h->turn[kind] = turn;
+		BL_METERS_EACH(i, bl_of_window[kind])
+			h->held[i] = 0;
+	}
+}
+
+/* The meters that this hold still counts on. */
+static unsigned
+hold_live(struct bl_hold *h, struct bl_now now)
+{
+	uint64_t number[BL_WINDOWS];
+
+	bl_account_turn(&h->pair, now);
+	hold_sync(h);
+	for (unsigned kind = 0; kind < BL_WINDOWS; kind++)
+		number[kind] = h->pair.of[bl_window_scopes[kind]]->window[kind].number;
+	return bl_pair_live(&h->pair, number, now);
+}
+
+static void
+grant_free(struct bl_hold *h, struct bl_grant *g)
+{
+	tf_list_remove(&h->grants, &g->node);
+	if (!h->holder->gone) {
+		h->pair.of[BL_WORKSPACE]->open--;
+		h->pair.of[BL_KEY]->open--;
+	}
+	if (h->grants.n == 0)
+		h->recalled = false;
+	free(g);
+}
+
+static void
+hold_free(struct bl_hold *h)
+{
+	struct tf_node *e;
+
+	while ((e = tf_list_first(&h->grants)) != NULL)
+		grant_free(h, TF_CONTAINER(e, struct bl_grant, node));
+	tf_list_remove(&h->pair.of[BL_WORKSPACE]->holds, &h->node[BL_WORKSPACE]);
+	tf_list_remove(&h->pair.of[BL_KEY]->holds, &h->node[BL_KEY]);
+	tf_list_remove(&h->holder->holds, &h->of_holder);
+	free(h);
+}
+
+struct bl_hold *
+bl_hold_at(const struct bl_account *a, struct tf_node *e)
+{
+	return a->scope == BL_KEY ? TF_CONTAINER(e, struct bl_hold, node[BL_KEY]) :
+	    TF_CONTAINER(e, struct bl_hold, node[BL_WORKSPACE]);
+}
+
+void
+bl_account_fini(struct bl_account *a)
+{
+	struct tf_node *e;
+
+	while ((e = tf_list_first(&a->holds)) != NULL)
+		hold_free(bl_hold_at(a, e));
+	bl_account_init(a, a->scope);
+}
+
+void
+bl_holder_init(struct bl_holder *h)
+{
+	tf_list_init(&h->holds);
+	h->gone = false;
+}
+
+struct bl_hold *
+bl_account_hold(const struct bl_pair *p, const struct bl_holder *holder)
+{
+	struct tf_node *e, *tmp;
+
+	TF_LIST_EACH(&p->of[BL_KEY]->holds, e, tmp) {
+		struct bl_hold *h = bl_hold_at(p->of[BL_KEY], e);
+
+		if (h->holder == holder)
+			return h;
+	}
+	return NULL;
+}
+
+static struct bl_hold *
+hold_get(const struct bl_pair *p, struct bl_holder *holder)
+{
+	struct bl_hold *h = bl_account_hold(p, holder);
+
+	if (h == NULL) {
+		h = calloc(1, sizeof *h);
+		if (h == NULL)
+			return NULL;
+		h->pair = *p;
+		h->holder = holder;
+		tf_list_init(&h->grants);
+		tf_list_append(&p->of[BL_WORKSPACE]->holds, &h->node[BL_WORKSPACE]);
+		tf_list_append(&p->of[BL_KEY]->holds, &h->node[BL_KEY]);
+		tf_list_append(&holder->holds, &h->of_holder);
+	}
+	hold_sync(h);
+	return h;
+}
+
+/* ---- grants ------------------------------------------------------------------------------- */
+
+int
+bl_hold_grant(const struct bl_pair *p, const struct bl_ask *ask, struct bl_now now, const struct bl_offer *offer)
+{
+	struct bl_hold *h = hold_get(p, ask->holder);
+	struct bl_grant *g = h != NULL ? calloc(1, sizeof *g) : NULL;
+	unsigned i;
+
+	if (g == NULL)
+		return TF_E_NOMEM;
+	g->number = ask->grant;
+	g->amount = offer->amount;
+	g->bounded = offer->bounded;
+	memcpy(g->window, offer->window, sizeof g->window);
+	g->lapses_ms = now.mono_ms + offer->ttl_ms + BL_GRANT_SLACK_MS;
+	tf_list_append(&h->grants, &g->node);
+	p->of[BL_WORKSPACE]->open++;
+	p->of[BL_KEY]->open++;
+	BL_METERS_EACH(i, bl_pair_live(p, g->window, now))
+		held_add(h, i, g->amount.v[bl_meter_rows[i].unit]);
+	return BL_GIVEN;
+}
+
+/* Requests that were admitted from it are used; of the rest, what is not returned is reserved now. */
+static void
+grant_book(struct bl_hold *h, struct bl_grant *g, const struct bl_amount *unused, struct bl_now now)
+{
+	uint64_t admitted = g->amount.v[BL_U_REQUESTS] - unused->v[BL_U_REQUESTS];
+	unsigned i;
+
+	BL_METERS_EACH(i, bl_pair_live(&h->pair, g->window, now)) {
+		enum bl_unit u = bl_meter_rows[i].unit;
+
+		if (u != BL_U_REQUESTS) {
+			held_sub(h, i, unused->v[u]);
+			continue;
+		}
+		held_sub(h, i, g->amount.v[u]);
+		account_of(h, i)->meter[i].debit += admitted;
+		account_of(h, i)->meter[i].used += admitted;
+	}
+	g->amount.v[BL_U_REQUESTS] = 0;
+}
+
+/* It will not be returned: of what nothing limits nobody can say how much was admitted, and nobody needs to know. */
+static void
+grant_void_unbounded(struct bl_hold *h, struct bl_grant *g, struct bl_now now)
+{
+	unsigned i;
+
+	BL_METERS_EACH(i, bl_pair_live(&h->pair, g->window, now))
+		if (!(g->bounded & 1u << bl_meter_rows[i].unit))
+			held_sub(h, i, g->amount.v[bl_meter_rows[i].unit]);
+	for (unsigned u = 0; u < BL_UNITS; u++)
+		if (!(g->bounded & 1u << u))
+			g->amount.v[u] = 0;
+}
+
+int
+bl_account_return(const struct bl_pair *p, struct bl_holder *holder, const struct bl_returned *r, struct bl_now now)
+{
+	struct bl_hold *h = bl_account_hold(p, holder);
+	struct bl_amount unused = r->unused;
+	struct tf_node *e, *tmp;
+
+	if (h == NULL)
+		return TF_E_NOENT;
+	(void)hold_live(h, now);
+	TF_LIST_EACH(&h->grants, e, tmp) {
+		struct bl_grant *g = TF_CONTAINER(e, struct bl_grant, node);
+
+		if (g->number != r->grant)
+			continue;
+		for (unsigned u = 0; u < BL_UNITS; u++) {
+			/* what was void or used when it lapsed stays so */
+			if (g->amount.v[u] == 0)
+				unused.v[u] = 0;
+			if (unused.v[u] > g->amount.v[u])
+				return TF_E_RANGE;
+		}
+		grant_book(h, g, &unused, now);
+		grant_free(h, g);
+		return 0;
+	}
+	return TF_E_NOENT;
+}
+
+/*
+ * A grant of money or slots is kept for its return, however late: these have no window that would
+ * free them one day. A gateway in session always returns; one that is gone will not.
+ */
+static bool
+grant_lapse(struct bl_hold *h, struct bl_grant *g, struct bl_now now)
+{
+	static const struct bl_amount none;
+
+	if (g->lapses_ms != 0) {
+		grant_void_unbounded(h, g, now);
+		grant_book(h, g, &none, now);
+		g->lapses_ms = 0;
+	}
+	if (!h->holder->gone && (g->amount.v[BL_U_MONEY] != 0 || g->amount.v[BL_U_SLOTS] != 0))
+		return false;
+	grant_free(h, g);
+	return true;
+}
+
+static bool
+hold_empty(struct bl_hold *h, struct bl_now now)
+{
+	unsigned i;
+
+	if (h->grants.n > 0)
+		return false;
+	BL_METERS_EACH(i, hold_live(h, now))
+		if (h->held[i] != 0)
+			return false;
+	return true;
+}
+
+uint64_t
+bl_account_lapse(const struct bl_pair *p, struct bl_now now)
+{
+	struct tf_node *e, *tmp, *f, *tmp2;
+	uint64_t next = 0;
+
+	TF_LIST_EACH(&p->of[BL_KEY]->holds, e, tmp) {
+		struct bl_hold *h = bl_hold_at(p->of[BL_KEY], e);
+
+		(void)hold_live(h, now);
+		TF_LIST_EACH(&h->grants, f, tmp2) {
+			struct bl_grant *g = TF_CONTAINER(f, struct bl_grant, node);
+
+			if (g->lapses_ms > now.mono_ms) {
+				if (next == 0 || g->lapses_ms < next)
+					next = g->lapses_ms;
+				continue;
+			}
+			(void)grant_lapse(h, g, now);
+		}
+		if (hold_empty(h, now))
+			hold_free(h);
+	}
+	return next;
+}
+
+/* ---- attempts ----------------------------------------------------------------------------- */
+
+void
+bl_account_settle(const struct bl_pair *p, struct bl_holder *holder, const struct bl_record *r, struct bl_now now)
+{
+	struct bl_hold *h = bl_account_hold(p, holder);
+	unsigned i;
+
+	bl_account_adopt(p, r->window, now);
+	if (h != NULL)
+		hold_sync(h);
+	BL_METERS_EACH(i, bl_pair_live(p, r->window, now)) {
+		struct bl_account *a = p->of[bl_meter_rows[i].scope];
+		enum bl_unit u = bl_meter_rows[i].unit;
+
+		if (h != NULL)
+			held_sub(h, i, r->reserved.v[u]);
+		if (bl_meter_rows[i].window == BL_W_NONE)
+			continue; /* a balance goes down instead, and a slot is free */
+		a->meter[i].debit += r->used.v[u];
+		a->meter[i].used += r->used.v[u];
+	}
+}
+
+int
+bl_account_declare(const struct bl_pair *p, struct bl_holder *holder, const struct bl_record *r, struct bl_now now)
+{
+	struct bl_hold *h;
+	unsigned i;
+
+	bl_account_adopt(p, r->window, now);
+	h = hold_get(p, holder);
+	if (h == NULL)
+		return TF_E_NOMEM;
+	BL_METERS_EACH(i, bl_pair_live(p, r->window, now)) {
+		enum bl_unit u = bl_meter_rows[i].unit;
+
+		held_add(h, i, r->reserved.v[u]);
+		p->of[bl_meter_rows[i].scope]->meter[i].debit += r->used.v[u];
+		p->of[bl_meter_rows[i].scope]->meter[i].used += r->used.v[u];
+	}
+	return 0;
+}
+
+/* ---- gateways ----------------------------------------------------------------------------- */
+
+void
+bl_holder_gone(struct bl_holder *holder, bool gone, struct bl_now now)
+{
+	struct tf_node *e, *tmp, *f, *tmp2;
+	unsigned i;
+
+	if (holder->gone == gone)
+		return;
+	TF_LIST_EACH(&holder->holds, e, tmp) {
+		struct bl_hold *h = TF_CONTAINER(e, struct bl_hold, of_holder);
+		unsigned live = hold_live(h, now);
+
+		h->recalled = false;
+		TF_LIST_EACH(&h->grants, f, tmp2)
+			if (gone)
+				grant_void_unbounded(h, TF_CONTAINER(f, struct bl_grant, node), now);
+		for (unsigned s = 0; s < BL_SCOPES; s++)
+			h->pair.of[s]->open = gone ? h->pair.of[s]->open - h->grants.n : h->pair.of[s]->open + h->grants.n;
+		BL_METERS_EACH(i, live) {
+			struct bl_meter *m = &account_of(h, i)->meter[i];
+
+			m->lost = gone ? m->lost + h->held[i] : m->lost - h->held[i];
+		}
+	}
+	holder->gone = gone;
+}
+
+void
+bl_holder_stopped(struct bl_holder *holder, struct bl_now now)
+{
+	struct tf_node *e, *tmp, *f, *tmp2;
+	unsigned i;
+
+	TF_LIST_EACH(&holder->holds, e, tmp) {
+		struct bl_hold *h = TF_CONTAINER(e, struct bl_hold, of_holder);
+
+		BL_METERS_EACH(i, hold_live(h, now))
+			if (bl_meter_rows[i].unit == BL_U_SLOTS)
+				held_sub(h, i, h->held[i]);
+		TF_LIST_EACH(&h->grants, f, tmp2)
+			TF_CONTAINER(f, struct bl_grant, node)->amount.v[BL_U_SLOTS] = 0;
+	}
+}
+
+void
+bl_holder_drop(struct bl_holder *holder, struct bl_now now)
+{
+	static const struct bl_amount none;
+	struct tf_node *e, *f, *tmp;
+	unsigned i;
+
+	while ((e = tf_list_first(&holder->holds)) != NULL) {
+		struct bl_hold *h = TF_CONTAINER(e, struct bl_hold, of_holder);
+		unsigned live = hold_live(h, now);
+
+		TF_LIST_EACH(&h->grants, f, tmp) {
+			grant_void_unbounded(h, TF_CONTAINER(f, struct bl_grant, node), now);
+			grant_book(h, TF_CONTAINER(f, struct bl_grant, node), &none, now);
+		}
+		BL_METERS_EACH(i, live)
+			held_sub(h, i, h->held[i]);
+		hold_free(h);
+	}
+}
