@@ -385,8 +385,12 @@ int gw_client_address(const struct gw_client_facts *f, uint8_t out[static TF_ADD
 /* gw_need.c: upper bounds of what a call needs */
 /* Sets req->need and its parts; req->price is taken. */
 void gw_need(struct gw_req *req);
+/* Is less reserved than the answer may take, to be extended while it is generated? */
+bool gw_need_partial(const struct gw_req *req);
 /* What so many more output tokens need. */
 struct gw_amount gw_need_output(const struct gw_req *req, uint64_t tokens);
+/* It asked for no cap and limits are short: a piece of output, to be extended, instead of all. True if that is less. */
+bool gw_need_modest(struct gw_req *req);
 /* As much output as fits into what is left, if that is less than what it needs now but some. Then true. */
 bool gw_need_shrink(struct gw_req *req, uint64_t tokens, uint64_t money);
 

@@ -150,6 +150,15 @@ gw_admit_turn_away(struct gw_key *k, const struct gw_refusal *r)
 	}
 }
 
+/* The one that it was asked for need not wait, or be refused, for output that nobody asked for. */
+static bool
+gw_admit_modest(struct gw_key *k)
+{
+	struct tf_node *e = tf_list_first(&k->admitting);
+
+	return e != NULL && k->grant_least.v[GW_U_REQUESTS] > 0 && gw_need_modest(TF_CONTAINER(e, struct gw_req, wait));
+}
+
 void
 gw_admit_refuse(struct gw_thread *t, const struct wire_frame *f, const struct wire_grant_refuse *m)
 {
@@ -165,6 +174,10 @@ gw_admit_refuse(struct gw_thread *t, const struct wire_frame *f, const struct wi
 	snprintf(message, sizeof message, TF_SPAN_FMT, TF_SPAN_ARG(m->message));
 	row = tf_err_by_code(code);
 	r.err = row != NULL ? row->err : TF_E_SERVER_ERROR;
+	if (gw_admit_modest(k)) {
+		gw_admit_pump(t, k);
+		return;
+	}
 	if (m->transient) {
 		k->grant_again = tf_mono_ms() + GW_TRANSIENT_MS;
 		k->short_err = r.err;

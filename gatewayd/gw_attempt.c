@@ -114,6 +114,8 @@ gw_dispatch_send(struct gw_req *req, struct wire_peer *router, uint64_t now)
 	/* what is left of a limit bounds it: the runtime stops where that is used up */
 	if (req->shrunk > 0)
 		wire_set(&m, DISPATCH, max_output, req->need_output / req->head->n);
+	if (!req->head->stream && !req->unmetered && gw_need_partial(req))
+		wire_set(&m, DISPATCH, progress, 1);
 	m.strict = gw_strict(req);
 	tf_buf_reset(&req->t->url);
 	if ((req->head->needs & DL_NEED_IMAGES) && gw_store_here(req->t) && gw_base_url(req, &req->t->url) == 0)

@@ -10,7 +10,8 @@
 /* Tokens a template adds at most for each message, tool and piece of media, beside its text. */
 #define GW_TOKENS_MESSAGE 16
 #define GW_TOKENS_MEDIA 4096
-#define GW_SMALL_PART 16   /* of the minute's tokens: one request may reserve that without having asked */
+#define GW_SMALL_PART 16   /* of a limit: one call may reserve that without having asked */
+#define GW_UNKNOWN_OUTPUT 131072 /* tokens that an answer may have when the catalogue does not say */
 #define GW_GUESSED_PARTS 4 /* a length judged by the size of the file may be so many times longer: 16 kbit/s */
 #define GW_SHRINKS 3       /* times that one call is cut to what is left, which others take meanwhile */
 
@@ -46,19 +47,49 @@ gw_need_sum(struct gw_req *req)
 	req->need.v[GW_U_MONEY] = gw_need_money(req, req->need_prompt, req->need_output, true);
 }
 
-/*
- * Output tokens to reserve for one answer: what was asked for, at most what the model can; without a
- * wish all it can when that is a small part of the minute, else a piece that grows while it streams.
- */
+/* The longest answer to be reckoned with, tokens. */
 static uint64_t
-gw_need_cap(const struct gw_req *req, uint64_t prompt, uint64_t tpm)
+gw_need_longest(const struct gw_req *req)
 {
 	uint64_t most = gw_most_output(req->model), asked = req->head->max_output;
 
 	if (asked != 0)
 		return most != 0 && asked > most ? most : asked;
-	if (most != 0 && prompt + most * req->head->n <= tpm / GW_SMALL_PART)
-		return most;
+	return most != 0 ? most : GW_UNKNOWN_OUTPUT;
+}
+
+bool
+gw_need_partial(const struct gw_req *req)
+{
+	return req->shrunk == 0 && !dl_dialect_plain(req->head->surface) &&
+	    req->need_output < gw_need_longest(req) * req->head->n;
+}
+
+/* No limit that is known of notices that many tokens. */
+static bool
+gw_need_small(const struct gw_req *req, uint64_t tokens)
+{
+	const struct gw_key *k = req->key;
+	const struct conf_plan *plan = conf_find_plan(req->conf->c, tf_cspan(k->plan));
+	const uint64_t limits[] = { k->tpm, k->own_tpm, plan != NULL ? (uint64_t)plan->window_tokens : 0 };
+
+	for (size_t i = 0; i < TF_LEN(limits); i++)
+		if (limits[i] != 0 && tokens > limits[i] / GW_SMALL_PART)
+			return false;
+	return true;
+}
+
+/*
+ * Output tokens to reserve for one answer: what was asked for, at most what the model can; without a wish all it can
+ * when nobody notices that, else a piece that grows while it is generated.
+ */
+static uint64_t
+gw_need_cap(const struct gw_req *req)
+{
+	uint64_t longest = gw_need_longest(req);
+
+	if (req->head->max_output != 0 || gw_need_small(req, req->need_prompt + longest * req->head->n))
+		return longest;
 	return GW_TRANCHE;
 }
 
@@ -83,14 +114,14 @@ gw_need_tokens(struct gw_req *req)
 		req->need_output = req->most_output = 0;
 		return;
 	}
-	cap = gw_need_cap(req, req->need_prompt, tpm) * h->n;
+	cap = gw_need_cap(req) * h->n;
 	/* a cap that the minute cannot hold is reserved piece by piece, like none */
 	if (tpm != 0 && req->need_prompt + cap > tpm)
 		cap = (uint64_t)GW_TRANCHE * h->n < cap ? (uint64_t)GW_TRANCHE * h->n : cap;
 	if (tpm != 0 && req->need_prompt + cap > tpm && req->need_prompt < tpm)
 		cap = tpm - req->need_prompt;
 	req->need_output = cap;
-	req->most_output = h->max_output ? gw_need_cap(req, 0, tpm) * h->n : UINT64_MAX;
+	req->most_output = h->max_output ? gw_need_cap(req) * h->n : UINT64_MAX;
 }
 
 void
@@ -130,6 +161,18 @@ gw_need_affordable(const struct gw_req *req, uint64_t money)
 			high = mid - 1;
 	}
 	return low;
+}
+
+bool
+gw_need_modest(struct gw_req *req)
+{
+	uint64_t piece = (uint64_t)GW_TRANCHE * req->head->n;
+
+	if (req->head->max_output != 0 || req->need_output <= piece)
+		return false;
+	req->need_output = piece;
+	gw_need_sum(req);
+	return true;
 }
 
 bool

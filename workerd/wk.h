@@ -19,6 +19,7 @@
 #define WK_CALL_END_MS 1000       /* how long the exchange with the runtime may take to end after the answer */
 #define WK_LINK_MS 2000           /* how long a job may wait for the link to its gateway */
 #define WK_PIECE (128u << 10)     /* payload of one EVENT */
+#define WK_PROGRESS 64 /* output tokens between two messages about how far a whole answer is */
 #define WK_HELD_PAUSE (128u << 10) /* bytes without credit after which the runtime is not read */
 #define WK_KEPT_AHEAD (8u << 20)  /* bytes of values handed to a link that has not sent them yet */
 #define WK_BODY_WINDOW (1u << 20) /* request body bytes under way */
@@ -56,6 +57,8 @@ struct wk_attempt {
 	bool slot;     /* holds one */
 	bool accepted; /* ACCEPT was sent */
 	bool strict;   /* nothing of the request may be without effect */
+	bool progress; /* the gateway wants to know how far a whole answer is ... */
+	uint64_t told; /* ... output tokens, as it was told last */
 	bool keep;     /* the gateway wants the whole answer in KEEP */
 	uint64_t first_ms, idle_ms;
 	uint64_t first_us; /* from ACCEPT to the first content; 0 none yet */

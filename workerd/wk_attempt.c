@@ -341,11 +341,24 @@ wk_kept_push(struct wk_attempt *a, struct wire_peer *p)
 	return true;
 }
 
+/* Nothing of a whole answer goes out before its end, but the gateway reserves for what is generated meanwhile. */
+static void
+wk_progress_send(struct wk_attempt *a, struct wire_peer *p)
+{
+	struct wire_event m = { .offset = a->tx.sent, .out_tokens = dl_xlate_facts(a->x)->out_tokens };
+
+	if (!a->progress || a->complete || dl_xlate_live(a->x) || p == NULL || m.out_tokens < a->told + WK_PROGRESS)
+		return;
+	a->told = m.out_tokens;
+	(void)wire_send_event(p, &a->id, a->number, &m, (struct tf_span){ 0 });
+}
+
 void
 wk_attempt_flush(struct wk_attempt *a)
 {
 	struct wire_peer *p = wk_gateway_peer(a->gateway);
 
+	wk_progress_send(a, p);
 	if (a->complete && !wk_kept_push(a, p))
 		return;
 	while (p != NULL && a->out.n > 0 && wk_may_send(a) && wire_tx_room(&a->tx) > 0) {
@@ -408,7 +421,8 @@ wk_attempt_xlate(struct wk_attempt *a, const struct wire_dispatch *m, const stru
 		.asked = m->asked, .model = tf_cspan(model->runtime),
 		.content_type = m->content_type, .base_url = m->base_url,
 		.recall = wk->recall, .recall_model = tf_cspan(model->id),
-		.max_output = m->max_output, .model_output = model->max_output, .model_context = model->context, .rid = a->id,
+		.joined = m->progress != 0, .max_output = m->max_output, .model_output = model->max_output, .model_context = model->context,
+		.rid = a->id,
 	};
 	int rc;
 
@@ -496,6 +510,7 @@ wk_attempt_new(struct wk *wk, const struct wire_frame *f, const struct wire_disp
 	a->idle_ms = m->idle_ms;
 	a->tx.limit = m->credit;
 	a->keep = m->keep != 0;
+	a->progress = m->progress != 0;
 	a->body_len = m->body_len;
 	a->strict = m->strict != 0;
 	if (wk_attempt_xlate(a, m, model) != 0 || wk_attempt_api(a, m) != 0 || tf_buf_reserve(&a->body, m->body_len) != 0 ||
