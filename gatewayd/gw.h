@@ -115,7 +115,8 @@ struct gw_key {
 	uint64_t grant_asked;  /* tf_mono_ms */
 	struct gw_amount grant_least; /* what it asked for at least */
 	uint64_t grant_again;  /* tf_mono_ms: not before, after a transient refusal */
-	unsigned refusals;     /* final ones so far */
+	uint64_t ahead_again;  /* tf_mono_ms: until then nothing is asked ahead of need */
+	unsigned refusals;     /* so far */
 	struct gw_amount refused;   /* what the last of them was about */
 	int short_err;              /* what was short when a refusal was transient last; 0: none was */
 	struct gw_windows windows;  /* of the newest grant */

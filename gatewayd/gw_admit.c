@@ -178,13 +178,13 @@ gw_admit_refuse(struct gw_thread *t, const struct wire_frame *f, const struct wi
 		gw_admit_pump(t, k);
 		return;
 	}
+	k->refusals++;
+	k->refused = k->grant_least;
 	if (m->transient) {
 		k->grant_again = tf_mono_ms() + GW_TRANSIENT_MS;
 		k->short_err = r.err;
 		return;
 	}
-	k->refusals++;
-	k->refused = k->grant_least;
 	r.message = m->message.n ? message : NULL;
 	r.all = r.err == TF_E_RATE_LIMIT_EXCEEDED && ((m->limit != 0 && m->remaining == 0) ||
 	    (k->own_rpm != 0 && wire_has(m, GRANT_REFUSE, key_remaining) && m->key_remaining == 0));
@@ -195,7 +195,10 @@ gw_admit_refuse(struct gw_thread *t, const struct wire_frame *f, const struct wi
 
 /* ---- more output than was reserved ------------------------------------------------------------ */
 
-/* Has billingd said no, or nothing for too long? */
+/*
+ * Has billingd said no, or nothing for too long? What others may give back later is of no use: nobody holds the runtime
+ * back until then.
+ */
 static bool
 gw_extend_hopeless(struct gw_req *req, const struct gw_amount *piece, uint64_t now)
 {

@@ -11,6 +11,7 @@
 #include "gatewayd/gw.h"
 
 #define GW_GRANT_AHEAD_MS 700 /* a grant that ends within this is replaced while the key is busy */
+#define GW_AHEAD_PAUSE_MS 100 /* between two such questions: near a limit each brings next to nothing */
 #define GW_WANTED_MAX 64      /* waiting requests whose needs make up what is wanted */
 #define GW_SLOTS_PART 8       /* one slot wanted for so many requests in the last second, beside those that wait */
 #define GW_ALWAYS_BOUNDED (1u << GW_U_REQUESTS | 1u << GW_U_TOKENS)
@@ -328,7 +329,7 @@ gw_grant_ahead(struct gw_thread *t, struct gw_key *k, uint64_t now)
 	unsigned open;
 	bool low;
 
-	if (k->granting || k->grants.n == 0 || now < k->grant_again)
+	if (k->granting || k->grants.n == 0 || now < k->grant_again || now < k->ahead_again)
 		return;
 	newest = TF_CONTAINER(k->grants.head.prev, struct gw_grant, node);
 	open = gw_grant_sum(k, now, &sum);
@@ -337,8 +338,10 @@ gw_grant_ahead(struct gw_thread *t, struct gw_key *k, uint64_t now)
 	    sum.v[GW_U_TOKENS] < gw_lately(k, GW_U_TOKENS) / 2 + 1;
 	if (!(open & 1u << GW_U_MONEY) && sum.v[GW_U_MONEY] < gw_lately(k, GW_U_MONEY) / 2)
 		low = true;
-	if (low)
-		gw_grant_ask(t, k, &any);
+	if (!low)
+		return;
+	k->ahead_again = now + GW_AHEAD_PAUSE_MS;
+	gw_grant_ask(t, k, &any);
 }
 
 /* ---- what billingd says ------------------------------------------------------------------------ */

@@ -421,7 +421,8 @@ wk_attempt_xlate(struct wk_attempt *a, const struct wire_dispatch *m, const stru
 		.asked = m->asked, .model = tf_cspan(model->runtime),
 		.content_type = m->content_type, .base_url = m->base_url,
 		.recall = wk->recall, .recall_model = tf_cspan(model->id),
-		.joined = m->progress != 0, .max_output = m->max_output, .model_output = model->max_output, .model_context = model->context,
+		.joined = m->progress != 0,
+		.max_output = m->max_output, .model_output = model->max_output, .model_context = model->context,
 		.rid = a->id,
 	};
 	int rc;

@@ -138,10 +138,10 @@ class Fake:
 
 
 class Daemon:
-    def __init__(self, factory, name, program, *options):
+    def __init__(self, factory, name, program, *options, conf=None):
         self.factory = factory
         self.name = name
-        self.argv = [factory.program(program), "-c", factory.conf_path, *options]
+        self.argv = [factory.program(program), "-c", conf or factory.conf_path, *options]
         self.log_path = os.path.join(factory.dir, name + ".log")
         self.proc = None
 
@@ -295,15 +295,17 @@ class Answer:
 
 class Factory:
     """options (a test file's FACTORY): conf: sections to merge; runtime: fake, real, both or none;
-    plan: of the workspace; start: False leaves the daemons alone; fake, real: options of those runtimes."""
+    plan: of the workspace; start: False leaves the daemons alone; fake, real: options of those runtimes;
+    gateways: how many gatewayd; ports has one for each."""
 
-    def __init__(self, conf=None, runtime="fake", plan="local", start=True, fake=(), real=()):
+    def __init__(self, conf=None, runtime="fake", plan="local", start=True, fake=(), real=(), gateways=1):
         self.dir = tempfile.mkdtemp(prefix="tf")
         os.chmod(self.dir, 0o700)
         self.keys = []
         self.problems = []
         self.raws = []
-        self.port = free_port()
+        self.ports = [free_port() for _ in range(gateways)]
+        self.port = self.ports[0]
         self.url = "http://127.0.0.1:%d" % self.port
         self.conf_path = os.path.join(self.dir, "tokenfactory.conf")
         self.run_dir = os.path.join(self.dir, "run")
@@ -328,7 +330,9 @@ class Factory:
             if section.startswith("worker "):
                 name = section[7:]
                 self.daemons[name] = Daemon(self, name, "workerd", "--worker", name)
-        self.daemons["gatewayd"] = Daemon(self, "gatewayd", "gatewayd")
+        for i, port in enumerate(self.ports):
+            name = "gatewayd" + (str(i + 1) if i else "")
+            self.daemons[name] = Daemon(self, name, "gatewayd", conf=self.gateway_conf(name, port) if i else None)
         if start:
             self.start()
 
@@ -363,6 +367,13 @@ class Factory:
             }
         return conf
 
+    def gateway_conf(self, name, port):
+        """The file of a further gatewayd: the others' with a name and an address of its own."""
+        path = os.path.join(self.dir, name + ".conf")
+        conf = {**self.conf, "gatewayd": {**self.conf["gatewayd"], "name": name, "listen": "127.0.0.1:%d" % port}}
+        self.write_conf(self.conf_text(conf), path)
+        return path
+
     def real_command(self):
         script = os.path.join(TOP, "model", "runtime.sh")
         subprocess.run([script, "install"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -373,14 +384,15 @@ class Factory:
         ).stdout.splitlines()
         return " ".join('"%s"' % w for w in words)
 
-    def write_conf(self, text=None):
-        if text is None:
-            text = "".join(
-                "[%s]\n%s\n" % (section, "".join("%s = %s\n" % pair for pair in values.items()))
-                for section, values in self.conf.items()
-            )
-        with open(self.conf_path, "w") as f:
-            f.write(text)
+    def conf_text(self, conf):
+        return "".join(
+            "[%s]\n%s\n" % (section, "".join("%s = %s\n" % pair for pair in values.items()))
+            for section, values in conf.items()
+        )
+
+    def write_conf(self, text=None, path=None):
+        with open(path or self.conf_path, "w") as f:
+            f.write(self.conf_text(self.conf) if text is None else text)
 
     def program(self, name):
         return os.path.join(build_dir(), name, name)
@@ -398,8 +410,11 @@ class Factory:
     def ready(self, stored=False):
         for daemon in self.daemons.values():
             assert daemon.proc is None or daemon.proc.poll() is None, "%s ended:\n%s" % (daemon.name, daemon.log())
+        return all(self.port_ready(port, stored) for port in self.ports)
+
+    def port_ready(self, port, stored):
         try:
-            with self.raw() as raw:
+            with self.raw(port) as raw:
                 raw.send("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
                 answer = raw.response()
                 return answer.status == 200 and (answer.json()["stored"] or not stored)
@@ -510,10 +525,14 @@ class Factory:
 
     def acknowledged(self, seconds=PATIENCE):
         """Waits until the ledger holds all that was answered so far; not for a gateway or billingd that is away."""
+        for port in self.ports:
+            self.acknowledged_by(port, seconds)
+
+    def acknowledged_by(self, port, seconds):
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             try:
-                with urllib.request.urlopen(self.url + "/metrics", timeout=seconds) as answer:
+                with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port, timeout=seconds) as answer:
                     found = re.search(rb"^tf_gateway_usage_unacknowledged (\d+)", answer.read(), re.M)
             except OSError:
                 return
@@ -538,9 +557,9 @@ class Factory:
 
     # ---- the client ---------------------------------------------------------------------------
 
-    def raw(self, **options):
+    def raw(self, port=None, **options):
         options.setdefault("deadline", 30.0 * SLOW)
-        return Raw(self.port, **options)
+        return Raw(port or self.port, **options)
 
     def head(self, method, path, key=None, fields=(), length=None):
         lines = ["%s %s HTTP/1.1" % (method, path), "Host: 127.0.0.1"]
@@ -566,11 +585,12 @@ class Factory:
             body["stream"] = True
         return body
 
-    def open(self, script="", stream=True, key=None, raw=None, fields=(), path="/v1/chat/completions", rcvbuf=None, **more):
+    def open(self, script="", stream=True, key=None, raw=None, fields=(), path="/v1/chat/completions", rcvbuf=None, port=None,
+             **more):
         """Sends a chat request and reads the answer's head: an Answer to iterate. Its raw is open."""
         body = json.dumps(self.body(script, stream, **more)).encode()
         if raw is None:
-            raw = self.raw(rcvbuf=rcvbuf)
+            raw = self.raw(port, rcvbuf=rcvbuf)
             self.raws.append(raw)
         raw.send(self.head("POST", path, key, fields, len(body)) + body)
         return Answer(raw, raw.head())
