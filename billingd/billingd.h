@@ -123,6 +123,7 @@ struct bl_gateway {
 	struct tf_list waits;         /* bl_wait: its asks that are not answered */
 	uint64_t grants;              /* numbers given */
 	struct wire_peer *peer;       /* NULL: not in session */
+	struct wire_peer *teller;     /* who tells what it left, when it is dead; NULL: nobody does */
 	uint64_t gone_mono;           /* since when */
 	size_t refs;                  /* batches, records and questions under way that name it */
 	bool asking;                  /* the store is asked for its row */
@@ -143,6 +144,11 @@ struct wire_hooks bl_peers_hooks(struct bl *bl);
 void bl_peers_tick(struct bl *bl, uint64_t mono_ms);
 /* NULL: no such start, or it was forgotten. */
 struct bl_gateway *bl_gateway_find(struct bl *bl, const char *name, uint64_t boot);
+/*
+ * The start that a record is about: the one in session, or a dead one that it is told for, known or not. NULL: none
+ * that this gateway may speak for, or no memory.
+ */
+struct bl_gateway *bl_peers_teller(struct bl *bl, struct bl_gateway *g, const struct wire_usage *m);
 /* Stops taking it for alive, when it is one that we wait for. */
 void bl_peers_settled(struct bl *bl, struct bl_gateway *g);
 

@@ -64,9 +64,46 @@ static void
 ack(struct bl_gateway *g)
 {
 	struct wire_usage_ack m = { .seq = g->committed };
+	struct wire_peer *p = g->peer;
 
-	if (g->peer != NULL)
-		(void)wire_send_usage_ack(g->peer, NULL, 0, &m, (struct tf_span){ 0 });
+	if (p == NULL && g->teller != NULL) {
+		p = g->teller;
+		m.of_name = tf_cspan(g->row.name);
+		wire_set(&m, USAGE_ACK, of_boot, g->row.boot);
+	}
+	if (p != NULL)
+		(void)wire_send_usage_ack(p, NULL, 0, &m, (struct tf_span){ 0 });
+}
+
+/*
+ * Numbers from first up to seq are not to come any more: a database that had more in it than ours acknowledged them, or the
+ * file that they were in was damaged. The front passes over them.
+ */
+static void
+seq_skip(struct bl_gateway *g, uint64_t first, uint64_t seq)
+{
+	if (first <= g->committed + 1) {
+		if (seq - 1 > g->committed && seq - 1 - g->committed >= BL_SEQ_AHEAD) {
+			/* what came out of order comes again */
+			memset(g->stored, 0, sizeof g->stored);
+			memset(g->taken, 0, sizeof g->taken);
+			g->committed = seq - 1;
+		}
+		while (g->committed < seq - 1) {
+			g->committed++;
+			bit_put(g->stored, g->committed, false);
+			bit_put(g->taken, g->committed, false);
+		}
+		while (bit_get(g->stored, g->committed + 1)) {
+			g->committed++;
+			bit_put(g->stored, g->committed, false);
+			bit_put(g->taken, g->committed, false);
+		}
+		return;
+	}
+	for (uint64_t i = first; i < seq && i - g->committed < BL_SEQ_AHEAD; i++)
+		if (!bit_get(g->taken, i))
+			bit_put(g->stored, i, true);
 }
 
 /* ---- the way in --------------------------------------------------------------------------- */
@@ -193,12 +230,17 @@ gather(struct bl *bl)
 }
 
 void
-bl_ledger_usage(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, const struct wire_usage *m)
+bl_ledger_usage(struct bl *bl, struct bl_gateway *teller, const struct wire_frame *f, const struct wire_usage *m)
 {
+	struct bl_gateway *g = bl_peers_teller(bl, teller, m);
 	struct bl_ledger *l = &bl->ledger;
 	struct bl_usage *u;
 	int rc;
 
+	if (g == NULL)
+		return;
+	if (m->missing > 0 && m->missing < m->seq)
+		seq_skip(g, m->seq - m->missing, m->seq);
 	if (m->seq <= g->committed) {
 		tf_metric_add(TF_M_BL_LEDGER_REPLAYED, 1);
 		ack(g);

@@ -233,6 +233,50 @@ on_up(void *arg, struct wire_peer *p)
 	replace_former(bl, g);
 }
 
+struct bl_gateway *
+bl_peers_teller(struct bl *bl, struct bl_gateway *g, const struct wire_usage *m)
+{
+	struct bl_gateway *of;
+	char name[sizeof g->row.name];
+
+	if (!wire_has(m, USAGE, of_name))
+		return g;
+	if (m->of_name.n == 0 || m->of_name.n > WIRE_NAME_MAX) {
+		if (g->peer != NULL)
+			wire_drop(g->peer, "impossible name of a start");
+		return NULL;
+	}
+	snprintf(name, sizeof name, TF_SPAN_FMT, TF_SPAN_ARG(m->of_name));
+	of = bl_gateway_find(bl, name, m->of_boot);
+	if (of == NULL) {
+		of = gateway_new(bl, name, m->of_boot);
+		if (of == NULL)
+			return NULL;
+		of->declaring = false; /* it holds nothing that we know of */
+	}
+	if (of->peer != NULL)
+		return NULL; /* it is alive, and speaks for itself */
+	of->teller = g->peer;
+	of->gone_mono = tf_mono_ms();
+	if (of->row.id == 0 && !of->asking)
+		row_ask(of);
+	return of;
+}
+
+/* Nobody tells for the dead through a link that is down. */
+static void
+teller_gone(struct bl *bl, const struct wire_peer *p)
+{
+	struct tf_node *e, *tmp;
+
+	TF_LIST_EACH(&bl->gateways, e, tmp) {
+		struct bl_gateway *g = TF_CONTAINER(e, struct bl_gateway, node);
+
+		if (g->teller == p)
+			g->teller = NULL;
+	}
+}
+
 static void
 on_down(void *arg, struct wire_peer *p, const char *why)
 {
@@ -242,6 +286,7 @@ on_down(void *arg, struct wire_peer *p, const char *why)
 	if (g == NULL)
 		return;
 	tf_log(TF_WARN, "peers", NULL, "gateway is gone name=%s reason=%s", g->row.name, tf_log_q(tf_cspan(why)));
+	teller_gone(bl, p);
 	g->peer = NULL;
 	g->gone_mono = tf_mono_ms();
 	bl_admit_gone(bl, g, true);

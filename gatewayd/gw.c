@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -90,9 +91,15 @@ gw_init(struct dmn *d)
 	gw->zctx = ev_zctx_new(1);
 	if (gw->conf == NULL || gw->addrs == NULL || gw->zctx == NULL)
 		return TF_E_NOMEM;
+	/* a file that may not grow is a full disk, not the end */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	rc = gw_tls_load(gw);
 	if (rc == 0)
+		rc = gw_keeper_new(gw);
+	if (rc == 0)
 		rc = gw_threads_start(gw);
+	if (rc == 0)
+		rc = gw_keeper_start(gw);
 	if (rc == 0)
 		rc = gw_listen_start(gw);
 	if (rc != 0)
@@ -112,6 +119,7 @@ gw_reload(struct dmn *d, const struct conf *before)
 	gw_conf_unref(&gw->conf);
 	gw->conf = next;
 	(void)gw_tls_load(gw);
+	gw_keeper_reload(gw);
 	gw_threads_reload(gw);
 }
 
@@ -155,6 +163,7 @@ gw_stop(struct dmn *d)
 		return;
 	gw_listen_stop(gw, false);
 	gw_threads_stop(gw);
+	gw_keeper_free(gw);
 	if (gw->zctx != NULL)
 		ev_zctx_free(&gw->zctx);
 	gw_addrs_free(&gw->addrs);

@@ -16,6 +16,7 @@
 #include "common/dialect/dialect.h"
 #include "common/event/event.h"
 #include "common/http/http.h"
+#include "common/spool/spool.h"
 #include "common/wire/wire.h"
 #include "gatewayd/gw_room.h"
 #include "gatewayd/gw_route.h"
@@ -27,7 +28,6 @@
 #define GW_ORPHAN_MS 5000        /* longest wait for the END of a cancelled attempt */
 #define GW_SLACK_MS 2000         /* our own deadlines stand this far behind those we hand on */
 #define GW_TRANCHE 1024u         /* output tokens reserved at a time when no cap says more */
-#define GW_UNSETTLED_MAX 200000u /* usage records billingd has not acknowledged; beyond: no new work */
 #define GW_KEYS_MAX 50000u       /* cached keys of a thread */
 #define GW_KEYS_ASKED_MAX 1000u  /* look-ups under way */
 #define GW_BODY_PIECE (256u << 10) /* bytes of one BODY frame */
@@ -187,6 +187,11 @@ struct gw_req {
 	uint64_t short_since;     /* tf_mono_ms: since then no room for more output; 0: there was */
 	unsigned short_refusals;  /* key->refusals then */
 	bool running;             /* an attempt began and has not settled: frames of it count */
+	struct sp_open spooled;   /* it, in the spool */
+	uint64_t seq;             /* of its record, while billingd is not told whether it was delivered; 0: none */
+	uint64_t ticket;          /* in SETTLE: the sync that it waits for */
+	struct tf_buf held;       /* the last bytes of the answer, until its end is recorded */
+	bool held_boundary;       /* they end between two events */
 	unsigned faults;          /* attempts that a worker failed */
 	unsigned unseen;          /* attempts that no worker accepted */
 	uint64_t again_at;        /* tf_mono_ms: not dispatched before */
@@ -214,12 +219,6 @@ struct gw_req {
 };
 
 /* ---- threads and the process ----------------------------------------------------------------- */
-
-struct gw_unsettled { /* a usage record billingd has not acknowledged */
-	struct tf_node node;
-	uint64_t seq;
-	struct tf_buf frame;
-};
 
 struct gw_live { /* a model with registered workers, as routerd last said */
 	char *id;
@@ -250,10 +249,21 @@ struct gw_thread {
 	uint64_t key_change;           /* last change seen */
 	size_t asked;                  /* KEY_ASKs under way */
 	size_t body_held;              /* bytes of bodies that wait for their answer's first byte */
-	struct tf_list unsettled;
 	struct gw_settling *settling;  /* ring, in the order of seq */
 	size_t settling_at, settling_n, settling_cap;
-	uint64_t seq;                  /* last usage record made */
+	struct sp_writer spool;
+	struct ev_turn flush;          /* writes what this turn gave to the spool */
+	struct ev_timer telling;       /* more records are to be told to billingd */
+	struct tf_list mail;           /* gw_job: the keeper's results; under its lock */
+	struct gw_lefts *lefts;
+	struct tf_buf record;          /* scratch: one read from the spool */
+	uint64_t written;              /* last record that is in its file */
+	uint64_t tell;                 /* record that billingd is told next; those before were, or wait for delivery */
+	uint64_t acked_at;             /* tf_mono_ms of its last acknowledgement */
+	uint32_t session;              /* with billingd; 0: none yet */
+	uint64_t ticket;               /* of the next sync */
+	uint64_t synced;               /* tf_mono_ms */
+	bool making, syncing;          /* the keeper makes a segment; somebody waits for its sync */
 	struct tf_buf head;            /* scratch: DISPATCH.head */
 	struct tf_buf url;             /* scratch: DISPATCH.base_url */
 	struct tf_buf beta;            /* scratch: DISPATCH.api_beta */
@@ -265,6 +275,8 @@ struct gw_thread {
 	/* for the control socket; written by the thread, read by the main one */
 	atomic_size_t in_state[GW_S_COUNT], workers, owed, bodies;
 	atomic_bool billing_here, router_here, store_here;
+	_Atomic uint64_t oldest;       /* tf_mono_ms of the oldest record that is not acknowledged; 0: none */
+	atomic_bool full;              /* no room in the spool */
 };
 
 /* NULL while there is no session. */
@@ -280,6 +292,7 @@ gw_router(const struct gw_thread *t)
 }
 
 struct gw_listener;
+struct gw_keeper;
 struct gw {
 	struct dmn *dmn;
 	struct ev_loop *loop; /* main */
@@ -291,6 +304,7 @@ struct gw {
 	size_t nlisteners;
 	struct ssl_ctx_st *tls;
 	struct gw_addrs *addrs;
+	struct gw_keeper *keeper;
 	atomic_uint conns;
 	atomic_uint undrained; /* threads that still have work */
 };
@@ -404,6 +418,7 @@ void gw_admit_extend(struct gw_req *req);
  * The attempt of record seq is over and its reservation with it: moves that into the record, which returns it to
  * billingd. used: tokens.
  */
+void gw_admit_reserved(const struct gw_req *req, struct wire_usage *m); /* what it holds now, into a record */
 void gw_admit_settle(struct gw_req *req, uint64_t used, struct wire_usage *m);
 void gw_admit_settled(struct gw_thread *t, uint64_t seq); /* billingd has counted all records up to it */
 void gw_admit_settling_free(struct gw_thread *t);
@@ -501,21 +516,65 @@ void gw_relay_end(struct gw_thread *t, struct wire_peer *p, const struct wire_fr
 void gw_relay_keep(struct gw_thread *t, struct wire_peer *p, const struct wire_frame *f, const struct wire_keep *m);
 /* The answer is whole, and kept where its own API asks for it: keeps it for its key, then gw_relay_over. */
 void gw_relay_kept(struct gw_req *req, const struct wire_end *m);
-/* Settles it and gives its last bytes; held: those of them that nobody else has. */
+/* Settles it; its last bytes follow when that is recorded. held: those of them that nobody else has. */
 void gw_relay_over(struct gw_req *req, const struct wire_end *m, struct tf_span held);
 /* What the head of an answer says of its body. */
 void gw_relay_fields(const struct gw_req *req, struct tf_span type, struct http_fields *f);
+void gw_relay_recorded(struct gw_req *req); /* the request leaves SETTLE */
+/* Bytes of the answer for the client, now; those that complete it go into req->held instead. As http_respond_write. */
+int gw_relay_write(struct gw_req *req, struct tf_span bytes);
 /* The whole answer, which was held, and its end. */
 void gw_relay_hosted(struct gw_req *req, struct tf_span answer, const struct wire_end *m);
 void gw_relay_drained(struct gw_req *req, size_t pending);
 void gw_relay_tick(struct gw_req *req, uint64_t now);
 
+/* gw_spool.c: what attempts begin, reach and end, written down */
+void gw_spool_init(struct gw_thread *t);
+int gw_spool_open(struct gw_thread *t) TF_MUSTCHECK; /* logs why not */
+/* No loop and no keeper runs any more. */
+void gw_spool_close(struct gw_thread *t);
+/* Is there room for another attempt, or does the operator do without? */
+bool gw_spool_may(struct gw_req *req);
+/* The attempt that begins: 0; TF_E_FULL and others: it must not. */
+int gw_spool_begin(struct gw_req *req) TF_MUSTCHECK;
+void gw_spool_end(struct gw_req *req, const struct wire_usage *m);
+void gw_spool_progress(struct gw_req *req); /* bytes of its answer go to the client now */
+void gw_spool_flush(struct gw_thread *t); /* now, not at the end of the turn */
+void gw_spool_synced(struct gw_thread *t, uint64_t ticket);
+void gw_spool_tick(struct gw_thread *t, uint64_t now);
+
+/* gw_keeper.c: the thread that serves the spool; new before the threads, stop when they have ended */
+int gw_keeper_new(struct gw *gw) TF_MUSTCHECK;
+int gw_keeper_start(struct gw *gw) TF_MUSTCHECK;
+void gw_keeper_reload(struct gw *gw);
+void gw_keeper_stop(struct gw *gw);
+void gw_keeper_free(struct gw *gw);
+void gw_keeper_want(struct gw_thread *t); /* a segment, if one is wanted */
+/* What was written so far; ticket 0: nobody waits, else gw_spool_synced follows. */
+void gw_keeper_sync(struct gw_thread *t, uint64_t ticket);
+void gw_keeper_done(struct gw_thread *t, struct sp_seg *seg); /* takes it */
+void gw_keeper_settled(struct gw_thread *t, struct sp_left *left); /* takes it */
+
+/* gw_left.c: what those who died left; in the first thread */
+int gw_left_new(struct gw_thread *t) TF_MUSTCHECK;
+void gw_left_free(struct gw_thread *t);
+void gw_left_start(struct gw_thread *t, struct sp_left *left); /* takes it */
+void gw_left_former(struct gw_thread *t, const char *name, uint64_t boot);
+void gw_left_ack(struct gw_thread *t, const struct wire_usage_ack *m);
+void gw_left_link_up(struct gw_thread *t);
+void gw_left_tick(struct gw_thread *t, uint64_t now);
+
 /* gw_settle.c: usage records */
+uint64_t gw_settle_prompt(const struct gw_req *req); /* tokens of the prompt, when nobody counted them */
+void gw_settle_facts(const struct gw_req *req, struct wire_usage *m); /* what is known when it begins */
 /* Settles the attempt that runs, once: nothing when none does. end may be NULL: nobody told us. */
 void gw_settle(struct gw_req *req, enum wire_outcome outcome, const struct wire_end *end, int err, bool keep_reservation);
 void gw_settle_ack(struct gw_thread *t, const struct wire_usage_ack *m);
+/* The client's connection has taken the whole answer, or never will. */
+void gw_settle_given(struct gw_req *req, bool delivered);
+void gw_settle_pump(struct gw_thread *t); /* tells billingd what is due */
 void gw_settle_resend(struct gw_thread *t);
-void gw_settle_free(struct gw_thread *t);
+void gw_settle_tick(struct gw_thread *t, uint64_t now);
 
 /* gw_query.c */
 void gw_query_link_up(struct gw_thread *t); /* what was asked and not answered is asked again */

@@ -49,7 +49,7 @@ gw_admit(struct gw_req *req)
 	struct gw_key *k = req->key;
 	uint64_t now = tf_mono_ms();
 
-	if (t->unsettled.n >= GW_UNSETTLED_MAX)
+	if (!gw_spool_may(req))
 		return TF_E_OVERLOADED;
 	if (gw_admit_too_large(req, k->tpm) || gw_admit_too_large(req, k->own_tpm))
 		return TF_E_BAD_REQUEST;
@@ -299,7 +299,7 @@ gw_settling_add(struct gw_req *req, uint64_t seq, uint64_t used)
 }
 
 void
-gw_admit_settle(struct gw_req *req, uint64_t used, struct wire_usage *m)
+gw_admit_reserved(const struct gw_req *req, struct wire_usage *m)
 {
 	const uint64_t *v = req->reserved.v;
 
@@ -308,6 +308,12 @@ gw_admit_settle(struct gw_req *req, uint64_t used, struct wire_usage *m)
 	m->reserved_images = v[GW_U_IMAGES];
 	m->reserved_audio_ms = v[GW_U_AUDIO_MS];
 	m->reserved_slots = v[GW_U_SLOTS];
+}
+
+void
+gw_admit_settle(struct gw_req *req, uint64_t used, struct wire_usage *m)
+{
+	gw_admit_reserved(req, m);
 	if (req->key->space != NULL && req->admitted && !req->unmetered)
 		gw_settling_add(req, m->seq, used);
 	req->reserved = (struct gw_amount){ { 0 } };

@@ -160,13 +160,17 @@ gw_attempt_begin(struct gw_req *req, uint64_t now)
 	req->routed = req->cancelled = false;
 	req->out_tokens = 0;
 	req->answer_len = UINT64_MAX;
+	tf_buf_free(&req->held);
 	req->rx = (struct wire_rx){ .limit = c->unread_max, .window = c->unread_max };
 	req->tx = (struct wire_tx){ 0 };
 	gw_keep_again(req);
 	gw_idem_again(req);
 	gw_hosted_free(req);
 	gw_req_to(req, GW_S_QUEUED);
-	gw_dispatch_try(req, now);
+	if (!req->counting && gw_spool_begin(req) != 0)
+		gw_attempt_failed(req, TF_E_OVERLOADED, GW_BLAME_FINAL, NULL);
+	else
+		gw_dispatch_try(req, now);
 }
 
 void

@@ -337,11 +337,16 @@ gw_idem_give(struct gw_req *req, struct tf_span bytes)
 
 	if (bytes.n == 0 || req->http == NULL)
 		return 0;
+	/* the end of an answer is not seen before it is recorded */
+	if (req->held.n > 0 || (i->holds && req->head->stream) || req->rx.next >= req->answer_len) {
+		req->held_boundary = i->boundary;
+		return tf_buf_addspan(&req->held, bytes);
+	}
 	if (gw_keep_holds(req))
 		return gw_keep_hold(req, bytes, i->boundary);
 	req->boundary = i->boundary;
 	req->wrote_at = tf_mono_ms();
-	return http_respond_write(req->http, bytes.p, bytes.n);
+	return gw_relay_write(req, bytes);
 }
 
 static struct tf_span

@@ -129,7 +129,7 @@ gw_keep_release(struct gw_req *req)
 	int rc = 0;
 
 	if (k->tail.n > 0 && req->http != NULL) {
-		rc = http_respond_write(req->http, k->tail.p, k->tail.n);
+		rc = gw_relay_write(req, tf_buf_span(&k->tail));
 		req->boundary = k->boundary;
 	}
 	tf_buf_free(&k->tail);

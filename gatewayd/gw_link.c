@@ -28,6 +28,7 @@ gw_billing_up(void *arg, struct wire_peer *p)
 	t->key_change = p->key_change;
 	gw_admit_declare(t);
 	gw_settle_resend(t);
+	gw_left_link_up(t);
 	gw_key_link_up(t);
 	gw_query_link_up(t);
 }
@@ -251,6 +252,7 @@ gw_links_close(struct gw_thread *t)
 		gw_settle(req, WIRE_OUTCOME_LOST, NULL, TF_E_CLIENT_CLOSED, false);
 		gw_req_to(req, GW_S_DONE);
 	}
+	gw_spool_flush(t);
 	if (t->billing != NULL)
 		gw_grant_return_all(t);
 	wire_dial_free(&t->billing);

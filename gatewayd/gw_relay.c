@@ -97,6 +97,21 @@ gw_relay_number(struct gw_req *req, struct tf_span bytes)
 		req->sequence = n;
 }
 
+int
+gw_relay_write(struct gw_req *req, struct tf_span bytes)
+{
+	gw_spool_progress(req);
+	return http_respond_write(req->http, bytes.p, bytes.n);
+}
+
+/* Do these bytes complete the answer, as far as the client can see? They wait until its end is recorded. */
+static bool
+gw_relay_last(const struct gw_req *req, const struct wire_event *m)
+{
+	return (m->flags & WIRE_EV_FINISH) || req->held.n > 0 ||
+	    (req->answer_len != UINT64_MAX && req->rx.next >= req->answer_len);
+}
+
 static int
 gw_relay_bytes(struct gw_req *req, const struct wire_event *m, struct tf_span bytes, uint64_t now)
 {
@@ -120,13 +135,17 @@ gw_relay_bytes(struct gw_req *req, const struct wire_event *m, struct tf_span by
 		if (rc != 0 || held)
 			return rc;
 	}
+	if (gw_relay_last(req, m)) {
+		req->held_boundary = (m->flags & WIRE_EV_BOUNDARY) != 0;
+		return tf_buf_addspan(&req->held, bytes);
+	}
 	if (gw_keep_holds(req))
 		return gw_keep_hold(req, bytes, (m->flags & WIRE_EV_BOUNDARY) != 0);
 	req->boundary = (m->flags & WIRE_EV_BOUNDARY) != 0;
 	req->wrote_at = now;
 	if (req->head->stream && req->boundary)
 		gw_relay_number(req, bytes);
-	return http_respond_write(req->http, bytes.p, bytes.n);
+	return gw_relay_write(req, bytes);
 }
 
 void
@@ -185,10 +204,38 @@ void
 gw_relay_over(struct gw_req *req, const struct wire_end *m, struct tf_span held)
 {
 	gw_settle(req, WIRE_OUTCOME_SERVED, m, 0, false);
-	if (req->http == NULL)
-		gw_req_to(req, GW_S_DONE);
-	else if ((held.n == 0 || http_respond_write(req->http, held.p, held.n) == 0) && gw_keep_finish(req) == 0 &&
-	    http_respond_end(req->http) == 0)
+	if (req->http != NULL && held.n > 0) {
+		req->held_boundary = true; /* it is the end of the answer */
+		if (tf_buf_addspan(&req->held, held) != 0) {
+			http_respond_abort(req->http);
+			gw_req_replied(req);
+			return;
+		}
+	}
+	gw_req_to(req, req->http == NULL ? GW_S_DONE : GW_S_SETTLE);
+	if (req->http != NULL && req->counting)
+		gw_relay_recorded(req); /* there is nothing to record */
+}
+
+static int
+gw_relay_held(struct gw_req *req)
+{
+	int rc = 0;
+
+	if (req->held.n > 0) {
+		if (req->head->stream && req->held_boundary)
+			gw_relay_number(req, tf_buf_span(&req->held));
+		rc = http_respond_write(req->http, req->held.p, req->held.n);
+		req->boundary = req->held_boundary;
+	}
+	tf_buf_free(&req->held);
+	return rc;
+}
+
+void
+gw_relay_recorded(struct gw_req *req)
+{
+	if (gw_keep_finish(req) == 0 && gw_relay_held(req) == 0 && http_respond_end(req->http) == 0)
 		gw_req_replied(req);
 	else
 		gw_req_to(req, GW_S_REPLY); /* on_abort follows */

@@ -84,6 +84,8 @@ gw_req_free(struct gw_req *req)
 
 	tf_map_del(&t->reqs, tf_id_span(&req->id));
 	tf_metric_add(TF_M_GW_IN_FLIGHT, UINT64_MAX); /* one less */
+	gw_settle_given(req, false); /* nobody said that it was */
+	tf_buf_free(&req->held);
 	gw_store_leave(req);
 	gw_resolve_free(req);
 	gw_keep_free(req);
@@ -468,6 +470,7 @@ gw_req_abort(struct gw_req *req)
 		break;
 	case GW_S_HEAD:
 	case GW_S_BODY:
+	case GW_S_SETTLE:
 	case GW_S_QUERY:
 	case GW_S_REPLY:
 		gw_req_to(req, GW_S_DONE);
@@ -499,10 +502,10 @@ gw_on_done(struct http_req *http, bool delivered, void *arg)
 	struct gw_req *req = http_req_data(http);
 
 	(void)arg;
-	(void)delivered;
 	if (req == NULL)
 		return;
 	req->http = NULL;
+	gw_settle_given(req, delivered);
 	if (req->state == GW_S_REPLY)
 		gw_req_to(req, GW_S_DONE);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Usage records. Each attempt that was dispatched settles exactly once, on whatever path it ends;
- * the record is kept and repeated until billingd says that the ledger holds it. Records are
- * numbered without gaps, so that one number acknowledges all before it.
+ * Usage records. Each attempt that was dispatched settles exactly once, on whatever path it ends; its record lies in
+ * the spool until billingd says that the ledger holds it. Records are numbered without gaps, so that one number
+ * acknowledges all before it. billingd is told when it is known whether the answer was delivered; what it did not
+ * acknowledge is told again, from the spool, after each loss of the link and when it stays silent.
  */
 #include "config.h"
 
@@ -10,13 +11,40 @@
 
 #include "gatewayd/gw.h"
 
+#define GW_TELL_SLICE 128      /* records told in one loop turn when many are due */
+#define GW_TELL_AHEAD 16384u   /* records told beyond the first that is not acknowledged */
+#define GW_TELL_AGAIN_MS 2000  /* silence about the oldest record that was told */
+#define GW_FINISH_MAX 64       /* bytes of a finish reason */
+
+uint64_t
+gw_settle_prompt(const struct gw_req *req)
+{
+	return req->head->prompt_bytes / 4;
+}
+
+/* What BEGIN and END say alike. */
+void
+gw_settle_facts(const struct gw_req *req, struct wire_usage *m)
+{
+	*m = (struct wire_usage){
+		.key = tf_span(req->key->id, sizeof req->key->id),
+		.workspace = tf_span(req->key->workspace, sizeof req->key->workspace),
+		.model = tf_cspan(req->model->name), .surface = tf_cspan(req->route->surface),
+		.stream = req->head->stream, .began_ms = (uint64_t)req->began_wall,
+		.ended_ms = (uint64_t)(tf_wall_ns() / 1000000),
+		.window = req->windows.v[GW_W_MINUTE], .window_key = req->windows.v[GW_W_KEY],
+		.window_budget = req->windows.v[GW_W_BUDGET], .window_month = req->windows.v[GW_W_MONTH],
+	};
+	gw_price_usage(req, m);
+}
+
 static void
 gw_settle_usage(const struct gw_req *req, const struct wire_end *end, struct wire_usage *m)
 {
 	if (end == NULL) {
 		/* nobody told us: what was streamed is known, the prompt was certainly read once content came */
 		m->completion = req->out_tokens;
-		m->prompt = req->out_tokens > 0 ? req->head->prompt_bytes / 4 : 0;
+		m->prompt = req->out_tokens > 0 ? gw_settle_prompt(req) : 0;
 		m->estimated = 1;
 		return;
 	}
@@ -30,6 +58,8 @@ gw_settle_usage(const struct gw_req *req, const struct wire_end *end, struct wir
 	m->characters = end->characters;
 	m->estimated = end->estimated;
 	m->finish = end->finish;
+	if (m->finish.n > GW_FINISH_MAX)
+		m->finish.n = 0;
 }
 
 static void
@@ -44,40 +74,10 @@ gw_settle_metrics(const struct wire_usage *m)
 		tf_metric_add_l(TF_M_GW_TOKENS, out, completion);
 }
 
-/* Kept until it is acknowledged, and sent now when billingd is there. */
-static void
-gw_settle_send(struct gw_req *req, const struct wire_usage *m)
-{
-	struct gw_thread *t = req->t;
-	struct wire_peer *p = gw_billing(t);
-	struct gw_unsettled *u = calloc(1, sizeof *u);
-
-	if (u == NULL || wire_enc_usage(&u->frame, &req->id, req->attempt, m, (struct tf_span){ 0 }) != 0) {
-		/* without memory for a hundred bytes there is no honest way on */
-		tf_log(TF_ERROR, "settle", &req->id, "no memory for a usage record attempt=%u", req->attempt);
-		abort();
-	}
-	u->seq = m->seq;
-	tf_list_append(&t->unsettled, &u->node);
-	tf_metric_add(TF_M_GW_UNSETTLED, 1);
-	if (p != NULL)
-		(void)wire_send_lazy(p, WIRE_USAGE, &req->id, req->attempt, m, (struct tf_span){ 0 });
-}
-
 void
 gw_settle(struct gw_req *req, enum wire_outcome outcome, const struct wire_end *end, int err, bool keep_reservation)
 {
-	struct wire_usage m = {
-		.key = tf_span(req->key->id, sizeof req->key->id),
-		.workspace = tf_span(req->key->workspace, sizeof req->key->workspace),
-		.model = tf_cspan(req->model->name), .surface = tf_cspan(req->route->surface),
-		.outcome = outcome, .stream = req->head->stream, .began_ms = (uint64_t)req->began_wall,
-		.ended_ms = (uint64_t)(tf_wall_ns() / 1000000),
-		.window = req->windows.v[GW_W_MINUTE], .window_key = req->windows.v[GW_W_KEY],
-		.window_budget = req->windows.v[GW_W_BUDGET], .window_month = req->windows.v[GW_W_MONTH],
-		.worker = tf_cspan(req->worker_name), .first_us = req->first_us, .status = req->status,
-		.delivered = outcome == WIRE_OUTCOME_SERVED && req->http != NULL,
-	};
+	struct wire_usage m;
 
 	if (!req->running)
 		return;
@@ -85,66 +85,138 @@ gw_settle(struct gw_req *req, enum wire_outcome outcome, const struct wire_end *
 	req->worker = NULL; /* its pointer is good while the attempt runs */
 	if (req->counting)
 		return; /* nothing was generated */
-	m.seq = ++req->t->seq;
+	gw_settle_facts(req, &m);
+	m.outcome = outcome;
+	m.worker = tf_cspan(req->worker_name);
+	m.first_us = req->first_us;
+	m.status = req->status;
+	m.seq = sp_writer_next(&req->t->spool);
 	if (outcome == WIRE_OUTCOME_SERVED || outcome == WIRE_OUTCOME_PARTIAL)
 		gw_settle_usage(req, end, &m);
 	if (!keep_reservation)
 		gw_admit_settle(req, m.prompt + m.cache_read + m.cache_write + m.completion + m.reasoning, &m);
 	if (err > 0)
 		m.code = tf_cspan(tf_err_row(err)->code);
-	gw_price_usage(req, &m);
 	gw_settle_metrics(&m);
-	gw_settle_send(req, &m);
+	gw_spool_end(req, &m);
+	/* of a whole answer it is told when the client's connection has taken it, or never will */
+	if (outcome != WIRE_OUTCOME_SERVED || req->http == NULL)
+		gw_settle_given(req, false);
 }
 
-static void
-gw_unsettled_free(struct gw_thread *t, struct gw_unsettled *u)
+/* ---- telling billingd ------------------------------------------------------------------------- */
+
+/* False: it cannot be told now. */
+static bool
+gw_settle_tell(struct gw_thread *t, struct wire_peer *p, uint64_t seq)
 {
-	tf_list_remove(&t->unsettled, &u->node);
-	tf_metric_add(TF_M_GW_UNSETTLED, UINT64_MAX); /* one less */
-	tf_buf_free(&u->frame);
-	free(u);
+	struct sp_due *d = sp_writer_due(&t->spool, seq);
+	union wire_any m;
+	struct wire_frame f;
+	struct sp_rec r;
+	size_t used;
+
+	if (sp_writer_read(&t->spool, seq, &t->record, &r) != 0 || wire_frame_read(r.payload, &f, &used) != 0 ||
+	    f.verb != WIRE_USAGE || wire_dec(&f, &m) != 0) {
+		tf_metric_add(TF_M_GW_SPOOL_FAILURES, 1);
+		tf_log(TF_ERROR, "settle", &d->id, "a usage record cannot be read from the spool and is tried again attempt=%u",
+		    d->attempt);
+		return false;
+	}
+	m.usage.delivered = r.delivered || d->delivered;
+	if (seq == t->spool.acked + 1)
+		m.usage.missing = seq - 1; /* all before it was acknowledged, by whomever */
+	if (wire_send_lazy(p, WIRE_USAGE, &r.id, r.attempt, &m.usage, (struct tf_span){ 0 }) != 0)
+		return false;
+	d->session = t->session;
+	return true;
+}
+
+static bool
+gw_settle_due(const struct gw_thread *t, const struct sp_due *d)
+{
+	return d->ready && d->session != t->session;
+}
+
+void
+gw_settle_pump(struct gw_thread *t)
+{
+	struct wire_peer *p = gw_billing(t);
+	unsigned n = 0;
+
+	while (p != NULL && t->tell <= t->written && t->tell - t->spool.acked <= GW_TELL_AHEAD) {
+		struct sp_due *d = sp_writer_due(&t->spool, t->tell);
+
+		if (d != NULL && gw_settle_due(t, d)) {
+			if (n++ == GW_TELL_SLICE) {
+				ev_timer_set(&t->telling, 0);
+				return;
+			}
+			if (!gw_settle_tell(t, p, t->tell))
+				return; /* the tick tries again */
+		}
+		t->tell++;
+	}
+}
+
+void
+gw_settle_given(struct gw_req *req, bool delivered)
+{
+	struct gw_thread *t = req->t;
+	struct sp_due *d = req->seq != 0 ? sp_writer_due(&t->spool, req->seq) : NULL;
+	struct wire_peer *p = gw_billing(t);
+
+	if (d == NULL)
+		return;
+	if (delivered) {
+		d->delivered = true;
+		sp_writer_delivered(&t->spool, req->seq);
+	}
+	d->ready = true;
+	/* the pump has passed it by; else it will come to it, once the record is written */
+	if (req->seq < t->tell && p != NULL && !gw_settle_tell(t, p, req->seq))
+		t->tell = req->seq;
+	req->seq = 0;
 }
 
 void
 gw_settle_ack(struct gw_thread *t, const struct wire_usage_ack *m)
 {
-	struct tf_node *e;
+	size_t before = t->spool.n;
 
-	while ((e = tf_list_first(&t->unsettled)) != NULL) {
-		struct gw_unsettled *u = TF_CONTAINER(e, struct gw_unsettled, node);
-
-		if (u->seq > m->seq)
-			break;
-		gw_unsettled_free(t, u);
+	if (wire_has(m, USAGE_ACK, of_name)) {
+		gw_left_ack(t, m);
+		return;
 	}
+	sp_writer_ack(&t->spool, m->seq);
 	gw_admit_settled(t, m->seq);
+	if (t->spool.n == before)
+		return;
+	tf_metric_add(TF_M_GW_UNSETTLED, -(uint64_t)(before - t->spool.n));
+	t->acked_at = tf_mono_ms();
+	if (t->tell <= t->spool.acked)
+		t->tell = t->spool.acked + 1;
+	gw_settle_pump(t);
 }
 
 void
 gw_settle_resend(struct gw_thread *t)
 {
-	struct wire_peer *p = gw_billing(t);
-	struct tf_node *e, *tmp;
-
-	if (p == NULL)
-		return;
-	TF_LIST_EACH(&t->unsettled, e, tmp) {
-		struct gw_unsettled *u = TF_CONTAINER(e, struct gw_unsettled, node);
-
-		if (wire_forward(p, tf_buf_span(&u->frame), 0, 0) != 0)
-			return; /* the link will come up again, and this with it */
-	}
+	t->session++;
+	t->tell = t->spool.acked + 1;
+	t->acked_at = tf_mono_ms();
+	gw_settle_pump(t);
 }
 
 void
-gw_settle_free(struct gw_thread *t)
+gw_settle_tick(struct gw_thread *t, uint64_t now)
 {
-	struct tf_node *e;
+	const struct sp_due *first = sp_writer_due(&t->spool, t->spool.acked + 1);
 
-	if (t->unsettled.n > 0)
-		tf_log(TF_ERROR, "settle", NULL, "usage records were never acknowledged count=%zu", t->unsettled.n);
-	while ((e = tf_list_first(&t->unsettled)) != NULL)
-		gw_unsettled_free(t, TF_CONTAINER(e, struct gw_unsettled, node));
-	gw_admit_settling_free(t);
+	/* it may have had no room for some of them */
+	if (first != NULL && first->ready && first->session == t->session && now - t->acked_at >= GW_TELL_AGAIN_MS &&
+	    gw_thread_billing_fresh(t))
+		gw_settle_resend(t);
+	else
+		gw_settle_pump(t);
 }

@@ -90,7 +90,7 @@ static bool
 gw_thread_idle(const struct gw_thread *t)
 {
 	return t->reqs.n == 0 && http_server_conns(t->server[0]) == 0 && http_server_conns(t->server[1]) == 0 &&
-	    t->unsettled.n == 0;
+	    (t->spool.n == 0 || !gw_thread_billing_fresh(t)); /* without billingd the next start tells it */
 }
 
 /* Past the drain timeout: what still runs is ended in its own stream's words. */
@@ -129,8 +129,8 @@ gw_tick_drain(struct gw_thread *t, uint64_t now)
 static void
 gw_tick_show(struct gw_thread *t)
 {
-	atomic_store_explicit(&t->owed, t->unsettled.n, memory_order_relaxed);
 	atomic_store_explicit(&t->bodies, gw_body_bytes(t), memory_order_relaxed);
+	atomic_store_explicit(&t->owed, t->spool.n, memory_order_relaxed);
 	atomic_store_explicit(&t->workers, wire_hub_count(t->hub), memory_order_relaxed);
 	atomic_store_explicit(&t->billing_here, gw_thread_billing_fresh(t), memory_order_relaxed);
 	atomic_store_explicit(&t->router_here, gw_router(t) != NULL, memory_order_relaxed);
@@ -152,10 +152,19 @@ gw_tick(void *arg)
 	gw_tick_list(t, GW_S_QUERY, now, gw_tick_query);
 	gw_tick_list(t, GW_S_REPLAY, now, gw_replay_tick);
 	gw_store_tick(t, now);
+	gw_spool_tick(t, now);
+	gw_settle_tick(t, now);
+	gw_left_tick(t, now);
 	if (t->draining)
 		gw_tick_drain(t, now);
 	gw_tick_show(t);
 	ev_timer_set(&t->tick, GW_TICK_MS);
+}
+
+static void
+gw_telling(void *arg)
+{
+	gw_settle_pump(arg);
 }
 
 static void
@@ -203,7 +212,7 @@ gw_thread_init(struct gw *gw, struct gw_thread *t, unsigned index)
 		tf_list_init(&t->state[i]);
 	tf_list_init(&t->keys_lru);
 	tf_list_init(&t->keys_busy);
-	tf_list_init(&t->unsettled);
+	gw_spool_init(t);
 	tf_list_init(&t->store_waits);
 	tf_list_init(&t->releases);
 	ev_turn_init(&t->reap, gw_reap, t);
@@ -214,6 +223,7 @@ static void
 gw_thread_close(struct gw_thread *t)
 {
 	ev_timer_del(&t->tick);
+	ev_timer_del(&t->telling);
 	http_server_free(&t->server[0]);
 	http_server_free(&t->server[1]);
 	gw_links_close(t);
@@ -246,7 +256,10 @@ gw_thread_fini(struct gw_thread *t)
 			gw_req_to(TF_CONTAINER(tf_list_first(&t->state[i]), struct gw_req, node), GW_S_DONE);
 	gw_req_free_list(t);
 	gw_idem_thread_free(t);
-	gw_settle_free(t);
+	ev_turn_disarm(t->loop, &t->flush);
+	gw_spool_close(t);
+	gw_left_free(t);
+	tf_buf_free(&t->record);
 	gw_keys_free(t);
 	gw_models_live(t, NULL);
 	tf_map_free(&t->reqs);
@@ -266,7 +279,9 @@ gw_thread_start(struct gw *gw, struct gw_thread *t)
 
 	t->conf = gw_conf_ref(gw->conf);
 	ev_timer_init(&t->tick, t->loop, gw_tick, t);
-	if ((rc = gw_servers_open(t)) != 0 || (rc = gw_links_open(t)) != 0)
+	ev_timer_init(&t->telling, t->loop, gw_telling, t);
+	if ((rc = gw_left_new(t)) != 0 || (rc = gw_spool_open(t)) != 0 || (rc = gw_servers_open(t)) != 0 ||
+	    (rc = gw_links_open(t)) != 0)
 		return rc;
 	ev_timer_set(&t->tick, GW_TICK_MS);
 	if (pthread_create(&t->tid, NULL, gw_thread_main, t) != 0)
@@ -318,8 +333,10 @@ gw_threads_stop(struct gw *gw)
 	for (unsigned i = 0; i < gw->nthreads; i++) {
 		if (gw->threads[i].running)
 			pthread_join(gw->threads[i].tid, NULL);
-		gw_thread_fini(&gw->threads[i]);
 	}
+	gw_keeper_stop(gw);
+	for (unsigned i = 0; i < gw->nthreads; i++)
+		gw_thread_fini(&gw->threads[i]);
 	free(gw->threads);
 	gw->threads = NULL;
 	gw->nthreads = 0;
@@ -402,7 +419,7 @@ gw_thread_dump(void *arg)
 
 	tf_log(TF_INFO, "state", NULL, "thread=%s connections=%u requests=%zu keys=%zu unsettled=%zu workers=%zu "
 	    "billingd=%d routerd=%d stored=%d body_bytes=%zu", t->name, atomic_load(&t->conns), t->reqs.n, t->keys.n,
-	    t->unsettled.n, wire_hub_count(t->hub), gw_thread_billing_fresh(t), gw_router(t) != NULL, gw_store_here(t),
+	    t->spool.n, wire_hub_count(t->hub), gw_thread_billing_fresh(t), gw_router(t) != NULL, gw_store_here(t),
 	    t->body_held);
 	for (int s = 0; s < GW_S_COUNT; s++) {
 		struct tf_node *e, *tmp;

@@ -17,6 +17,7 @@
 #define WK_END_REPEAT_MS 500      /* END goes again so often until it is acknowledged */
 #define WK_END_MAX_MS 30000       /* then the gateway is given up */
 #define WK_CALL_END_MS 1000       /* how long the exchange with the runtime may take to end after the answer */
+#define WK_USAGE_MS 1000          /* how long the runtime may take from its finish reason to usage and end */
 #define WK_LINK_MS 2000           /* how long a job may wait for the link to its gateway */
 #define WK_PIECE (128u << 10)     /* payload of one EVENT */
 #define WK_PROGRESS 64 /* output tokens between two messages about how far a whole answer is */
@@ -75,6 +76,8 @@ struct wk_attempt {
 	struct tf_buf out;     /* bytes for the client without credit yet */
 	struct wire_tx tx;
 	bool first;            /* the first EVENT has gone */
+	uint64_t tail;         /* offset in the answer of its end (finish reason and on); UINT64_MAX: not there yet */
+	bool finished;         /* of a stream: the runtime gave its finish reason; usage may come still */
 	bool complete;         /* nothing more will come into out */
 	size_t kept, kept_at;  /* values that went ahead of the answer, bytes of the one that is going */
 	struct dl_fault fault; /* how it ended, when it failed */

@@ -285,8 +285,10 @@ wk_event_send(struct wk_attempt *a, struct wire_peer *p, size_t n)
 	struct wire_event m = { .offset = a->tx.sent, .out_tokens = facts->out_tokens };
 	int rc;
 
-	if (n == a->out.n && (facts->boundary || a->complete))
+	if ((n == a->out.n && (facts->boundary || a->complete)) || a->tx.sent + n == a->tail)
 		m.flags |= WIRE_EV_BOUNDARY;
+	if (a->tx.sent >= a->tail)
+		m.flags |= WIRE_EV_FINISH;
 	if (facts->content)
 		m.flags |= WIRE_EV_CONTENT;
 	if (facts->finished || a->complete)
@@ -368,6 +370,9 @@ wk_attempt_flush(struct wk_attempt *a)
 			n = wire_tx_room(&a->tx);
 		if (n > WK_PIECE)
 			n = WK_PIECE;
+		/* the gateway holds back what the end begins with, and nothing before it */
+		if (a->tx.sent < a->tail && n > a->tail - a->tx.sent)
+			n = (size_t)(a->tail - a->tx.sent);
 		if (wk_event_send(a, p, n) != 0)
 			return; /* the link goes down, and the attempt with it */
 	}
@@ -510,6 +515,7 @@ wk_attempt_new(struct wk *wk, const struct wire_frame *f, const struct wire_disp
 	a->first_ms = m->first_ms;
 	a->idle_ms = m->idle_ms;
 	a->tx.limit = m->credit;
+	a->tail = UINT64_MAX;
 	a->keep = m->keep != 0;
 	a->progress = m->progress != 0;
 	a->body_len = m->body_len;

@@ -17,6 +17,8 @@ wk_call_out(struct wk_attempt *a)
 
 	if (facts->content && a->first_us == 0)
 		a->first_us = (tf_mono_ns() - a->began) / 1000 + 1;
+	if (facts->tail != SIZE_MAX && facts->finished && a->tail == UINT64_MAX && dl_xlate_live(a->x))
+		a->tail = a->tx.sent + facts->tail;
 	if (facts->fault.err > 0) {
 		a->fault = facts->fault;
 		wk_attempt_end(a);
@@ -55,7 +57,10 @@ wk_call_resume(struct wk_attempt *a)
 	a->paused = false;
 	if (a->call == NULL)
 		return;
-	wk_call_watch(a);
+	if (a->finished)
+		ev_timer_set(&a->timer, WK_USAGE_MS);
+	else
+		wk_call_watch(a);
 	http_call_resume(a->call);
 }
 
@@ -135,9 +140,12 @@ wk_on_data(struct http_call *call, const char *data, size_t len, void *arg)
 		wk_attempt_end(a);
 		return;
 	}
-	/* until the first content the longer deadline stands, whatever arrives */
-	if (dl_xlate_facts(a->x)->content)
+	/* until the first content the longer deadline stands, whatever arrives; behind the last one a short one */
+	if (dl_xlate_facts(a->x)->content && !(dl_xlate_live(a->x) && dl_xlate_facts(a->x)->finished))
 		wk_call_watch(a);
+	else if (dl_xlate_facts(a->x)->content && !a->finished)
+		ev_timer_set(&a->timer, WK_USAGE_MS);
+	a->finished = dl_xlate_live(a->x) && dl_xlate_facts(a->x)->finished;
 	wk_call_out(a);
 }
 

@@ -166,19 +166,17 @@ struct sp_open {
 	uint32_t attempt;
 };
 
-enum sp_state {
-	SP_WRITTEN, /* END is on its way into the file, or there */
-	SP_READY,   /* the client has the answer, or never will: billingd may hear of it */
-	SP_SENT,    /* billingd was told in this session */
-};
 struct sp_due { /* an END that is not acknowledged */
 	struct sp_seg *seg; /* NULL: it is in memory only */
 	char *frame;        /* then: the payload, owned */
 	struct tf_id id;
 	uint32_t attempt;
 	uint32_t at, n;     /* offset in the file; bytes of the payload */
-	uint8_t state;      /* enum sp_state */
 	uint64_t made_ms;   /* tf_mono_ms */
+	/* the owner's own: */
+	bool ready;         /* billingd may hear of it: the client has the answer, or never will */
+	bool delivered;     /* it has it */
+	uint32_t session;   /* in which billingd was told last; 0: it was not */
 };
 
 struct sp_writer {
@@ -254,11 +252,13 @@ struct sp_left_end { /* an END that a dead start left */
 	struct tf_id id;
 	uint32_t attempt;
 	bool delivered;
+	bool unreadable; /* the owner's own */
 };
 struct sp_left_begin { /* a BEGIN without END */
 	uint32_t file, at, n;
 	struct tf_id id;
 	uint32_t attempt;
+	bool unreadable; /* the owner's own */
 	bool known;     /* its progress is: */
 	bool given;
 	uint64_t tokens, reserved, money;

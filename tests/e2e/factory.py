@@ -341,7 +341,10 @@ class Factory:
     def base_conf(self, runtime):
         conf = {
             "common": {"run-dir": self.run_dir},
-            "gatewayd": {"listen": "127.0.0.1:%d" % self.port, "drain-timeout": "5s"},
+            "gatewayd": {
+                "listen": "127.0.0.1:%d" % self.port, "drain-timeout": "5s", "spool-dir": os.path.join(self.dir, "spool"),
+                "spool-segment": "1m",
+            },
             "billingd": {"database": os.path.join(self.dir, "billing.db")},
             "stored": {"database": os.path.join(self.dir, "stored.db"), "blob-dir": os.path.join(self.dir, "blobs")},
         }
