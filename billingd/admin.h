@@ -41,6 +41,7 @@ struct bl_change {
 	struct bl_key_set set;
 	struct bl_space_set space;
 	struct bl_topup_row topup;
+	struct bl_billing billing;
 	struct bl_key_row *keys;      /* several that are revoked together; owned */
 	size_t n_keys;
 	struct bl_audit_row audit;
@@ -113,6 +114,17 @@ struct bl_topup {
 	struct tf_span note;
 };
 int bl_admin_topup(struct bl *bl, struct bl_workspace *w, const struct bl_topup *t, const struct bl_order *o);
+
+/* ---- deploy.c ----------------------------------------------------------------------------- */
+
+#define BL_DEPLOY_MS 60000  /* how often live deployments are billed */
+#define BL_GPUS_MAX 1000000
+
+/* row: model, gpus and price are set; the change's billing.row is whole. */
+int bl_admin_deploy(struct bl *bl, struct bl_workspace *w, const struct bl_deployment_row *row, const struct bl_order *o);
+/* Bills it to its end. rc of the change: TF_E_NOENT; TF_E_STATE: it has stopped already. */
+int bl_admin_undeploy(struct bl *bl, const struct tf_id *id, const struct bl_order *o);
+void bl_deploy_tick(struct bl *bl, uint64_t mono_ms);
 
 /* ---- people.c ----------------------------------------------------------------------------- */
 

@@ -487,6 +487,23 @@ bl_admit_settle(struct bl *bl, struct bl_gateway *g, const struct bl_settled *s)
 	retry(k);
 }
 
+void
+bl_admit_spent(struct bl_workspace *w, const struct bl_usage *u)
+{
+	struct bl_record r = { .window = { [BL_W_MONTH] = u->window.month }, .used = { { [BL_U_MONEY] = u->cost - u->unbilled } } };
+	struct bl_holder nobody = { .gone = false };
+	struct bl_account no_key;
+	struct bl_pair pair = { { [BL_WORKSPACE] = &w->account, [BL_KEY] = &no_key } };
+
+	w->row.extra_tokens -= u->drawn.extra_tokens;
+	if (w->row.balance.is)
+		w->row.balance.v -= u->drawn.money;
+	bl_account_init(&no_key, BL_KEY);
+	bl_holder_init(&nobody);
+	bl_account_settle(&pair, &nobody, &r, bl_now());
+	bl_account_fini(&no_key);
+}
+
 /* ---- gateways ----------------------------------------------------------------------------- */
 
 void

@@ -19,6 +19,7 @@ change_free(struct bl_change *c)
 	bl_key_row_fini(&c->set.row);
 	tf_buf_free(&c->audit.detail);
 	tf_wipe(c->text, sizeof c->text);
+	bl_billing_fini(&c->billing);
 	free(c->keys);
 	free(c->more);
 	free(c);

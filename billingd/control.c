@@ -189,7 +189,6 @@ cmd_usage(void *arg, struct ctl_req *req)
 
 static const struct ctl_arg a_workspace[] = { { "workspace", CTL_STR, true, "name or id" } };
 static const struct ctl_arg a_workspace_opt[] = { { "workspace", CTL_STR, false, "name or id" } };
-static const struct ctl_arg a_file[] = { { "file", CTL_STR, true, "absolute path" } };
 static const struct ctl_arg a_key[] = { { "key", CTL_STR, true, "id of the key" } };
 static const struct ctl_arg a_create[] = {
 	{ "name", CTL_STR, true, "its name, unique" },
@@ -220,6 +219,13 @@ static const struct ctl_arg a_key_limit[] = {
 	{ "key", CTL_STR, true, "id of the key" },
 	KEY_LIMITS,
 };
+static const struct ctl_arg a_deploy[] = {
+	{ "workspace", CTL_STR, true, "name or id" },
+	{ "model", CTL_STR, true, "id of the model" },
+	{ "gpus", CTL_INT, true, "how many" },
+	{ "price", CTL_STR, false, "of an hour of one GPU; default the model's" },
+};
+static const struct ctl_arg a_undeploy[] = { { "deployment", CTL_STR, true, "its id" } };
 static const struct ctl_arg a_cap[] = {
 	{ "workspace", CTL_STR, true, "name or id" },
 	{ "tokens", CTL_STR, false, "number, or none" },
@@ -287,8 +293,9 @@ static const struct ctl_arg a_user_out[] = { { "user", CTL_STR, true, "name or i
 #define ARGS(a) a, TF_LEN(a)
 const struct ctl_cmd bl_cmds[] = {
 	{ "audit", bl_cmd_audit, CTL_READ, "shows who did what", ARGS(a_audit) },
-	{ "backup", bl_cmd_backup, CTL_ADMIN, "copies the database", ARGS(a_file) },
-	{ "backup verify", bl_cmd_backup_verify, CTL_ADMIN, "checks a copy", ARGS(a_file) },
+	{ "deployment list", bl_cmd_deployment_list, CTL_READ, "lists deployments", ARGS(a_workspace_opt) },
+	{ "deployment start", bl_cmd_deployment_start, CTL_ADMIN, "records that GPUs are reserved", ARGS(a_deploy) },
+	{ "deployment stop", bl_cmd_deployment_stop, CTL_ADMIN, "records that they are free", ARGS(a_undeploy) },
 	{ "key limit", bl_cmd_key_limit, CTL_ADMIN, "sets what a key may do", ARGS(a_key_limit) },
 	{ "key list", bl_cmd_key_list, CTL_READ, "lists keys", ARGS(a_workspace_opt) },
 	{ "key mint", bl_cmd_key_mint, CTL_ADMIN, "mints a key", ARGS(a_mint) },

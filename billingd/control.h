@@ -2,8 +2,8 @@
 /*
  * The operator's commands, for the files that carry them out: control.c (the table, plans, status),
  * control_keys.c, control_limits.c (arguments that set limits), control_spaces.c (workspaces),
- * control_people.c (users, members, the trail), control_read.c (rows from the store),
- * control_backup.c (copies of the database). Keys and workspaces
+control_deploy.c (deployments),
+ * control_people.c (users, members, the trail), control_read.c (rows from the store). Keys and workspaces
  * are read from memory; changes go through admin.h and answer when they are durable and told.
  */
 #ifndef BL_CONTROL_H
@@ -24,6 +24,8 @@ struct bl_key *bl_take_key(struct bl *bl, struct ctl_req *req);
 
 /* What may be set of a key: parts that were given. False: the request has ended; set->row is to be freed either way. */
 bool bl_take_key_set(struct bl *bl, struct ctl_req *req, struct bl_key_set *set);
+/* By id or alias; NULL: the catalogue has none. */
+const struct conf_model *bl_find_model(const struct bl *bl, struct tf_span text);
 /* "none", or a number of at least least, or money. *given: it was there. False: the request has ended. */
 bool bl_take_number(struct ctl_req *req, const char *name, int64_t least, bool *given, struct bl_opt *out);
 bool bl_take_money(struct ctl_req *req, const char *name, bool *given, struct bl_opt *out);
@@ -47,6 +49,9 @@ void *bl_read_new(const struct bl_read_kind *kind, struct ctl_req *req);
 void bl_read(struct bl *bl, struct ctl_req *req, const struct bl_read_kind *kind, void *what);
 
 #define BL_COMMAND(name) void name(void *arg, struct ctl_req *req)
+BL_COMMAND(bl_cmd_deployment_list);
+BL_COMMAND(bl_cmd_deployment_start);
+BL_COMMAND(bl_cmd_deployment_stop);
 BL_COMMAND(bl_cmd_key_limit);
 BL_COMMAND(bl_cmd_key_list);
 BL_COMMAND(bl_cmd_key_mint);
@@ -69,7 +74,5 @@ BL_COMMAND(bl_cmd_member_list);
 BL_COMMAND(bl_cmd_member_remove);
 BL_COMMAND(bl_cmd_member_role);
 BL_COMMAND(bl_cmd_audit);
-BL_COMMAND(bl_cmd_backup);
-BL_COMMAND(bl_cmd_backup_verify);
 
 #endif

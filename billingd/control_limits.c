@@ -63,13 +63,20 @@ add(struct ctl_req *req, struct bl_texts *out, const char *text)
 	return false;
 }
 
-static bool
-take_model(struct bl *bl, struct ctl_req *req, struct tf_span text, struct bl_texts *out)
+/* A key opens both APIs, so a model may be named as either does. */
+const struct conf_model *
+bl_find_model(const struct bl *bl, struct tf_span text)
 {
 	const struct conf_model *model = conf_find_model(bl->conf, CONF_SIDE_OPENAI, text);
 
-	if (model == NULL) /* a key opens both APIs, so it may be named as either does */
-		model = conf_find_model(bl->conf, CONF_SIDE_ANTHROPIC, text);
+	return model != NULL ? model : conf_find_model(bl->conf, CONF_SIDE_ANTHROPIC, text);
+}
+
+static bool
+take_model(struct bl *bl, struct ctl_req *req, struct tf_span text, struct bl_texts *out)
+{
+	const struct conf_model *model = bl_find_model(bl, text);
+
 	if (model != NULL)
 		return add(req, out, model->name);
 	ctl_fail(req, CTL_NOT_FOUND, "the catalogue has no model " TF_SPAN_FMT "; model list shows them", TF_SPAN_ARG(text));

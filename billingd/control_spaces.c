@@ -13,10 +13,8 @@ write_seconds(struct js_w *w, const char *name, struct bl_opt ms)
 }
 
 static void
-workspace_row(struct ctl_req *req, const struct bl_workspace *ws)
+write_workspace(struct js_w *w, const struct bl_workspace *ws)
 {
-	struct js_w *w = ctl_row(req);
-
 	bl_write_id(w, "id", &ws->row.id);
 	js_w_kcstr(w, "name", ws->row.name);
 	js_w_kcstr(w, "plan", ws->row.plan);
@@ -28,6 +26,12 @@ workspace_row(struct ctl_req *req, const struct bl_workspace *ws)
 	bl_write_money(w, "budget", ws->row.budget);
 	bl_write_money(w, "balance", ws->row.balance);
 	js_w_ki64(w, "extra_tokens", ws->row.extra_tokens);
+}
+
+static void
+workspace_row(struct ctl_req *req, const struct bl_workspace *ws)
+{
+	write_workspace(ctl_row(req), ws);
 	ctl_row_end(req);
 }
 
@@ -82,17 +86,61 @@ bl_cmd_workspace_list(void *arg, struct ctl_req *req)
 	ctl_end(req);
 }
 
+/* What the plan gives: kept in the configuration, not in the row. */
+static void
+write_plan(struct js_w *w, const struct conf_plan *p)
+{
+	bl_write_opt(w, "rpm", (struct bl_opt){ p != NULL && p->rpm != 0, p != NULL ? p->rpm : 0 });
+	bl_write_opt(w, "tpm", (struct bl_opt){ p != NULL && p->tpm != 0, p != NULL ? p->tpm : 0 });
+	bl_write_opt(w, "concurrency", (struct bl_opt){ p != NULL && p->concurrency != 0, p != NULL ? p->concurrency : 0 });
+	bl_write_opt(w, "window_tokens", (struct bl_opt){ p != NULL && p->window_tokens != 0, p != NULL ? p->window_tokens : 0 });
+}
+
+static void
+info_rows(const struct bl *bl, struct ctl_req *req, const void *what)
+{
+	const struct bl_space_info *s = what;
+	const struct bl_workspace *ws = bl_index_workspace(&bl->index, tf_id_span(&s->sums.workspace));
+	const struct bl_sum none = { 0 }, *used = s->sums.n[BL_BY_TOTAL] > 0 ? &s->sums.v[BL_BY_TOTAL][0] : &none;
+	struct js_w *w;
+
+	if (ws == NULL)
+		return; /* workspaces stay */
+	w = ctl_row(req);
+	write_workspace(w, ws);
+	write_plan(w, conf_find_plan(bl->conf, tf_cspan(ws->row.plan)));
+	js_w_ki64(w, "members", s->members);
+	js_w_ki64(w, "deployments", s->deployments);
+	js_w_ku64(w, "month_requests", used->requests);
+	js_w_ku64(w, "month_tokens", bl_tokens_sum(&used->tokens));
+	js_w_ku64(w, "month_images", used->units.images);
+	js_w_key(w, "month_audio_seconds");
+	js_w_nano_number(w, (int64_t)used->units.audio_ms * 1000000);
+	bl_write_money(w, "month_cost", (struct bl_opt){ true, (int64_t)used->cost });
+	ctl_row_end(req);
+}
+
+static void
+info_fini(void *what)
+{
+	bl_sums_fini(&((struct bl_space_info *)what)->sums);
+}
+
 void
 bl_cmd_workspace_show(void *arg, struct ctl_req *req)
 {
-	struct bl_workspace *w = bl_take_workspace(bl_of_command(arg), req);
+	static const struct bl_read_kind kind = { BL_OP_SPACE_INFO, sizeof(struct bl_space_info), info_rows, info_fini };
+	struct bl *bl = bl_of_command(arg);
+	struct bl_workspace *ws = bl_take_workspace(bl, req);
+	struct bl_space_info *s = ws != NULL ? bl_read_new(&kind, req) : NULL;
 
-	if (w == NULL)
+	if (s == NULL)
 		return;
-	workspace_row(req, w);
-	ctl_end(req);
+	s->sums.workspace = ws->row.id;
+	s->sums.by = 1u << BL_BY_TOTAL;
+	bl_period_range(BL_P_MONTH, bl_wall_ms(), &s->sums.from_ms, &s->sums.to_ms);
+	bl_read(bl, req, &kind, s);
 }
-
 
 /* ---- what bounds it ----------------------------------------------------------------------- */
 

@@ -75,7 +75,7 @@ sums_add(struct db_lane *lane, const struct bl_usage *u, int sign)
 	if (rc != 0)
 		return rc;
 	d->less |= sign < 0;
-	d->requests += by;
+	d->requests += tf_span_is(u->text[BL_T_SURFACE], BL_SURFACE_DEPLOYMENT) ? 0 : by;
 	d->tokens.prompt += by * u->tokens.prompt;
 	d->tokens.cache_read += by * u->tokens.cache_read;
 	d->tokens.cache_write += by * u->tokens.cache_write;

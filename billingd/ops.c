@@ -582,9 +582,14 @@ bl_op_run(struct db_lane *lane, struct db_op *op)
 	case BL_OP_SUMS:
 		return bl_op_sums(lane, op->arg);
 	case BL_OP_SPACE_SET:
+	case BL_OP_SPACE_INFO:
 	case BL_OP_TOPUP:
 	case BL_OP_TOPUPS:
 		return bl_op_spaces(lane, op);
+	case BL_OP_DEPLOY:
+	case BL_OP_DEPLOY_BILL:
+	case BL_OP_DEPLOYMENTS:
+		return bl_op_deployments(lane, op);
 	case BL_OP_AUDIT:
 	case BL_OP_USER_NEW:
 	case BL_OP_USER_DROP:
@@ -597,12 +602,6 @@ bl_op_run(struct db_lane *lane, struct db_op *op)
 		return bl_op_people(lane, op);
 	case BL_OP_REBUILD:
 		return rebuild(lane);
-	case BL_OP_BACKUP:
-		return bl_op_backup(lane, op->arg);
-	case BL_OP_EXPIRE:
-		return bl_op_expire(lane, op->arg);
-	case BL_OP_SHRINK:
-		return bl_op_shrink(lane, op->arg);
 	}
 	return TF_E_INVAL;
 }

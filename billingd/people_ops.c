@@ -198,7 +198,9 @@ audit_new(struct db_lane *lane, struct bl_audit_row *a)
 	db_q_int(&q, a->at_ms);
 	db_q_str(&q, a->actor);
 	db_q_str(&q, a->action);
-	if (a->has_workspace)
+	if (a->at != NULL)
+		db_q_id(&q, a->at);
+	else if (a->has_workspace)
 		db_q_id(&q, &a->workspace);
 	else
 		db_q_null(&q);

@@ -76,12 +76,38 @@ topups_read(struct db_lane *lane, struct bl_topups *s)
 	return rc;
 }
 
+static int
+count(struct db_lane *lane, enum bl_stmt stmt, const struct tf_id *workspace, int64_t *n)
+{
+	struct db_q q = db_q(lane, stmt);
+	int rc;
+
+	db_q_id(&q, workspace);
+	rc = db_q_step(&q);
+	if (rc != 1)
+		return rc;
+	*n = db_q_col_int(&q);
+	return db_q_run(&q);
+}
+
+static int
+space_info(struct db_lane *lane, struct bl_space_info *s)
+{
+	int rc = bl_op_sums(lane, &s->sums);
+
+	if (rc == 0)
+		rc = count(lane, BL_S_SPACE_MEMBERS, &s->sums.workspace, &s->members);
+	return rc == 0 ? count(lane, BL_S_SPACE_DEPLOYMENTS, &s->sums.workspace, &s->deployments) : rc;
+}
+
 int
 bl_op_spaces(struct db_lane *lane, struct db_op *op)
 {
 	switch (op->kind) {
 	case BL_OP_SPACE_SET:
 		return space_set(lane, op->arg);
+	case BL_OP_SPACE_INFO:
+		return space_info(lane, op->arg);
 	case BL_OP_TOPUP:
 		return topup_new(lane, op->arg);
 	case BL_OP_TOPUPS:

@@ -120,6 +120,33 @@ bl_topups_fini(struct bl_topups *t)
 }
 
 void
+bl_deployments_fini(struct bl_deployments *d)
+{
+	free(d->v);
+	d->v = NULL;
+	d->n = 0;
+}
+
+void
+bl_billing_fini(struct bl_billing *b)
+{
+	for (size_t i = 0; i < b->n; i++)
+		free(b->v[i]);
+	free(b->v);
+	b->v = NULL;
+	b->n = 0;
+}
+
+uint64_t
+bl_deployment_cost(const struct bl_deployment_row *d, int64_t ms)
+{
+	unsigned __int128 sum = (unsigned __int128)d->price_gpu_hour * (uint64_t)d->gpus * (uint64_t)ms;
+
+	sum = (sum + 1800000) / 3600000;
+	return sum < INT64_MAX ? (uint64_t)sum : INT64_MAX;
+}
+
+void
 bl_users_fini(struct bl_users *u)
 {
 	free(u->v);

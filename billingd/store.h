@@ -133,6 +133,31 @@ struct bl_member_row {
 	int64_t since_ms;
 };
 
+#define BL_MODEL_MAX 128 /* bytes of a model's name */
+#define BL_SURFACE_DEPLOYMENT "deployment" /* of the ledger's rows; they are no requests */
+
+/* Reserved capacity: billed by the GPU-hour while it is live, whatever it serves. */
+struct bl_deployment_row {
+	struct tf_id id, workspace;
+	char model[BL_MODEL_MAX + 1];
+	int64_t gpus, price_gpu_hour; /* price: nano-units for an hour of one GPU */
+	int64_t started_ms;
+	int64_t stopped_ms;           /* BL_NEVER_MS */
+	int64_t billed_ms;            /* everything before this moment is in the ledger */
+};
+/* Nano-units of its first ms milliseconds, rounded half up; INT64_MAX at most. */
+uint64_t bl_deployment_cost(const struct bl_deployment_row *d, int64_t ms);
+
+/* Brings live deployments into the ledger up to now: a row for each day and deployment. */
+struct bl_billing {
+	int64_t now_ms;
+	bool stop;                    /* only .row.id, which ends with it; fills row */
+	struct bl_deployment_row row;
+	struct bl_usage **v;          /* what came into the ledger; owned */
+	size_t n;
+};
+void bl_billing_fini(struct bl_billing *b);
+
 /* One administrative act. detail: a JSON object or empty; owned. */
 struct bl_audit_row {
 	int64_t id;
@@ -143,6 +168,7 @@ struct bl_audit_row {
 	struct tf_id workspace;
 	char subject[BL_USER_MAX + 1];
 	const char *of;       /* not NULL: the subject, which an operation of the same batch fills */
+	const struct tf_id *at; /* not NULL: the workspace, likewise */
 	struct tf_buf detail;
 };
 
@@ -245,8 +271,12 @@ enum bl_op_kind {
 	BL_OP_CHANGE,         /* arg uint64_t: one more change number */
 	BL_OP_AUDIT,          /* arg bl_audit_row: one more act */
 	BL_OP_SPACE_SET,      /* arg bl_space_set */
+	BL_OP_SPACE_INFO,     /* arg bl_space_info; in a reading batch */
 	BL_OP_TOPUP,          /* arg bl_topup_row; TF_E_STATE: takes back more tokens than are left */
 	BL_OP_TOPUPS,         /* arg bl_topups; in a reading batch */
+	BL_OP_DEPLOY,         /* arg bl_deployment_row */
+	BL_OP_DEPLOY_BILL,    /* arg bl_billing; TF_E_NOENT, TF_E_STATE: the one that stops is not there, or has stopped */
+	BL_OP_DEPLOYMENTS,    /* arg bl_deployments; in a reading batch */
 	BL_OP_USER_NEW,       /* arg bl_user_row; TF_E_EXIST. One that was removed comes back: fills id */
 	BL_OP_USER_DROP,      /* arg bl_user_row: name or id; TF_E_NOENT; TF_E_STATE: the last owner of .keeps */
 	BL_OP_MEMBER_NEW,     /* arg bl_member_row: fills user; TF_E_NOENT: no such user; TF_E_EXIST */
@@ -256,10 +286,7 @@ enum bl_op_kind {
 	BL_OP_MEMBERS,        /* arg bl_members */
 	BL_OP_TRAIL,          /* arg bl_trail */
 	BL_OP_SUMS,           /* arg bl_sums; in a reading batch */
-	BL_OP_REBUILD,        /* no arg: makes the daily sums anew from the ledger, as far back as it reaches */
-	BL_OP_BACKUP,         /* arg bl_backup; in a batch aside */
-	BL_OP_EXPIRE,         /* arg bl_expire: some rows of the ledger whose time is over */
-	BL_OP_SHRINK,         /* arg bl_shrink: gives some free pages back to the file system */
+	BL_OP_REBUILD,        /* no arg: makes the daily sums anew from the ledger */
 };
 
 /* What a BL_OP_USAGE came to (op.result). */
@@ -297,6 +324,15 @@ struct bl_topups {
 	size_t n;
 };
 void bl_topups_fini(struct bl_topups *t);
+
+/* Newest first. */
+struct bl_deployments {
+	bool of_workspace;
+	struct tf_id workspace;
+	struct bl_deployment_row *v;
+	size_t n;
+};
+void bl_deployments_fini(struct bl_deployments *d);
 
 struct bl_users {
 	struct bl_user_row *v; /* by name */
@@ -353,30 +389,10 @@ struct bl_sums {
 };
 void bl_sums_fini(struct bl_sums *s);
 
-#define BL_DAY_MS INT64_C(86400000)
-
-/* A copy of the database, or the check of one. */
-struct bl_backup {
-	char path[4000]; /* absolute; of a copy: must not exist */
-	bool verify;
-	uint64_t bytes;
-	int64_t version; /* of its schema */
-	bool current;    /* that is ours: its sums were compared with its rows */
-	char why[512];   /* what is wrong, when the rc is not 0: TF_E_EXIST, TF_E_NOENT, TF_E_STATE (it is not sound), others */
-};
-
-/* Rows of days before day, of all workspaces from at on; sums by day stay. */
-struct bl_expire {
-	int64_t day;     /* since 1970 */
-	struct tf_id at; /* moves on */
-	uint64_t most;   /* rows, at least 1 */
-	uint64_t removed;
-	bool over;       /* there are no more */
-};
-
-struct bl_shrink {
-	uint64_t keep, pages; /* free pages that stay; most to give back now */
-	uint64_t left;        /* beyond keep */
+/* What is known of a workspace beside its row. sums: asked for as with BL_OP_SUMS; freed by bl_sums_fini. */
+struct bl_space_info {
+	struct bl_sums sums;
+	int64_t members, deployments; /* deployments: live ones */
 };
 
 /*

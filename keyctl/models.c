@@ -66,6 +66,7 @@ write_model(struct js_w *w, const struct conf *c, const struct conf_model *m)
 	write_amount(w, "price_audio_hour", m->price_audio_hour);
 	write_amount(w, "price_characters", m->price_characters);
 	write_amount(w, "price_image", m->price_image);
+	write_amount(w, "price_gpu_hour", m->price_gpu_hour);
 	write_names(w, "price_image_sizes", &m->price_image_sizes);
 	write_names(w, "capabilities", &m->capabilities);
 	write_names(w, "aliases", &m->aliases);

@@ -232,15 +232,36 @@ daemon_table(struct kc *k, const struct all *a)
 	print(k->out, &t);
 }
 
-static char
-heading_char(char c)
+/* Names of columns whose members' own are too short, or say it in the program's words. */
+static const struct {
+	const char *member, *heading;
+} headings[] = {
+#define HEADING(member, text) { member, text },
+#include "keyctl/heading.def"
+#undef HEADING
+};
+
+/* The heading of a member: from the table, or its name in upper case with blanks for '_'. */
+static void
+heading(struct tf_span key, char *out, size_t size)
 {
-	if (c == '_')
-		return ' ';
-	return c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
+	size_t n = 0;
+
+	for (size_t i = 0; i < TF_LEN(headings); i++) {
+		if (js_str_eq(key, headings[i].member)) {
+			snprintf(out, size, "%s", headings[i].heading);
+			return;
+		}
+	}
+	for (size_t i = 1; i + 1 < key.n && n + 1 < size; i++) {
+		char c = key.p[i];
+
+		out[n++] = c == '_' ? ' ' : c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
+	}
+	out[n] = '\0';
 }
 
-/* Headings: the members of the first row but "kind", upper case, blanks for '_'. */
+/* The members of the first row but "kind". */
 static void
 take_columns(struct cells *t, struct tf_span *cols, const char *row)
 {
@@ -250,13 +271,9 @@ take_columns(struct cells *t, struct tf_span *cols, const char *row)
 
 	js_iter_init(&it, tf_cspan(row));
 	while (js_iter_next(&it, &key, &value) && t->ncols < COLS_MAX) {
-		size_t n = 0;
-
 		if (js_str_eq(key, "kind"))
 			continue;
-		for (size_t i = 1; i + 1 < key.n && n + 1 < sizeof head; i++)
-			head[n++] = heading_char(key.p[i]);
-		head[n] = '\0';
+		heading(key, head, sizeof head);
 		put_text(t, head);
 		t->nums[t->ncols] = js_type(value) == JS_NUMBER;
 		cols[t->ncols++] = key;

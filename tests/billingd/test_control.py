@@ -4,6 +4,7 @@
 The real billingd through its control socket: workspaces, keys, plans, usage; refusals and their codes;
 a second instance, reload, kill -9; and a key's text nowhere but in the one answer that shows it.
 """
+import decimal
 import json
 import os
 import pwd
@@ -11,6 +12,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import tempfile
 import threading
@@ -33,6 +35,9 @@ class Control(unittest.TestCase):
         self.log_path = os.path.join(self.dir, 'log')
         self.conf = os.path.join(self.dir, 'tf.conf')
         self.write(MODELS)
+        self.clock, self.ahead = os.path.join(self.dir, 'clock'), 0
+        with open(self.clock, 'wb') as f:
+            f.write(bytes(8))
         self.p = None
         self.addCleanup(self.stop, signal.SIGKILL)
         self.start()
@@ -44,7 +49,13 @@ class Control(unittest.TestCase):
     def spawn(self):
         with open(self.log_path, 'ab') as log:
             return subprocess.Popen([BILLINGD, '-c', self.conf], stderr=log, stdout=subprocess.DEVNULL,
-                                    stdin=subprocess.DEVNULL)
+                                    stdin=subprocess.DEVNULL, env=dict(os.environ, TF_CLOCK_FILE=self.clock))
+
+    def later(self, seconds):
+        """Both clocks of the daemon go on by that much."""
+        self.ahead += seconds
+        with open(self.clock, 'r+b') as f:
+            f.write(struct.pack('=q', self.ahead * 1000000000))
 
     def start(self):
         self.p = self.spawn()
@@ -101,7 +112,12 @@ class Control(unittest.TestCase):
         self.refused('usage', 'workspace create', name='a"b')
         self.refused('usage', 'workspace create')
         self.refused('usage', 'workspace create', name='x', colour='red')
-        self.assertEqual(self.ask('workspace show', workspace=row['id']), [row])
+        shown, = self.ask('workspace show', workspace=row['id'])
+        self.assertEqual({k: shown[k] for k in row}, row)
+        self.assertEqual({k: shown[k] for k in ('rpm', 'tpm', 'concurrency', 'members', 'month_requests', 'month_tokens',
+                                                'month_cost')},
+                         {'rpm': 30, 'tpm': 10000, 'concurrency': None, 'members': 0, 'month_requests': 0, 'month_tokens': 0,
+                          'month_cost': '0'})
         self.refused('not_found', 'workspace show', workspace='nobody')
         changed, = self.ask('workspace set-plan', workspace='main', plan='token-pro')
         self.assertEqual(changed['plan'], 'token-pro')
@@ -280,6 +296,69 @@ class Control(unittest.TestCase):
                                                        {'tokens': 1, 'money': '20.000000001', 'note': 'invoice 7'},
                                                        {'tokens': 500}])
         self.assertEqual(self.ask('workspace budget', workspace='main', budget='none')[0]['budget'], None)
+
+    def wait(self, what, true):
+        end = time.monotonic() + DEADLINE
+        while not true():
+            self.assertLess(time.monotonic(), end, what)
+            time.sleep(0.02)
+
+    def test_deployments(self):
+        """Billed while live, through a restart and beyond a balance; what it costs is in usage, to the last digit."""
+        self.write(MODELS.replace('[model acme/small]', '[model acme/small]\nprice-gpu-hour = 2.5'))
+        self.stop()
+        self.start()
+        self.ask('workspace create', name='main')
+        self.ask('topup', workspace='main', money='10')
+        for code, wrong in [('not_found', {'workspace': 'nowhere'}), ('not_found', {'model': 'acme/huge'}), ('usage', {'gpus': 0}),
+                            ('usage', {'gpus': 1000001}), ('usage', {'price': 'x'}), ('usage', {'price': '-1'}),
+                            ('usage', {'model': 'acme/large'}), ('usage', {'price': 'none'})]:
+            self.refused(code, 'deployment start', **({'workspace': 'main', 'model': 'acme/small', 'gpus': 2} | wrong))
+        one, = self.ask('deployment start', workspace='main', model='acme/small', gpus=2)
+        two, = self.ask('deployment start', workspace='main', model='big', gpus=1, price='0.000000007')
+        self.assertEqual((one['price_gpu_hour'], one['gpus'], one['model'], one['stopped'], one['cost']),
+                         ('2.5', 2, 'acme/small', None, '0'))
+        self.assertEqual((two['price_gpu_hour'], two['model']), ('0.000000007', 'acme/large'))
+
+        def cost(row):
+            found, = [r for r in self.ask('deployment list', workspace='main') if r['id'] == row['id']]
+            return decimal.Decimal(found['cost'])
+
+        def balance():
+            return decimal.Decimal(self.ask('workspace show', workspace='main')[0]['balance'])
+        self.later(1800)
+        self.wait('half an hour is billed', lambda: cost(one) >= 2.5)
+        self.assertLess(cost(one), 3)
+        self.stop(signal.SIGKILL)
+        self.later(1800)
+        self.start()
+        self.wait('the time without billingd is billed', lambda: cost(one) >= 5)
+        self.assertLess(cost(one), decimal.Decimal('5.5'))
+        self.assertEqual(balance(), 10 - cost(one) - cost(two))
+        # the balance ends, the deployment does not
+        self.later(5 * 3600)
+        self.wait('below zero', lambda: balance() < 0)
+        self.assertIn('the balance is used up', self.log())
+        stopped, = self.ask('deployment stop', deployment=one['id'])
+        self.ask('deployment stop', deployment=two['id'])
+        self.assertEqual(stopped['billed_until'], stopped['stopped'])
+        total = cost(one) + cost(two)
+        self.assertGreaterEqual(total, 30)
+        self.later(3600)
+        self.refused('conflict', 'deployment stop', deployment=one['id'])
+        self.refused('not_found', 'deployment stop', deployment='0' * 26)
+        self.refused('not_found', 'deployment stop', deployment='one')
+        self.assertEqual(total, cost(one) + cost(two))
+        self.assertEqual(balance(), 10 - total)
+        usage = self.ask('usage', workspace='main', period='all')[0]
+        self.assertEqual((decimal.Decimal(usage['cost']), usage['requests'], usage['total_tokens']), (total, 0, 0))
+        self.assertEqual({r['group'] for r in self.ask('usage', workspace='main', by='model', period='all')},
+                         {'acme/small', 'acme/large'})
+        self.assertEqual([a['subject'] for a in self.ask('audit', action='deployment', workspace='main')],
+                         [two['id'], one['id'], two['id'], one['id']])
+        self.stop()
+        self.start()
+        self.assertEqual(balance(), 10 - total)
 
     def test_people(self):
         self.ask('workspace create', name='main')

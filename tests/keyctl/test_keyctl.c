@@ -56,50 +56,29 @@ note(struct ctl_req *req, const struct ctl_arg *args, size_t n, struct tf_buf *b
 }
 
 /* Every argument that any command of billingd takes. */
+#define A(name, type) { name, CTL_##type, false, "" }
 static const struct ctl_arg args[] = {
-	{ "action", CTL_STR, false, "" },
-	{ "all", CTL_BOOL, false, "" },
-	{ "audio_seconds", CTL_STR, false, "" },
-	{ "before", CTL_INT, false, "" },
-	{ "budget", CTL_STR, false, "" },
-	{ "by", CTL_STR, false, "" },
-	{ "concurrency", CTL_STR, false, "" },
-	{ "endpoint", CTL_LIST, false, "" },
-	{ "env", CTL_STR, false, "" },
-	{ "expires", CTL_INT, false, "" },
-	{ "form", CTL_STR, false, "" },
-	{ "full_name", CTL_STR, false, "" },
-	{ "grace", CTL_INT, false, "" },
-	{ "images", CTL_STR, false, "" },
-	{ "key", CTL_STR, false, "" },
-	{ "limit", CTL_INT, false, "" },
-	{ "model", CTL_LIST, false, "" },
-	{ "money", CTL_STR, false, "" },
-	{ "name", CTL_STR, false, "" },
-	{ "network", CTL_LIST, false, "" },
-	{ "note", CTL_STR, false, "" },
-	{ "period", CTL_STR, false, "" },
-	{ "plan", CTL_STR, false, "" },
-	{ "prefix", CTL_STR, false, "" },
-	{ "role", CTL_STR, false, "" },
-	{ "rpm", CTL_STR, false, "" },
-	{ "scope", CTL_LIST, false, "" },
-	{ "since", CTL_INT, false, "" },
-	{ "tokens", CTL_STR, false, "" },
-	{ "tpm", CTL_STR, false, "" },
-	{ "user", CTL_STR, false, "" },
-	{ "worker", CTL_STR, false, "" },
-	{ "workspace", CTL_STR, false, "" },
+	A("action", STR), A("all", BOOL), A("audio_seconds", STR), A("before", INT), A("budget", STR),
+	A("by", STR), A("concurrency", STR), A("endpoint", LIST), A("env", STR), A("expires", INT),
+	A("form", STR), A("full_name", STR), A("grace", INT), A("images", STR), A("key", STR),
+	A("limit", INT), A("model", LIST), A("money", STR), A("name", STR), A("network", LIST),
+	A("note", STR), A("period", STR), A("plan", STR), A("prefix", STR), A("role", STR), A("rpm", STR),
+	A("scope", LIST), A("since", INT), A("tokens", STR), A("tpm", STR), A("user", STR),
+	A("worker", STR), A("workspace", STR),
+};
+
+/* Those of deployments, of which a model is one and no list. */
+static const struct ctl_arg deployment_args[] = {
+	A("deployment", STR), A("gpus", INT), A("model", STR), A("price", STR), A("workspace", STR),
 };
 
 static void
-answer(void *arg, struct ctl_req *req)
+answer_with(struct ctl_req *req, const struct ctl_arg *taken, size_t n)
 {
 	struct tf_buf b = { 0 };
 
-	(void)arg;
 	pthread_mutex_lock(&srv.lock);
-	note(req, args, TF_LEN(args), &b);
+	note(req, taken, n, &b);
 	snprintf(srv.asked, sizeof srv.asked, "%s", b.n > 0 ? tf_buf_cstr(&b) : "");
 	tf_buf_free(&b);
 	for (size_t i = 0; i < TF_LEN(srv.rows) && srv.rows[i] != NULL; i++) {
@@ -119,6 +98,20 @@ answer(void *arg, struct ctl_req *req)
 	else
 		ctl_end(req);
 	pthread_mutex_unlock(&srv.lock);
+}
+
+static void
+answer(void *arg, struct ctl_req *req)
+{
+	(void)arg;
+	answer_with(req, args, TF_LEN(args));
+}
+
+static void
+answer_deployment(void *arg, struct ctl_req *req)
+{
+	(void)arg;
+	answer_with(req, deployment_args, TF_LEN(deployment_args));
 }
 
 static void
@@ -163,6 +156,9 @@ quit(void *arg, struct ctl_req *req)
 #define ROW(words) { words, answer, CTL_READ, "", args, TF_LEN(args) }
 static const struct ctl_cmd cmds[] = {
 	ROW("audit"),
+	{ "deployment list", answer_deployment, CTL_READ, "", deployment_args, TF_LEN(deployment_args) },
+	{ "deployment start", answer_deployment, CTL_READ, "", deployment_args, TF_LEN(deployment_args) },
+	{ "deployment stop", answer_deployment, CTL_READ, "", deployment_args, TF_LEN(deployment_args) },
 	ROW("key limit"),
 	ROW("key list"),
 	ROW("key mint"),
@@ -323,6 +319,9 @@ test_requests(void **state)
 		{ "workspace cap main --tokens 5 --audio-seconds none", " audio_seconds=none tokens=5 workspace=main", WS },
 		{ "workspace budget main 12.5", " budget=12.5 workspace=main", WS },
 		{ "topup main --money -3 --tokens=7 --note x", " money=-3 note=x tokens=7 workspace=main", WS },
+		{ "deployment start main --model a/b --gpus 2 --price 2.5", " gpus=2 model=a/b price=2.5 workspace=main", WS },
+		{ "deployment stop 01K", " deployment=01K", WS },
+		{ "deployment list", "", NULL },
 		{ "topup list --workspace main", " workspace=main", NULL },
 		{ "user add ann@example.com --full-name Ann", " full_name=Ann name=ann@example.com", WS },
 		{ "user list", "", NULL },
@@ -559,9 +558,9 @@ test_status(void **state)
 	    "\nrouterd\nSTATE  QUEUED\nup          3\n"
 	    "\nown\nN\n1\n"
 	    "\nworker\n"
-	    "NAME           SLOTS  IN FLIGHT\n"
-	    "gpu-0             64          0\n"
-	    "lpu-long-name      8        100\n"));
+	    "NAME           SLOTS  RUNNING\n"
+	    "gpu-0             64        0\n"
+	    "lpu-long-name      8      100\n"));
 	assert_non_null(strstr(got.err, "gatewayd.ctl: No such file"));
 	assert_int_equal(keyctl("--run-dir DIR status --json"), CTL_UNREACHABLE);
 	assert_int_equal(js_valid(tf_cspan(got.out)), 0);
