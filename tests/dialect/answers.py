@@ -7,6 +7,7 @@ import json
 
 from talks import Raw, args, body, calls, exact, text
 
+SIGNATURE = 'c2lnbmF0dXJl'
 FINISH = {'stop': ('stop', 'end_turn', 'completed'), 'length': ('length', 'max_tokens', 'incomplete'),
           'tool_calls': ('tool_calls', 'tool_use', 'completed')}
 
@@ -112,7 +113,7 @@ def messages_stream(r, a):
     if a['think']:
         block({'type': 'thinking', 'thinking': '', 'signature': ''},
               [{'type': 'thinking_delta', 'thinking': p} for p in pieces(r, a['think'])] +
-              [{'type': 'signature_delta', 'signature': 'c2lnbmF0dXJl'}])
+              [{'type': 'signature_delta', 'signature': SIGNATURE}])
     if a['text']:
         block({'type': 'text', 'text': ''}, [{'type': 'text_delta', 'text': p} for p in pieces(r, a['text'])])
     for i, n, x in a['calls']:
@@ -124,7 +125,7 @@ def messages_stream(r, a):
 
 
 def messages_whole(r, a):
-    c = [{'type': 'thinking', 'thinking': a['think'], 'signature': 'c2lnbmF0dXJl'}] if a['think'] else []
+    c = [{'type': 'thinking', 'thinking': a['think'], 'signature': SIGNATURE}] if a['think'] else []
     c += [{'type': 'text', 'text': a['text']}] if a['text'] else []
     c += [{'type': 'tool_use', 'id': i, 'name': n, 'input': Raw(x)} for i, n, x in a['calls']]
     return body(messages_shell(a, c, FINISH[a['finish']][1], messages_usage(a['usage'])))
@@ -218,8 +219,15 @@ def frames(raw):
     return out
 
 
+def details(message):
+    """Signatures that reach clients of chat."""
+    for d in message.get('reasoning_details') or []:
+        need(d['type'] == 'reasoning.text' and isinstance(d['text'], str) and isinstance(d['index'], int), 'an odd detail')
+    return [d['signature'] for d in message.get('reasoning_details') or []]
+
+
 def chat_read_stream(raw, whole=True):
-    got = {'think': '', 'text': '', 'calls': [], 'finish': None, 'usage': None}
+    got = {'think': '', 'text': '', 'calls': [], 'finish': None, 'usage': None, 'signed': []}
     fs = frames(raw)
     if whole:
         need(fs and fs[-1] == (None, '[DONE]'), 'no [DONE]')
@@ -239,6 +247,7 @@ def chat_read_stream(raw, whole=True):
         need(n > 0 or delta.get('role') == 'assistant', 'no role first')
         need(delta.get('reasoning') == delta.get('reasoning_content'), 'the two names of reasoning differ')
         got['think'] += delta.get('reasoning_content') or ''
+        got['signed'] += details(delta)
         got['text'] += delta.get('content') or ''
         for t in delta.get('tool_calls') or []:
             if t['index'] == len(got['calls']):
@@ -258,12 +267,13 @@ def chat_read_whole(raw):
     m = c['message']
     need('refusal' in m and 'logprobs' in c and ('tool_calls' not in m or m['tool_calls']), 'nulls are missing or too many')
     return {'think': m.get('reasoning_content') or '', 'text': m['content'] or '', 'finish': c['finish_reason'],
+            'signed': details(m),
             'calls': [[t['id'], t['function']['name'], t['function']['arguments']] for t in m.get('tool_calls') or []],
             'usage': v['usage']}
 
 
 def messages_read_stream(raw, whole=True):
-    got = {'think': '', 'text': '', 'calls': [], 'finish': None, 'usage': None}
+    got = {'think': '', 'text': '', 'calls': [], 'finish': None, 'usage': None, 'signed': []}
     block, index, begun, over = None, 0, False, False
     for event, d in frames(raw):
         v = json.loads(d)
@@ -294,6 +304,7 @@ def messages_read_stream(raw, whole=True):
                 got['think'] += k['thinking']
             elif k['type'] == 'signature_delta':
                 need(block == 'thinking' and k['signature'], 'a signature elsewhere, or none')
+                got['signed'].append(k['signature'])
             else:
                 need(k['type'] == 'input_json_delta' and block == 'tool_use', 'odd delta')
                 got['calls'][-1][2] += k['partial_json']
@@ -316,7 +327,7 @@ def messages_read_stream(raw, whole=True):
 def messages_read_whole(raw):
     v, e = json.loads(raw), dict(exact(raw)[1])
     need(v['type'] == 'message' and v['model'] == 'asked', 'not a message')
-    got = {'think': '', 'text': '', 'calls': [], 'finish': v['stop_reason'], 'usage': v['usage']}
+    got = {'think': '', 'text': '', 'calls': [], 'finish': v['stop_reason'], 'usage': v['usage'], 'signed': []}
     for b, eb in zip(v['content'], e['content']):
         if b['type'] == 'text':
             need(b['text'], 'an empty text block')
@@ -324,6 +335,7 @@ def messages_read_whole(raw):
         elif b['type'] == 'thinking':
             need(b['thinking'] and b['signature'], 'an empty thinking block')
             got['think'] += b['thinking']
+            got['signed'].append(b['signature'])
         else:
             need(b['type'] == 'tool_use', 'odd block')
             got['calls'].append([b['id'], b['name'], dict(eb[1])['input']])
@@ -397,8 +409,37 @@ def responses_read_stream(raw, whole=True):
     return dict(responses_items(last['output']), finish=last['status'], usage=last['usage'])
 
 
+def completions_read_stream(raw, whole=True):
+    got = {'think': '', 'text': '', 'calls': [], 'finish': None, 'usage': None}
+    fs = frames(raw)
+    if whole:
+        need(fs and fs[-1] == (None, '[DONE]'), 'no [DONE]')
+        fs = fs[:-1]
+    for event, d in fs:
+        c = json.loads(d)
+        need(event is None and c['object'] == 'text_completion' and c['model'] == 'asked', 'not a completion')
+        if not c['choices']:
+            got['usage'] = c['usage']
+            continue
+        (ch,) = c['choices']
+        need(got['finish'] is None and ch['index'] == 0 and 'logprobs' in ch, 'a piece behind the finish, or an odd one')
+        got['text'] += ch['text']
+        got['finish'] = ch['finish_reason']
+    need(not whole or got['finish'], 'no finish reason')
+    return got
+
+
+def completions_read_whole(raw):
+    v = json.loads(raw)
+    need(v['object'] == 'text_completion' and v['model'] == 'asked' and isinstance(v['created'], int), 'not a completion')
+    (c,) = v['choices']
+    return {'think': '', 'text': c['text'], 'calls': [], 'finish': c['finish_reason'], 'usage': v['usage']}
+
+
 READ_STREAM = {'openai_chat': chat_read_stream, 'anthropic_messages': messages_read_stream,
-               'openai_responses': responses_read_stream}
-READ_WHOLE = {'openai_chat': chat_read_whole, 'anthropic_messages': messages_read_whole, 'openai_responses': responses_read_whole}
-USAGE = {'openai_chat': chat_usage, 'anthropic_messages': messages_usage, 'openai_responses': responses_usage}
-NTH = {'openai_chat': 0, 'anthropic_messages': 1, 'openai_responses': 2}
+               'openai_responses': responses_read_stream, 'openai_completions': completions_read_stream}
+READ_WHOLE = {'openai_chat': chat_read_whole, 'anthropic_messages': messages_read_whole, 'openai_responses': responses_read_whole,
+              'openai_completions': completions_read_whole}
+USAGE = {'openai_chat': chat_usage, 'anthropic_messages': messages_usage, 'openai_responses': responses_usage,
+         'openai_completions': chat_usage}
+NTH = {'openai_chat': 0, 'anthropic_messages': 1, 'openai_responses': 2, 'openai_completions': 0}

@@ -30,7 +30,7 @@ def dialects():
 def wanted(surface, stream, think):
     """What makes a surface stream, tell its usage and show reasoning."""
     more = {'stream': stream}
-    if surface == 'openai_chat' and stream:
+    if surface in ('openai_chat', 'openai_completions') and stream:
         more['stream_options'] = {'include_usage': True}
     if surface == 'anthropic_messages' and think:
         more['thinking'] = {'type': 'adaptive'}
@@ -42,17 +42,22 @@ def steady(b):
     return re.sub(rb'"(created|created_at|completed_at)":\d+', b'"\\1":0', b)
 
 
+HOSTED = {'openai_chat': 'openai', 'anthropic_messages': 'anthropic', 'openai_responses': 'openai'}
+
+
 def check_request(p, r, surface, runtime):
-    conv = talks.conversation(r)
+    bare, hosted = surface == 'openai_completions', r.random() < 0.4
+    conv = talks.prompt(r) if bare else talks.conversation(r)
     req = talks.body(talks.WRITE[surface](r, conv, **wanted(surface, r.random() < 0.5, False))).encode()
-    got = p.run(surface, runtime, req, canonical=r.random() < 0.5)
+    got = p.run(surface, runtime, req, canonical=r.random() < 0.5, kind=HOSTED[runtime] if hosted else 'generic')
     assert got.stage == 'answer' and got.error == '-', (got.stage, got.error, got.param, got.message)
-    said, meant = talks.settled(talks.READ[runtime](got.sent.decode())), talks.settled(talks.meant(conv))
+    said = talks.settled(talks.READ[runtime](got.sent.decode()))
+    meant = talks.settled(talks.meant(conv, *talks.carried(conv, surface, runtime, hosted)))
     for i, (a, b) in enumerate(zip(said, meant)):
         assert a == b, 'entry %d: sent %r, meant %r\n%s' % (i, a, b, got.sent.decode())
     assert len(said) == len(meant), (said[len(meant):], meant[len(said):])
     names = re.findall(r'"name":"([^"]+)"', got.sent.decode())
-    assert set(talks.NAMES) <= set(names), 'tools are missing'
+    assert bare or set(talks.NAMES) <= set(names), 'tools are missing'
     assert '"runtime-model"' in got.sent.decode() and '"asked"' not in got.sent.decode()
 
 
@@ -63,11 +68,15 @@ def cuts(r, n):
     return sorted(r.sample(range(n), min(n, r.choice([1, 3, 40]))))
 
 
-def compare(surface, a, got, think):
-    want = {'think': a['think'] if think or surface != 'anthropic_messages' else '', 'text': a['text'],
-            'finish': answers.FINISH[a['finish']][answers.NTH[surface]]}
+def compare(surface, a, got, think, runtime):
+    shown = think if surface == 'anthropic_messages' else surface != 'openai_completions'
+    want = {'think': a['think'] if shown else '', 'text': a['text'], 'finish': answers.FINISH[a['finish']][answers.NTH[surface]]}
     for k, v in want.items():
         assert got[k] == v, '%s: got %r, said %r' % (k, got[k], v)
+    if runtime == 'anthropic_messages' and 'signed' in got:
+        assert got['signed'] == ([answers.SIGNATURE] if a['think'] and shown else []), 'signatures: %r' % got['signed']
+    elif surface == 'openai_chat':
+        assert not got['signed'], 'signatures of nobody'
     calls = [[i, n, talks.exact(x)] for i, n, x in a['calls']]
     have = [[i, n, talks.exact(x) if isinstance(x, str) else x] for i, n, x in got['calls']]
     assert have == calls, 'calls: got %r, said %r' % (have, calls)
@@ -82,36 +91,45 @@ def compare(surface, a, got, think):
             assert got['usage'][k] == usage[k], 'usage.%s: %r, said %r' % (k, got['usage'], usage)
 
 
+def said_by(r, surface):
+    """An answer; nobody calls tools of a client that knows none."""
+    a = answers.answer(r)
+    while surface == 'openai_completions' and a['calls']:
+        a = answers.answer(r)
+    return a
+
+
 def check_answer(p, r, surface, runtime):
-    a, stream, streamed, think = answers.answer(r), r.random() < 0.6, r.random() < 0.7, r.random() < 0.5
-    conv = talks.conversation(r, 1)
+    a, stream, streamed, think = said_by(r, surface), r.random() < 0.6, r.random() < 0.7, r.random() < 0.5
+    conv = talks.prompt(r) if surface == 'openai_completions' else talks.conversation(r, 1)
     req = talks.body(talks.WRITE[surface](r, conv, **wanted(surface, stream, think))).encode()
     up = (answers.STREAM if streamed else answers.WHOLE)[runtime](r, a).encode()
     form = {'content_type': 'text/event-stream' if streamed else 'application/json', 'canonical': r.random() < 0.5}
     one = p.run(surface, runtime, req, up, **form)
     assert one.error == '-' and one.complete, (one.error, one.message)
     read = answers.READ_STREAM if stream else answers.READ_WHOLE
-    compare(surface, a, read[surface](one.client), think)
+    compare(surface, a, read[surface](one.client), think, runtime)
     u = a['usage']
     assert (one.prompt, one.cache_read, one.completion + one.reasoning) == (u[0] - u[1], u[1], u[2]), 'what is charged: %r' % (one,)
     for _ in range(2):
         two = p.run(surface, runtime, req, up, cuts=cuts(r, len(up)), **form)
-        assert steady(two.client) == steady(one.client) or loose(surface, stream, two, a, think), 'another cut, another answer'
+        assert steady(two.client) == steady(one.client) or loose(surface, stream, two, a, think, runtime), 'another cut, another answer'
         assert two[9:] == one[9:], 'another cut, other facts'
 
 
-def loose(surface, stream, got, a, think):
+def loose(surface, stream, got, a, think, runtime):
     """Deltas may be joined by the way bytes arrive; what a client makes of them may not differ."""
     if not stream:
         return False
-    compare(surface, a, answers.READ_STREAM[surface](got.client), think)
+    compare(surface, a, answers.READ_STREAM[surface](got.client), think, runtime)
     return True
 
 
 def check_broken(p, r, surface, runtime):
     """The connection breaks in mid-answer: what was given stands, nothing claims to be an end."""
-    a = answers.answer(r)
-    req = talks.body(talks.WRITE[surface](r, talks.conversation(r, 1), **wanted(surface, True, True))).encode()
+    a = said_by(r, surface)
+    conv = talks.prompt(r) if surface == 'openai_completions' else talks.conversation(r, 1)
+    req = talks.body(talks.WRITE[surface](r, conv, **wanted(surface, True, True))).encode()
     up = answers.STREAM[runtime](r, a).encode()
     end = up.find(b'"finish_reason":"' if runtime == 'openai_chat' else b'"message_delta"' if runtime == 'anthropic_messages'
                   else b'event: response.%s' % answers.FINISH[a['finish']][2].encode())

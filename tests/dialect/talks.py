@@ -46,8 +46,12 @@ def calls(r, n, serial):
 
 
 def conversation(r, turns=None):
-    """system, then ('user', parts) | ('assistant', text, calls) | ('results', [(id, text, error)]), legal in every dialect."""
+    """
+    system, then ('user', parts) | ('assistant', text, calls, [(thought, its signature)]) | ('results', [(id, text, error)]),
+    legal in every dialect. details: clients of chat bring signatures along.
+    """
     serial, talk = [0], []
+    think = (lambda: thoughts(r, serial)) if r.random() < 0.5 else (lambda: [])
     for _ in range(turns or r.choice([1, 2, 3, 8, 50])):
         parts = [('text', text(r))]
         if r.random() < 0.2:
@@ -55,13 +59,26 @@ def conversation(r, turns=None):
         talk.append(('user', parts))
         while r.random() < 0.5:
             c = calls(r, r.choice([1, 1, 2, 5]), serial)
-            talk.append(('assistant', text(r) if r.random() < 0.5 else '', c))
+            talk.append(('assistant', text(r) if r.random() < 0.5 else '', c, think()))
             done = [(i, text(r), r.random() < 0.2) for i, _, _ in c]
             r.shuffle(done)
             talk.append(('results', done))
-        talk.append(('assistant', text(r), []))
+        talk.append(('assistant', text(r), [], think()))
     talk.append(('user', [('text', text(r))]))
-    return {'system': text(r) if r.random() < 0.7 else '', 'talk': talk}
+    return {'system': text(r) if r.random() < 0.7 else '', 'talk': talk, 'details': r.random() < 0.5}
+
+
+def thoughts(r, serial):
+    out = []
+    for _ in range(r.choice([0, 1, 1, 2])):
+        serial[0] += 1
+        out.append((text(r), 'c2ln%d+/==' % serial[0]))
+    return out
+
+
+def prompt(r):
+    """A conversation as bare completions know it."""
+    return {'system': '', 'talk': [('user', [('text', text(r))])], 'details': False}
 
 
 def schema(r):
@@ -79,6 +96,11 @@ def chat_request(r, conv, **more):
             m.append({'role': 'user', 'content': parts[0]['text'] if len(parts) == 1 and r.random() < 0.5 else parts})
         elif t[0] == 'assistant':
             m.append({'role': 'assistant', 'content': t[1] or r.choice([None, ''])})
+            if t[3]:
+                m[-1][r.choice(['reasoning', 'reasoning_content'])] = ''.join(s for s, _ in t[3])
+            if t[3] and conv['details']:
+                m[-1]['reasoning_details'] = [{'type': 'reasoning.text', 'text': s, 'signature': g, 'index': k,
+                                               'format': 'anthropic-claude-v1'} for k, (s, g) in enumerate(t[3])]
             if t[2]:
                 m[-1]['tool_calls'] = [{'id': i, 'type': 'function', 'function': {'name': n, 'arguments': a}} for i, n, a in t[2]]
         else:
@@ -101,7 +123,8 @@ def messages_request(r, conv, **more):
                          {'type': 'image', 'source': {'type': 'base64', 'media_type': 'image/png', 'data': p[1].split(',')[1]}}
                          for p in t[1]])
         elif t[0] == 'assistant':
-            say('assistant', ([{'type': 'text', 'text': t[1]}] if t[1] else []) +
+            say('assistant', [{'type': 'thinking', 'thinking': s, 'signature': g} for s, g in t[3]] +
+                ([{'type': 'text', 'text': t[1]}] if t[1] else []) +
                 [{'type': 'tool_use', 'id': i, 'name': n, 'input': Raw(a)} for i, n, a in t[2]])
         else:
             say('user', [{'type': 'tool_result', 'tool_use_id': i, 'content': s, **({'is_error': True} if e else {})}
@@ -119,6 +142,8 @@ def responses_request(r, conv, **more):
                      {'type': 'input_image', 'image_url': p[1], 'detail': 'auto'} for p in t[1]]
             items.append({'role': 'user', 'content': parts[0]['text'] if len(parts) == 1 and r.random() < 0.5 else parts})
         elif t[0] == 'assistant':
+            items += [{'type': 'reasoning', 'id': 'rs_%s' % g[4], 'summary': [], 'content': [{'type': 'reasoning_text', 'text': s}]}
+                      for s, g in t[3]]
             if t[1]:
                 items.append({'type': 'message', 'role': 'assistant', 'content': [{'type': 'output_text', 'text': t[1]}]})
             items += [{'type': 'function_call', 'call_id': i, 'name': n, 'arguments': a} for i, n, a in t[2]]
@@ -127,6 +152,10 @@ def responses_request(r, conv, **more):
     tools = [{'type': 'function', 'name': n, 'description': text(r), 'parameters': schema(r), 'strict': False} for n in NAMES]
     return dict({'model': 'asked', 'input': items, 'tools': tools, 'max_output_tokens': 999},
                 **({'instructions': conv['system']} if conv['system'] else {}), **more)
+
+
+def completions_request(r, conv, **more):
+    return dict({'model': 'asked', 'prompt': conv['talk'][0][1][0][1], 'max_tokens': 999}, **more)
 
 
 class Raw(str):
@@ -173,6 +202,8 @@ def chat_said(b):
         if role == 'tool':
             out.append(('result', m['tool_call_id'], ''.join(words(c, ['text']))))
             continue
+        if m.get('reasoning_content'):
+            out.append(('think', m['reasoning_content'], ()))
         for p in c if isinstance(c, list) else [{'type': 'text', 'text': c}] if c else []:
             out.append((role, p['text']) if p['type'] == 'text' else ('image', p['image_url']['url']))
         for call in m.get('tool_calls') or []:
@@ -192,6 +223,8 @@ def messages_said(b):
         for k, e in zip(blocks, eb):
             if k['type'] == 'text':
                 out.append((m['role'], k['text']))
+            elif k['type'] == 'thinking':
+                out.append(('think', k['thinking'], (k['signature'],) if k['signature'] else ()))
             elif k['type'] == 'image':
                 s = k['source']
                 out.append(('image', s['url'] if s['type'] == 'url' else 'data:%s;base64,%s' % (s['media_type'], s['data'])))
@@ -217,6 +250,8 @@ def responses_said(b):
             c = i['content']
             for p in [{'type': 'input_text', 'text': c}] if isinstance(c, str) else c:
                 out.append(('image', p['image_url']) if p['type'] == 'input_image' else (i['role'], p['text']))
+        elif kind == 'reasoning':
+            out.append(('think', ''.join(p['text'] for p in i['content']), ()))
         elif kind == 'function_call':
             out.append(('call', i['call_id'], i['name'], exact(i['arguments'])))
         elif kind == 'function_call_output':
@@ -226,13 +261,24 @@ def responses_said(b):
     return out
 
 
-def meant(conv):
+def carried(conv, surface, runtime, hosted):
+    """Do thoughts reach the runtime, and their signatures?"""
+    signed = surface == 'anthropic_messages' or (surface == 'openai_chat' and conv['details'])
+    if runtime == 'anthropic_messages':
+        # the provider takes what it has signed, and nothing else
+        return signed or not hosted, signed
+    # no other provider has a field for thoughts that are not its own
+    return not hosted, False
+
+
+def meant(conv, thoughts=False, signatures=False):
     """The same list from the conversation itself."""
     out = [('system', conv['system'])] if conv['system'] else []
     for t in conv['talk']:
         if t[0] == 'user':
             out += [('user' if p[0] == 'text' else 'image', p[1]) for p in t[1]]
         elif t[0] == 'assistant':
+            out += [('think', s, (g,) if signatures else ()) for s, g in t[3] if thoughts]
             out += [('assistant', t[1])] if t[1] else []
             out += [('call', i, n, exact(a)) for i, n, a in t[2]]
         else:
@@ -249,6 +295,9 @@ def settled(said):
         if out and e[0] in ('user', 'assistant', 'system') and out[-1][0] == e[0]:
             out[-1] = (e[0], out[-1][1] + '\n\n' + e[1])
             continue
+        if out and e[0] == 'think' and out[-1][0] == 'think':
+            out[-1] = ('think', out[-1][1] + e[1], out[-1][2] + e[2])
+            continue
         out.append(e)
     i = 0
     while i < len(out):
@@ -260,5 +309,6 @@ def settled(said):
     return out
 
 
-WRITE = {'openai_chat': chat_request, 'anthropic_messages': messages_request, 'openai_responses': responses_request}
+WRITE = {'openai_chat': chat_request, 'anthropic_messages': messages_request, 'openai_responses': responses_request,
+         'openai_completions': completions_request}
 READ = {'openai_chat': chat_said, 'anthropic_messages': messages_said, 'openai_responses': responses_said}
