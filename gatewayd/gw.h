@@ -698,6 +698,18 @@ bool gw_recall(struct gw_req *req);
 struct tf_span gw_recall_back(const struct gw_req *req);
 void gw_recall_piece(struct gw_req *req, const struct wire_frame *f, const struct wire_keep *m);
 void gw_recall_free(struct gw_req *req);
+/* Another attempt begins. */
+void gw_recall_again(struct gw_req *req);
+/* Are the bytes of the answer held? Then hold takes them: 0 or TF_E_NOMEM. */
+bool gw_recall_holds(const struct gw_req *req);
+int gw_recall_hold(struct gw_req *req, struct tf_span bytes, bool boundary);
+/* The answer is whole. True: the request waits in KEEP, and gw_relay_over follows. */
+bool gw_recall_waits(struct gw_req *req, const struct wire_end *m);
+/* stored has what was put under that id, or does not take it. */
+void gw_recall_stored(struct gw_thread *t, struct tf_id id);
+void gw_recall_tick(struct gw_req *req, uint64_t now);
+/* The client left. True: it waited here, and is done. */
+bool gw_recall_abort(struct gw_req *req);
 
 /* gw_replay.c: req->idem names an answer */
 void gw_replay(struct gw_req *req);

@@ -165,6 +165,7 @@ gw_attempt_begin(struct gw_req *req, uint64_t now)
 	req->tx = (struct wire_tx){ 0 };
 	gw_keep_again(req);
 	gw_idem_again(req);
+	gw_recall_again(req);
 	gw_hosted_free(req);
 	gw_req_to(req, GW_S_QUEUED);
 	if (!req->counting && gw_spool_begin(req) != 0)

@@ -141,6 +141,8 @@ gw_relay_bytes(struct gw_req *req, const struct wire_event *m, struct tf_span by
 	}
 	if (gw_keep_holds(req))
 		return gw_keep_hold(req, bytes, (m->flags & WIRE_EV_BOUNDARY) != 0);
+	if (gw_recall_holds(req))
+		return gw_recall_hold(req, bytes, (m->flags & WIRE_EV_BOUNDARY) != 0);
 	req->boundary = (m->flags & WIRE_EV_BOUNDARY) != 0;
 	req->wrote_at = now;
 	if (req->head->stream && req->boundary)
@@ -196,7 +198,7 @@ gw_relay_keep(struct gw_thread *t, struct wire_peer *p, const struct wire_frame 
 void
 gw_relay_kept(struct gw_req *req, const struct wire_end *m)
 {
-	if (!gw_idem_waits(req, m))
+	if (!gw_idem_waits(req, m) && !gw_recall_waits(req, m))
 		gw_relay_over(req, m, (struct tf_span){ 0 });
 }
 

@@ -464,7 +464,7 @@ gw_req_abort(struct gw_req *req)
 	case GW_S_KEEP:
 		if (req->hosted != NULL)
 			gw_hosted_abort(req);
-		else if (req->idem == NULL || req->idem->step != GW_IDEM_PUTS)
+		else if (!gw_recall_abort(req) && (req->idem == NULL || req->idem->step != GW_IDEM_PUTS))
 			gw_keep_abort(req);
 		/* else all of the answer is there: a retry finds it */
 		break;

@@ -219,7 +219,8 @@ gw_store_done(struct gw_thread *t, const struct wire_frame *f, const struct wire
 	struct gw_store_wait *w = tf_map_get(&t->store_asks, tf_id_span(&f->id));
 
 	if (w == NULL) {
-		(void)gw_idem_released(t, f->id);
+		if (!gw_idem_released(t, f->id))
+			gw_recall_stored(t, f->id);
 		return;
 	}
 	w->got.message = m->message;

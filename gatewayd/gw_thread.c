@@ -149,6 +149,8 @@ gw_tick(void *arg)
 	gw_tick_list(t, GW_S_ACCEPTED, now, gw_tick_stream);
 	gw_tick_list(t, GW_S_STREAM, now, gw_tick_stream);
 	gw_tick_list(t, GW_S_ORPHAN, now, gw_attempt_tick);
+	gw_tick_list(t, GW_S_STREAM, now, gw_recall_tick);
+	gw_tick_list(t, GW_S_KEEP, now, gw_recall_tick);
 	gw_tick_list(t, GW_S_QUERY, now, gw_tick_query);
 	gw_tick_list(t, GW_S_REPLAY, now, gw_replay_tick);
 	gw_store_tick(t, now);

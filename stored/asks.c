@@ -146,8 +146,7 @@ ask_submit(struct st_ask *q, enum st_op_kind kind, void *arg)
 		db_batch_free(&b);
 		return TF_E_NOMEM;
 	}
-	/* reasoning is asked for a moment after it was put, and nobody waited for that: it stands in line behind it */
-	b->read = kind == ST_OP_GET && q->get.kind != WIRE_KIND_REASONING;
+	b->read = kind == ST_OP_GET;
 	db_store_submit(q->gateway->st->store, b);
 	return 0;
 }
