@@ -248,8 +248,8 @@ wk_attempt_end(struct wk_attempt *a)
 {
 	ev_timer_del(&a->timer);
 	if (a->accepted && !a->complete) {
-		wk_keep_send(a);
 		wk_recall_send(a);
+		wk_keep_send(a);
 	}
 	/* of a whole answer only the end of the exchange is due: it is waited for, so that the connection can be used again */
 	if (a->fault.err != 0 || !dl_xlate_facts(a->x)->complete || dl_xlate_facts(a->x)->early)

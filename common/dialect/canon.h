@@ -57,6 +57,7 @@ struct dl_part {
 	struct dl_extras extras;
 	struct tf_span text;      /* TEXT REFUSAL REASONING; CALL: argument text */
 	struct tf_span signature; /* REASONING, of the vendor that made it */
+	struct tf_span encrypted; /* REASONING: what the provider of the Responses API gives back to itself */
 	struct tf_span url;       /* IMAGE FILE: http(s) or data URL */
 	struct tf_span data;      /* AUDIO FILE: base64 or data URL */
 	struct tf_span media;     /* AUDIO: format; others: media type when it is known apart from the URL */
@@ -185,6 +186,7 @@ struct dl_target {
 	bool stream;          /* ask for events */
 	uint64_t max_output;  /* to enforce; 0: none */
 	struct dl_undo *undo; /* learns what the answer has to be turned back from; NULL: there will be none */
+	bool encrypted;       /* ask for reasoning in encrypted form, to be given back */
 	uint64_t longest;     /* tokens that an answer to this request may have at most, for runtimes that must be
 			       * told; 0: not known */
 };

@@ -14,7 +14,7 @@ dl_recall_wanted(enum dl_dialect runtime, uint32_t quirks)
 {
 	/* the provider refuses calls without the thinking that it has signed, and thinking beside such calls */
 	return (runtime == DL_OPENAI_CHAT && (quirks & DL_Q_REPLAY_REASONING)) ||
-	    (runtime == DL_ANTHROPIC_MESSAGES && (quirks & DL_Q_HOSTED));
+	    ((runtime == DL_ANTHROPIC_MESSAGES || runtime == DL_OPENAI_RESPONSES) && (quirks & DL_Q_HOSTED));
 }
 
 /* ---- names ------------------------------------------------------------------------------- */
@@ -267,10 +267,11 @@ find(struct tf_span kept, const char *name)
 }
 
 static bool
-has_reasoning(const struct dl_turn *t, bool signed_only)
+has_reasoning(const struct dl_turn *t, enum dl_recall_form form)
 {
 	for (const struct dl_part *p = t->parts; p != NULL; p = p->next)
-		if (p->kind == DL_PART_REASONING && (!signed_only || p->signature.n > 0))
+		if (p->kind == DL_PART_REASONING && (form == DL_RECALL_TEXT ||
+		    (form == DL_RECALL_SIGNED ? p->signature : p->encrypted).n > 0))
 			return true;
 	return false;
 }
@@ -299,7 +300,7 @@ is_text(struct tf_span object, const char *name, struct tf_span *v)
 
 /* Parts of one turn, in a list of their own. */
 static int
-read_parts(struct dl_request *rq, struct tf_span value, bool same, struct dl_part **first, struct dl_part **last)
+read_parts(struct dl_request *rq, struct tf_span value, enum dl_recall_form form, struct dl_part **first, struct dl_part **last)
 {
 	struct tf_span list, v, s;
 	struct js_iter it;
@@ -314,20 +315,19 @@ read_parts(struct dl_request *rq, struct tf_span value, bool same, struct dl_par
 			continue;
 		p = dl_rq_part(rq, first, last, DL_PART_REASONING);
 		r = p != NULL ? dl_rq_str(rq, s, &p->text) : TF_E_NOMEM;
-		if (r == 0 && same && is_text(v, "signature", &s))
-			r = dl_rq_str(rq, s, &p->signature);
+		if (r == 0 && form != DL_RECALL_TEXT && is_text(v, "signature", &s))
+			r = dl_rq_str(rq, s, form == DL_RECALL_SIGNED ? &p->signature : &p->encrypted);
 	}
 	return r;
 }
 
 static int
 merge_turn(struct dl_request *rq, struct dl_turn *t, const struct dl_part *call, struct tf_span kept, struct tf_span model,
-    bool signed_only)
+    enum dl_recall_form form)
 {
 	struct dl_part *first = NULL, *last = NULL;
 	char name[DL_RECALL_NAME + 1];
 	struct tf_span value, m;
-	bool same;
 	int r = dl_recall_name(call->id, call->name, call->text, name);
 
 	if (r != 0)
@@ -335,10 +335,9 @@ merge_turn(struct dl_request *rq, struct dl_turn *t, const struct dl_part *call,
 	value = find(kept, name);
 	if (value.n == 0)
 		return 0;
-	same = is_text(value, "model", &m) && js_str_eqn(m, model);
-	if (signed_only && !same)
+	if (form != DL_RECALL_TEXT && (!is_text(value, "model", &m) || !js_str_eqn(m, model)))
 		return 0; /* another model's signature is none here */
-	r = read_parts(rq, value, same, &first, &last);
+	r = read_parts(rq, value, form, &first, &last);
 	if (r != 0 || first == NULL)
 		return r;
 	drop_reasoning(t);
@@ -350,7 +349,7 @@ merge_turn(struct dl_request *rq, struct dl_turn *t, const struct dl_part *call,
 }
 
 int
-dl_recall_merge(struct dl_request *rq, struct tf_span kept, struct tf_span model, bool signed_only)
+dl_recall_merge(struct dl_request *rq, struct tf_span kept, struct tf_span model, enum dl_recall_form form)
 {
 	int r = 0;
 
@@ -361,8 +360,8 @@ dl_recall_merge(struct dl_request *rq, struct tf_span kept, struct tf_span model
 
 		while (call != NULL && call->kind != DL_PART_CALL)
 			call = call->next;
-		if (call != NULL && !has_reasoning(t, signed_only))
-			r = merge_turn(rq, t, call, kept, model, signed_only);
+		if (call != NULL && !has_reasoning(t, form))
+			r = merge_turn(rq, t, call, kept, model, form);
 	}
 	return r;
 }

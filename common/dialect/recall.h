@@ -34,10 +34,12 @@ int dl_recall_value(struct dl_recall *r, struct tf_span model, char name[static 
 
 /* ---- of a request */
 
+/* In which form the runtime wants it. What is not plain text is good with the model that gave it alone. */
+enum dl_recall_form { DL_RECALL_TEXT, DL_RECALL_SIGNED, DL_RECALL_ENCRYPTED };
 /*
  * kept: a JSON array of such objects, checked here. Reasoning is put in front of the assistant's turns that called and have
- * none; signed_only: none that bears a signature, which is good with the model that gave it alone. 0 or TF_E_NOMEM.
+ * none in that form. 0 or TF_E_NOMEM.
  */
-int dl_recall_merge(struct dl_request *rq, struct tf_span kept, struct tf_span model, bool signed_only) TF_MUSTCHECK;
+int dl_recall_merge(struct dl_request *rq, struct tf_span kept, struct tf_span model, enum dl_recall_form form) TF_MUSTCHECK;
 
 #endif

@@ -321,6 +321,20 @@ text(struct rask *e)
 }
 
 static void
+include(struct rask *e)
+{
+	if (!wants_logprobs(e) && !e->to->encrypted)
+		return;
+	js_w_key(&e->w, "include");
+	js_w_array(&e->w);
+	if (wants_logprobs(e))
+		js_w_cstr(&e->w, "message.output_text.logprobs");
+	if (e->to->encrypted)
+		js_w_cstr(&e->w, "reasoning.encrypted_content");
+	js_w_array_end(&e->w);
+}
+
+static void
 attribution(struct rask *e)
 {
 	const struct dl_request *rq = e->rq;
@@ -356,8 +370,7 @@ responses_request_encode(const struct dl_request *rq, const struct dl_target *to
 	tools(&e);
 	reasoning(&e);
 	text(&e);
-	if (wants_logprobs(&e))
-		js_w_kraw(&e.w, "include", TF_SPAN("[\"message.output_text.logprobs\"]"));
+	include(&e);
 	attribution(&e);
 	hints(&e);
 	js_w_object_end(&e.w);

@@ -190,14 +190,30 @@ message(struct rask *e, const struct dl_turn *t, const char *role)
 
 /* ---- the assistant ----------------------------------------------------------------------- */
 
-/* Hosted models take back only what they have encrypted themselves. */
+/* Hosted models take back only what they have encrypted themselves. It has no id where nothing is stored. */
+static void
+encrypted(struct rask *e, const struct dl_turn *t)
+{
+	for (const struct dl_part *p = t->parts; p != NULL; p = p->next) {
+		if (p->kind != DL_PART_REASONING || p->encrypted.n == 0)
+			continue;
+		js_w_object(&e->w);
+		js_w_kcstr(&e->w, "type", "reasoning");
+		js_w_kraw(&e->w, "summary", TF_SPAN("[]"));
+		js_w_kstr(&e->w, "encrypted_content", p->encrypted);
+		js_w_object_end(&e->w);
+	}
+}
+
 static void
 thoughts(struct rask *e, const struct dl_turn *t)
 {
 	char id[32];
 
-	if (rask_quirk(e, DL_Q_HOSTED))
+	if (rask_quirk(e, DL_Q_HOSTED)) {
+		encrypted(e, t);
 		return;
+	}
 	for (const struct dl_part *p = t->parts; p != NULL; p = p->next) {
 		if (p->kind != DL_PART_REASONING || p->text.n == 0)
 			continue;

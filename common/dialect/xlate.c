@@ -122,6 +122,13 @@ dl_xlate_free(struct dl_xlate **xp)
 	free(x);
 }
 
+/* Is it for us to bring reasoning back? Clients of those APIs that have a form for it do themselves. */
+static bool
+recalls(const struct dl_xlate *x)
+{
+	return x->conf.recall && (x->conf.runtime == DL_OPENAI_CHAT || x->conf.surface != x->conf.runtime);
+}
+
 struct dl_xlate *
 dl_xlate_new(const struct dl_xlate_conf *conf, const struct dl_head *head)
 {
@@ -145,7 +152,7 @@ dl_xlate_new(const struct dl_xlate_conf *conf, const struct dl_head *head)
 	    tf_buf_addspan(&x->model, conf->model) < 0 || tf_buf_addspan(&x->content_type, conf->content_type) < 0 ||
 	    tf_buf_cstr(&x->content_type) == NULL || tf_buf_addspan(&x->base_url, conf->base_url) < 0 ||
 	    tf_buf_addspan(&x->recalled, conf->recalled) < 0 || tf_buf_addspan(&x->recall_model, conf->recall_model) < 0 ||
-	    (conf->recall && (x->recall = dl_recall_new()) == NULL)) {
+	    (recalls(x) && (x->recall = dl_recall_new()) == NULL)) {
 		dl_xlate_free(&x);
 		return NULL;
 	}
@@ -223,6 +230,12 @@ no_remote(const struct dl_xlate *x, const struct dl_request *rq, struct dl_fault
 	return 0;
 }
 
+static enum dl_recall_form
+recall_form(const struct dl_xlate *x)
+{
+	return x->conf.runtime == DL_OPENAI_RESPONSES ? DL_RECALL_ENCRYPTED : x->runtime->signs ? DL_RECALL_SIGNED : DL_RECALL_TEXT;
+}
+
 static int
 translate_request(struct dl_xlate *x, struct dl_target *to, struct tf_span whole, struct tf_buf *out)
 {
@@ -238,7 +251,7 @@ translate_request(struct dl_xlate *x, struct dl_target *to, struct tf_span whole
 	if (r == 0 && rq.dropped.n > 0)
 		r = dl_note_dropped(&x->dropped, tf_buf_span(&rq.dropped));
 	if (r == 0 && x->recall != NULL && x->conf.recalled.n > 0)
-		r = dl_recall_merge(&rq, x->conf.recalled, x->conf.recall_model, x->runtime->signs);
+		r = dl_recall_merge(&rq, x->conf.recalled, x->conf.recall_model, recall_form(x));
 	if (r == 0)
 		r = watch_stops(x, &rq);
 	if (r == 0)
@@ -291,7 +304,9 @@ int
 dl_xlate_request(struct dl_xlate *x, struct tf_span body, struct tf_buf *out)
 {
 	struct dl_target to = { .model = x->conf.model, .quirks = x->conf.quirks, .stream = dl_xlate_streams(x),
-		.max_output = x->conf.max_output, .longest = longest(x) };
+		.max_output = x->conf.max_output, .longest = longest(x),
+		/* a model that does not think refuses to be asked for it */
+		.encrypted = x->recall != NULL && x->head.tools > 0 && (x->conf.can & DL_NEED_REASONING) };
 	struct dl_range root = x->head.root;
 	struct tf_span object;
 	int r = TF_E_INVAL;

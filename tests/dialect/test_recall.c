@@ -153,7 +153,7 @@ static const char body[] =
 
 /* Parts of the assistant's turns: what was thought, with signatures, and C for each call. */
 static const char *
-merged(const char *kept, const char *model, bool signed_only)
+merged(const char *kept, const char *model, enum dl_recall_form form)
 {
 	static char text[256];
 	struct dl_fault f = { 0 };
@@ -162,7 +162,7 @@ merged(const char *kept, const char *model, bool signed_only)
 
 	dl_request_init(&rq, DL_OPENAI_CHAT);
 	assert_int_equal(dl_ops(DL_OPENAI_CHAT)->request_decode(tf_cspan(body), &rq, &f), 0);
-	assert_int_equal(dl_recall_merge(&rq, tf_cspan(kept), tf_cspan(model), signed_only), 0);
+	assert_int_equal(dl_recall_merge(&rq, tf_cspan(kept), tf_cspan(model), form), 0);
 	text[0] = '\0';
 	for (const struct dl_turn *t = rq.turns; t != NULL; t = t->next) {
 		if (t->role != DL_ROLE_ASSISTANT)
@@ -173,8 +173,9 @@ merged(const char *kept, const char *model, bool signed_only)
 			if (p->kind == DL_PART_CALL)
 				n += (size_t)snprintf(text + n, sizeof text - n, "C");
 			else if (p->kind == DL_PART_REASONING)
-				n += (size_t)snprintf(text + n, sizeof text - n, "(" TF_SPAN_FMT "/" TF_SPAN_FMT ")",
-				    TF_SPAN_ARG(p->text), TF_SPAN_ARG(p->signature));
+				n += (size_t)snprintf(text + n, sizeof text - n, "(" TF_SPAN_FMT "/" TF_SPAN_FMT "%s)",
+				    TF_SPAN_ARG(p->text), TF_SPAN_ARG(p->signature.n > 0 ? p->signature : p->encrypted),
+				    p->encrypted.n > 0 ? " encrypted" : "");
 		}
 		n += (size_t)snprintf(text + n, sizeof text - n, ";");
 	}
@@ -194,17 +195,19 @@ test_request(void **state)
 	    "{\"text\":1},7,{\"text\":\"y\"}]},"
 	    "{\"name\":\"%s\",\"model\":\"m\",\"reasoning\":[{\"text\":\"z\",\"signature\":\"u\"}]}]",
 	    name_of("call_1", "t", "{\"a\":1}"), third);
-	assert_string_equal(merged(kept, "m", false), "(x/s)(y/)CC;(mine/)C;");
-	/* what bears no signature is none where they are asked for */
-	assert_string_equal(merged(kept, "m", true), "(x/s)(y/)CC;(z/u)C;");
+	assert_string_equal(merged(kept, "m", DL_RECALL_TEXT), "(x/)(y/)CC;(mine/)C;");
+	/* what is plain is none where signatures are asked for */
+	assert_string_equal(merged(kept, "m", DL_RECALL_SIGNED), "(x/s)(y/)CC;(z/u)C;");
+	assert_string_equal(merged(kept, "m", DL_RECALL_ENCRYPTED), "(x/s encrypted)(y/)CC;(z/u encrypted)C;");
 	/* another model's */
-	assert_string_equal(merged(kept, "n", false), "(x/)(y/)CC;(mine/)C;");
-	assert_string_equal(merged(kept, "n", true), "CC;(mine/)C;");
+	assert_string_equal(merged(kept, "n", DL_RECALL_TEXT), "(x/)(y/)CC;(mine/)C;");
+	assert_string_equal(merged(kept, "n", DL_RECALL_SIGNED), "CC;(mine/)C;");
+	assert_string_equal(merged(kept, "n", DL_RECALL_ENCRYPTED), "CC;(mine/)C;");
 	for (size_t i = 0; i < TF_LEN(bad); i++)
-		assert_string_equal(merged(bad[i], "m", false), "CC;(mine/)C;");
+		assert_string_equal(merged(bad[i], "m", DL_RECALL_TEXT), "CC;(mine/)C;");
 	/* of the right name, and nothing in it */
 	snprintf(kept, sizeof kept, "[{\"name\":\"%s\",\"reasoning\":{}}]", name_of("call_1", "t", "{\"a\":1}"));
-	assert_string_equal(merged(kept, "m", false), "CC;(mine/)C;");
+	assert_string_equal(merged(kept, "m", DL_RECALL_TEXT), "CC;(mine/)C;");
 }
 
 static void

@@ -9,16 +9,17 @@ import pytest
 
 from factory import MODEL, wait_for
 
-DEEP, CLAUDE = "fake/deep", "fake/claude"
+DEEP, CLAUDE, HOSTED = "fake/deep", "fake/claude", "fake/hosted"
 ABLE = {"capabilities": "chat, streaming, tools, json, thinking"}
 WORKER = {"probe-interval": "200ms", "drain-timeout": "5s"}
 FACTORY = {
     "start": False,
     "conf": {
         "gatewayd": {"threads": "2"},
-        "model " + DEEP: ABLE, "model " + CLAUDE: ABLE,
+        "model " + DEEP: ABLE, "model " + CLAUDE: ABLE, "model " + HOSTED: ABLE,
         "worker deep": {**WORKER, "models": DEEP + " = deep", "quirks": "replay-reasoning"},
         "worker claude": {**WORKER, "models": CLAUDE + " = claude", "dialect": "anthropic_messages", "runtime-kind": "anthropic"},
+        "worker hosted": {**WORKER, "models": HOSTED + " = hosted", "dialect": "openai_responses", "runtime-kind": "openai"},
     },
 }
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
@@ -29,11 +30,11 @@ STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"
 
 @pytest.fixture(scope="module")
 def works(factory):
-    for name in ("worker deep", "worker claude"):
+    for name in ("worker deep", "worker claude", "worker hosted"):
         factory.conf[name]["url"] = factory.fake.url
     factory.write_conf()
     factory.start()
-    for model in (DEEP, CLAUDE):
+    for model in (DEEP, CLAUDE, HOSTED):
         wait_for(model, lambda: factory.call("POST", "/v1/chat/completions", factory.body("tokens=1", model=model)).status == 200)
     linked(factory)
     return factory
@@ -60,9 +61,7 @@ def called(factory, script, stream=False, model=DEEP, key=None, **more):
     body = {"model": model, "messages": [user("tools=2&reasoning=reasoning_content" + script)], "tools": [TOOL], **more}
     got = post(factory, "/v1/chat/completions", {**body, **({"stream": True} if stream else {})}, key)
     if not stream:
-        message = got["choices"][0]["message"]
-        assert message["reasoning_content"]
-        return message["tool_calls"]
+        return got["choices"][0]["message"]["tool_calls"]
     calls = {}
     for delta in (e["choices"][0]["delta"] for e in got if e["choices"]):
         for piece in delta.get("tool_calls", ()):
@@ -195,9 +194,25 @@ def test_signed(works, stream):
     assert body["thinking"]["type"] == "disabled"
 
 
+@STREAM
+def test_encrypted(works, stream):
+    """The provider of the Responses API is asked for what it encrypts, and gets it back in front of the calls."""
+    calls = called(works, "&summary=1&encrypted=gAAA&tag=first", stream, model=HOSTED, reasoning_effort="low")
+    assert sent(works, "first")["include"] == ["reasoning.encrypted_content"]
+    tag = "encrypted-%d" % stream
+    post(works, "/v1/chat/completions", {"model": HOSTED, "tools": [TOOL], "messages": answered(calls, "", tag)})
+    items = sent(works, tag)["input"]
+    assert [i.get("type") for i in items[1:]] == ["reasoning", "function_call", "function_call", *["function_call_output"] * 2]
+    assert items[1] == {"type": "reasoning", "summary": [], "encrypted_content": "gAAA"}
+    # nobody calls, nothing is to come back
+    works.call("POST", "/v1/chat/completions", works.body("tokens=1&tag=plain-hosted", model=HOSTED))
+    # a script in a message is read from models of that name alone
+    assert "include" not in works.fake.requests()[-1]["body"]
+
+
 def test_expiry(works):
     calls = called(works, "")
-    assert ask(works, calls, "expiry") == ["thinking"]  # it is there: nobody waited for that
+    assert ask(works, calls, "expiry") == ["thinking"]
     works.shift_clock(25 * 3600)
     works.wait_ready()
     linked(works)
@@ -208,7 +223,7 @@ def test_expiry(works):
 def test_store_away(works):
     """Without stored a blank stands for it, and nothing fails."""
     calls = called(works, "")
-    assert ask(works, calls, "away") == ["thinking"]  # it is durable: nobody waited for that
+    assert ask(works, calls, "away") == ["thinking"]
     works.daemons["stored"].kill()
     wait_for("it is missed", lambda: works.call("GET", "/v1/responses/resp_none").status == 503)
     assert ask(works, calls, "away") == [" "]

@@ -14,14 +14,14 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void
-merge(enum dl_dialect surface, struct tf_span root, struct tf_span kept, bool signed_only)
+merge(enum dl_dialect surface, struct tf_span root, struct tf_span kept, enum dl_recall_form form)
 {
 	struct dl_fault f = { 0 };
 	struct dl_request rq;
 
 	dl_request_init(&rq, surface);
 	if (dl_ops(surface)->request_decode(root, &rq, &f) == 0) {
-		if (dl_recall_merge(&rq, kept, TF_SPAN("m"), signed_only) != 0)
+		if (dl_recall_merge(&rq, kept, TF_SPAN("m"), form) != 0)
 			abort();
 		for (const struct dl_turn *t = rq.turns; t != NULL; t = t->next)
 			for (const struct dl_part *p = t->parts; p != NULL; p = p->next)
@@ -58,7 +58,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	    names.n > DL_RECALL_NAME * DL_RECALL_TURNS)
 		abort();
 	tf_buf_free(&names);
-	merge(surface, body, kept, false);
-	merge(surface, body, kept, true);
+	merge(surface, body, kept, DL_RECALL_TEXT);
+	merge(surface, body, kept, DL_RECALL_SIGNED);
+	merge(surface, body, kept, DL_RECALL_ENCRYPTED);
 	return 0;
 }
