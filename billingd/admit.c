@@ -429,6 +429,7 @@ bl_admit_declare(struct bl *bl, struct bl_gateway *g, const struct wire_declare 
 		/* the link broke, and what came back on it meanwhile is lost: only the gateway knows */
 		bl_holder_drop(&g->holder, bl_now());
 		g->declaring = true;
+		g->declared_ms = bl_wall_ms();
 	}
 	if (!g->declaring)
 		return; /* what it got from us stands in the accounts already */

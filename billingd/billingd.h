@@ -129,6 +129,7 @@ struct bl_gateway {
 	bool asking;                  /* the store is asked for its row */
 	bool awaited;                 /* was in session when billingd ended; has not said all it holds */
 	bool declaring;               /* has not said yet, to this billingd, that it declared all */
+	int64_t declared_ms;          /* wall clock: it said then what runs, and those requests are counted; 0: it never did */
 	bool stopped;                 /* gone for so long that its attempts have ended too */
 	uint64_t committed;           /* every record up to here is in the ledger */
 	uint64_t taken[BL_SEQ_AHEAD / 64]; /* bit seq % BL_SEQ_AHEAD: taken ... */

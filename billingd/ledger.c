@@ -380,7 +380,8 @@ settle(struct bl *bl, const struct db_op *op)
 	const char *labels[] = { wire_outcome_text(u->outcome) };
 	bool charged = u->outcome == WIRE_OUTCOME_SERVED || u->outcome == WIRE_OUTCOME_PARTIAL;
 	bool fresh = op->rc == 0 && op->result != BL_USAGE_REPLAY;
-	struct bl_settled s = { .usage = u, .foreign = op->result == BL_USAGE_NEW && u->began_ms < bl->started_ms };
+	struct bl_settled s = { .usage = u, .foreign = op->result == BL_USAGE_NEW && u->began_ms < bl->started_ms &&
+		(g->declared_ms == 0 || u->ended_ms < g->declared_ms) };
 	struct bl_key *k = bl_index_key(&bl->index, tf_id_span(&u->key));
 
 	s.charged = fresh && charged && op->result != BL_USAGE_UNCHARGED;

@@ -120,6 +120,7 @@ struct gw_key {
 	struct gw_amount refused;   /* what the last of them was about */
 	int short_err;              /* what was short when a refusal was transient last; 0: none was */
 	struct gw_windows windows;  /* of the newest grant */
+	uint64_t granted_by;        /* boot of the billingd that gave it */
 	uint64_t rate_at;           /* tf_mono_ms: start of the second that is counted */
 	struct gw_amount rate;      /* admitted in this second so far */
 	struct gw_amount last;      /* in the one before */
@@ -180,6 +181,7 @@ struct gw_req {
 	unsigned shrunk;                   /* times that its output was cut to what was left of the limits */
 	struct gw_amount reserved;         /* moved from grants; of what no limit bounds, but for tokens, nothing */
 	struct gw_windows windows;         /* of its admission */
+	uint64_t granted_by;               /* boot of the billingd that counted it */
 	int64_t resets_at;                 /* of a refusal: wall clock second in which there is room again; 0: not said */
 	bool admitted;
 	bool counting;            /* the prompt's tokens are asked for: no admission, no usage, no error */

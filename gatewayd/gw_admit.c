@@ -22,6 +22,7 @@ gw_admit_try(struct gw_req *req, uint64_t now)
 	if (!gw_grant_take(req, &req->need, now))
 		return false;
 	req->windows = req->key->windows;
+	req->granted_by = req->key->granted_by;
 	req->admitted = true;
 	return true;
 }
@@ -380,6 +381,7 @@ struct gw_declared { /* what stands behind one request or one record */
 	const struct gw_key *key;
 	const struct gw_windows *windows;
 	const struct gw_amount *reserved;
+	bool uncounted; /* it runs, and this billingd has not counted its request */
 };
 
 static void
@@ -391,6 +393,7 @@ gw_declare(struct wire_peer *p, const struct gw_declared *d)
 		.window_budget = w[GW_W_BUDGET], .window_month = w[GW_W_MONTH], .reserved = v[GW_U_TOKENS],
 		.reserved_money = v[GW_U_MONEY], .reserved_images = v[GW_U_IMAGES],
 		.reserved_audio_ms = v[GW_U_AUDIO_MS], .reserved_slots = v[GW_U_SLOTS],
+		.requests = d->uncounted,
 	};
 
 	(void)wire_send_declare(p, NULL, 0, &m, (struct tf_span){ 0 });
@@ -404,12 +407,14 @@ gw_declare_all(struct gw_thread *t, struct wire_peer *p)
 	size_t pos = 0;
 
 	while ((req = tf_map_next(&t->reqs, &pos)) != NULL)
-		if (req->admitted && !req->unmetered && req->reserved.v[GW_U_REQUESTS] > 0)
-			gw_declare(p, &(struct gw_declared){ req->key, &req->windows, &req->reserved });
+		if (req->admitted && !req->unmetered && req->reserved.v[GW_U_REQUESTS] > 0) {
+			gw_declare(p, &(struct gw_declared){ req->key, &req->windows, &req->reserved, req->granted_by != p->boot });
+			req->granted_by = p->boot;
+		}
 	for (size_t i = 0; i < t->settling_n; i++) {
 		const struct gw_settling *s = &t->settling[(t->settling_at + i) % t->settling_cap];
 
-		gw_declare(p, &(struct gw_declared){ s->key, &s->windows, &s->reserved });
+		gw_declare(p, &(struct gw_declared){ s->key, &s->windows, &s->reserved, false });
 	}
 }
 

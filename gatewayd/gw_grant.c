@@ -430,6 +430,7 @@ gw_grant_come(struct gw_thread *t, const struct wire_frame *f, const struct wire
 	tf_list_append(&k->grants, &g->node);
 	gw_key_busy(t, k);
 	k->windows = g->windows;
+	k->granted_by = gw_billing(t)->boot;
 	k->short_err = 0;
 	gw_space_told(k, m);
 	for (unsigned w = 0; w < GW_ROOMS; w++)

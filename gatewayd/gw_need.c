@@ -65,18 +65,29 @@ gw_need_partial(const struct gw_req *req)
 	    req->need_output < gw_need_longest(req) * req->head->n;
 }
 
-/* No limit that is known of notices that many tokens. */
-static bool
-gw_need_small(const struct gw_req *req, uint64_t tokens)
+/* Limits of tokens that the key and its workspace are known to have; 0: none. */
+struct gw_caps {
+	uint64_t v[3];
+};
+static struct gw_caps
+gw_need_caps(const struct gw_req *req)
 {
 	const struct gw_key *k = req->key;
 	const struct conf_plan *plan = conf_find_plan(req->conf->c, tf_cspan(k->plan));
-	const uint64_t limits[] = { k->tpm, k->own_tpm, plan != NULL ? (uint64_t)plan->window_tokens : 0 };
 
-	for (size_t i = 0; i < TF_LEN(limits); i++)
-		if (limits[i] != 0 && tokens > limits[i] / GW_SMALL_PART)
-			return false;
-	return true;
+	return (struct gw_caps){ { k->tpm, k->own_tpm, plan != NULL ? (uint64_t)plan->window_tokens : 0 } };
+}
+
+/* The least of them; 0: none. */
+static uint64_t
+gw_need_least(const struct gw_caps *caps)
+{
+	uint64_t least = 0;
+
+	for (size_t i = 0; i < TF_LEN(caps->v); i++)
+		if (caps->v[i] != 0 && (least == 0 || caps->v[i] < least))
+			least = caps->v[i];
+	return least;
 }
 
 /*
@@ -84,20 +95,12 @@ gw_need_small(const struct gw_req *req, uint64_t tokens)
  * when nobody notices that, else a piece that grows while it is generated.
  */
 static uint64_t
-gw_need_cap(const struct gw_req *req)
+gw_need_cap(const struct gw_req *req, uint64_t limit)
 {
 	uint64_t longest = gw_need_longest(req);
+	bool small = limit == 0 || req->need_prompt + longest * req->head->n <= limit / GW_SMALL_PART;
 
-	if (req->head->max_output != 0 || gw_need_small(req, req->need_prompt + longest * req->head->n))
-		return longest;
-	return GW_TRANCHE;
-}
-
-/* Tokens of a minute that the key and its workspace have; 0: no limit. */
-static uint64_t
-gw_need_minute(const struct gw_key *k)
-{
-	return k->own_tpm != 0 && (k->tpm == 0 || k->own_tpm < k->tpm) ? k->own_tpm : k->tpm;
+	return req->head->max_output != 0 || small ? longest : GW_TRANCHE;
 }
 
 /* Every byte of text may be a token. */
@@ -105,7 +108,8 @@ static void
 gw_need_tokens(struct gw_req *req)
 {
 	const struct dl_head *h = req->head;
-	uint64_t tpm = gw_need_minute(req->key), cap;
+	const struct gw_caps caps = gw_need_caps(req);
+	uint64_t limit = gw_need_least(&caps), cap;
 
 	req->need_prompt = h->prompt_bytes + gw_recall_back(req).n + (uint64_t)req->model->prompt_overhead +
 	    GW_TOKENS_MESSAGE * ((uint64_t)h->messages + h->tools) +
@@ -114,14 +118,14 @@ gw_need_tokens(struct gw_req *req)
 		req->need_output = req->most_output = 0;
 		return;
 	}
-	cap = gw_need_cap(req) * h->n;
-	/* a cap that the minute cannot hold is reserved piece by piece, like none */
-	if (tpm != 0 && req->need_prompt + cap > tpm)
+	cap = gw_need_cap(req, limit) * h->n;
+	/* a cap that a whole window cannot hold is reserved piece by piece, like none */
+	if (limit != 0 && req->need_prompt + cap > limit)
 		cap = (uint64_t)GW_TRANCHE * h->n < cap ? (uint64_t)GW_TRANCHE * h->n : cap;
-	if (tpm != 0 && req->need_prompt + cap > tpm && req->need_prompt < tpm)
-		cap = tpm - req->need_prompt;
+	if (limit != 0 && req->need_prompt + cap > limit && req->need_prompt < limit)
+		cap = limit - req->need_prompt;
 	req->need_output = cap;
-	req->most_output = h->max_output ? gw_need_cap(req) * h->n : UINT64_MAX;
+	req->most_output = h->max_output ? gw_need_longest(req) * h->n : UINT64_MAX;
 }
 
 void
