@@ -380,6 +380,15 @@ bl_admit_ask(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, co
 
 /* ---- what comes back ---------------------------------------------------------------------- */
 
+/* More may follow in the same turn: whoever is told then what is left is told all of it. */
+static void
+came_back(struct bl *bl, struct bl_key *k)
+{
+	if (!tf_node_linked(&k->back))
+		tf_list_append(&bl->back, &k->back);
+	ev_turn_arm(bl->loop, &bl->serve);
+}
+
 void
 bl_admit_return(struct bl *bl, struct bl_gateway *g, const struct wire_grant_return *m)
 {
@@ -397,7 +406,30 @@ bl_admit_return(struct bl *bl, struct bl_gateway *g, const struct wire_grant_ret
 		    m->grant);
 		tf_metric_add(TF_M_WIRE_BAD_FRAMES, 1);
 	}
-	retry(k);
+	came_back(bl, k);
+}
+
+static void
+serve_back(void *arg)
+{
+	struct bl *bl = arg;
+	struct tf_node *e;
+
+	while ((e = tf_list_pop(&bl->back)) != NULL)
+		retry(TF_CONTAINER(e, struct bl_key, back));
+}
+
+void
+bl_admit_init(struct bl *bl)
+{
+	tf_list_init(&bl->back);
+	ev_turn_init(&bl->serve, serve_back, bl);
+}
+
+void
+bl_admit_fini(struct bl *bl)
+{
+	ev_turn_disarm(bl->loop, &bl->serve);
 }
 
 static void
@@ -485,7 +517,7 @@ bl_admit_settle(struct bl *bl, struct bl_gateway *g, const struct bl_settled *s)
 	r.used.v[BL_U_REQUESTS] = s->foreign;
 	pair = bl_key_pair(k);
 	bl_account_settle(&pair, &g->holder, &r, bl_now());
-	retry(k);
+	came_back(bl, k);
 }
 
 void

@@ -157,6 +157,7 @@ bl_new(struct ev_loop *loop, const struct conf *conf, struct bl **out)
 	bl_peers_init(bl);
 	bl_ledger_init(bl);
 	ev_timer_init(&bl->tick, loop, on_tick, bl);
+	bl_admit_init(bl);
 	bl->zctx = ev_zctx_new(1);
 	if (bl->zctx != NULL && (rc = store_open(bl)) == 0 && (rc = load(bl)) == 0 && (rc = listen_here(bl)) == 0) {
 		ev_timer_set(&bl->tick, BL_TICK_MS);
@@ -179,6 +180,7 @@ bl_free(struct bl **blp)
 	/* callbacks that still run from here on submit nothing */
 	bl->closing = true;
 	ev_timer_del(&bl->tick);
+	bl_admit_fini(bl);
 	wire_hub_free(&bl->hub);
 	bl_ledger_stop(bl);
 	db_store_close(&bl->store);

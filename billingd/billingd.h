@@ -56,6 +56,7 @@ struct bl_key {
 	struct bl_account account;
 	struct tf_list waits;   /* bl_wait: for room in it */
 	struct tf_node active;  /* bl.active while anything of it is out */
+	struct tf_node back;    /* bl.back: something of it came back in this turn */
 	struct tf_list secrets; /* bl_secret, oldest first; two at most */
 	bool used;              /* last_used_ms is newer than the store's */
 };
@@ -160,6 +161,8 @@ void bl_peers_settled(struct bl *bl, struct bl_gateway *g);
 #define BL_TICK_MS 250
 #define BL_COUNT_MAX INT64_C(1000000000000000) /* most tokens or requests that a message can speak of */
 
+void bl_admit_init(struct bl *bl);
+void bl_admit_fini(struct bl *bl);
 /* Room for requests and tokens: answers at once or after a recall. */
 void bl_admit_ask(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, const struct wire_grant_ask *m);
 void bl_admit_return(struct bl *bl, struct bl_gateway *g, const struct wire_grant_return *m);
@@ -286,6 +289,8 @@ struct bl {
 	struct bl_ledger ledger;
 	struct tf_list gateways;    /* bl_gateway */
 	struct tf_list active;      /* bl_key */
+	struct tf_list back;        /* bl_key */
+	struct ev_turn serve;       /* those who wait for what came back */
 	uint64_t conf_number;       /* counts configurations */
 	uint64_t epoch, change;
 	int64_t started_ms;         /* wall clock */

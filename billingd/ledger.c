@@ -421,28 +421,17 @@ wake_waiting(struct bl_ledger *l)
 	}
 }
 
-/* Durable: frees reservations, acknowledges, wakes who waited. */
+/* All records of the batch are durable: says so to their gateways. */
 static void
-committed(struct bl *bl, struct db_batch *b)
+acknowledge(struct bl *bl, const struct db_batch *b)
 {
-	struct bl_ledger *l = &bl->ledger;
 	struct tf_node *e, *tmp;
 
 	for (size_t i = 0; i < b->n; i++) {
-		struct db_op *op = &b->ops[i];
+		const struct bl_usage *u = b->ops[i].arg;
 
-		if (op->kind == BL_OP_USAGE) {
-			struct bl_usage *u = op->arg;
-			struct bl_gateway *g = u->user;
-
-			settle(bl, op);
-			seq_stored(g, u->seq);
-			g->refs--;
-			l->held--;
-			l->done++;
-			free(op->arg);
-			op->arg = NULL;
-		}
+		if (b->ops[i].kind == BL_OP_USAGE)
+			seq_stored(u->user, u->seq);
 	}
 	TF_LIST_EACH(&bl->gateways, e, tmp) {
 		struct bl_gateway *g = TF_CONTAINER(e, struct bl_gateway, node);
@@ -452,6 +441,30 @@ committed(struct bl *bl, struct db_batch *b)
 				continue;
 			g->refs--;
 			ack(g);
+		}
+	}
+}
+
+/*
+ * Durable: acknowledges, frees reservations, wakes who waited. In this order: what a gateway is told is left
+ * holds exactly the records that it was told were counted.
+ */
+static void
+committed(struct bl *bl, struct db_batch *b)
+{
+	struct bl_ledger *l = &bl->ledger;
+
+	acknowledge(bl, b);
+	for (size_t i = 0; i < b->n; i++) {
+		struct db_op *op = &b->ops[i];
+
+		if (op->kind == BL_OP_USAGE) {
+			settle(bl, op);
+			((struct bl_gateway *)((struct bl_usage *)op->arg)->user)->refs--;
+			l->held--;
+			l->done++;
+			free(op->arg);
+			op->arg = NULL;
 		}
 	}
 	tf_metric_observe(TF_M_BL_COMMIT_SECONDS, b->busy_ns);

@@ -270,7 +270,12 @@ gw_req_fail(struct gw_req *req, int err, const char *param, const char *message,
 	struct dl_error e = { .err = row->err, .message = tf_cspan(message), .param = tf_cspan(param), .rid = &req->id };
 	struct http_fields f;
 	struct tf_buf out = { 0 };
+	char resets[48];
 
+	if (req->resets_at > 0) {
+		snprintf(resets, sizeof resets, "\"resets_at\":%lld", (long long)req->resets_at);
+		e.extra = tf_cspan(resets);
+	}
 	gw_idem_release(req);
 	gw_error_note(req, row, message);
 	if (req->http == NULL) {

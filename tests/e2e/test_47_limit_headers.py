@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What answers say of limits, against a model of the windows, with a clock that the test moves. With one gateway thread
+every figure is exact, at once, and not only when the ledger has the usage."""
+import contextlib
+import time
+
+import pytest
+
+from factory import wait_for
+
+RPM, TPM, WINDOW, LENGTH = 20, 6000, 9000, 3600
+FACTORY = {"conf": {
+    "model fake/model": {"price-input": "1", "price-output": "2"},
+    "plan windows": {"rpm": str(RPM), "tpm": str(TPM), "window": "first-use", "window-length": "1h", "window-tokens": str(WINDOW)},
+    "plan wide": {"rpm": "1000", "tpm": "1000000", "window": "first-use", "window-length": "1h", "window-tokens": "1000000"},
+}}
+
+
+class Window:
+    def __init__(self, limit, length):
+        self.limit, self.length, self.used, self.ends = limit, length, 0, 0
+
+    def use(self, now, n):
+        if now >= self.ends:
+            self.used, self.ends = 0, now + self.length
+        self.used += n
+
+    def left(self, now):
+        return self.limit - self.used if now < self.ends else self.limit
+
+
+class Model:
+    """What a workspace has left, told by somebody who saw all its answers."""
+
+    def __init__(self, factory, name, plan="windows"):
+        self.factory = factory
+        factory.keyctl("workspace", "create", name, "--plan", plan)
+        self.name = name
+        self.key = factory.mint(workspace=name)
+        self.requests, self.tokens = Window(RPM, 60), Window(TPM, 60)
+        self.budget = Window(WINDOW, LENGTH)
+        self.extra = 0
+
+    def now(self):
+        return time.time() + self.factory.shift
+
+    def sleep(self, seconds):
+        self.factory.shift_clock(seconds)
+        time.sleep(0.3)  # the loops look at their clocks ten times a second
+
+    def chat(self, script, **more):
+        before = self.now()
+        answer = self.factory.chat(script, key=self.key, **more)
+        if answer.status == 200:
+            used = answer.usage["total_tokens"]
+            self.requests.use(before, 1)
+            self.tokens.use(before, used)
+            self.budget.use(before, used)
+        return answer
+
+    def check(self, response):
+        now = self.now()
+        budget = self.budget.left(now)
+        assert int(response.get("x-ratelimit-limit")) == RPM
+        assert int(response.get("x-ratelimit-remaining")) == self.requests.left(now)
+        assert int(response.get("x-ratelimit-remaining-requests")) == self.requests.left(now)
+        assert int(response.get("x-ratelimit-limit-tokens")) == TPM
+        assert int(response.get("x-ratelimit-remaining-tokens")) == self.tokens.left(now)
+        assert int(response.get("x-token-budget-remaining")) == max(0, budget) + self.extra - max(0, -budget)
+        ends = self.requests.ends if now < self.requests.ends else now + 60
+        assert -2 <= int(response.get("x-ratelimit-reset")) - ends <= 3
+
+    def look(self):
+        """A listing costs nothing and says what is left."""
+        response = self.factory.call("GET", "/v1/models", key=self.key)
+        assert response.status == 200
+        self.check(response)
+        return response
+
+
+def test_every_figure(factory):
+    m = Model(factory, "every")
+    m.look()
+    resets = set()
+    for i in range(8):
+        answer = m.chat("tokens=%d&prompt=%d" % (30 + i, 20 + i), max_tokens=100, stream=i % 2 == 1,
+                        **({"stream_options": {"include_usage": True}} if i % 2 else {}))
+        assert answer.status == 200
+        # its own head told what was left with its reservation gone
+        assert int(answer.response.get("x-ratelimit-remaining")) == RPM - i - 1
+        assert int(answer.response.get("x-ratelimit-remaining-tokens")) <= m.tokens.left(m.now())
+        resets.add(m.look().get("x-ratelimit-reset"))
+    assert len(resets) == 1
+    m.sleep(61)
+    m.look()
+    assert m.chat("tokens=5&prompt=5", max_tokens=10).status == 200
+    m.look()
+    m.sleep(LENGTH)
+    m.look()
+
+
+def test_errors_tell_them_too(factory):
+    m = Model(factory, "errors")
+    assert m.chat("tokens=5&prompt=5", max_tokens=10).status == 200
+    for answer in (
+        factory.chat("x", key=m.key, model="no/such"),
+        factory.chat("x", key=m.key, temperature=9),
+        factory.chat("x", key=m.key, path="/v1/nothing"),
+        factory.chat("status=500", key=m.key, max_tokens=10),
+    ):
+        assert answer.status >= 400
+        if answer.status >= 500:
+            m.requests.use(m.now(), 1)  # an upstream's failure costs the request and no tokens
+        m.check(answer.response)
+    m.look()
+    response = factory.call("GET", "/anthropic/v1/nothing", key=m.key)
+    assert response.status == 404 and response.get("anthropic-ratelimit-requests-remaining") == str(RPM - 2)
+    assert factory.call("GET", "/v1/models", key=False).get("x-ratelimit-limit") is None
+
+
+def test_a_minute_refusal(factory):
+    m = Model(factory, "minute")
+    for _ in range(RPM):
+        assert m.chat("tokens=1&prompt=1", max_tokens=5).status == 200
+    refused = m.chat("tokens=1", max_tokens=5)
+    assert refused.status == 429 and refused.error["code"] == "rate_limit_exceeded"
+    m.check(refused.response)
+    after = int(refused.response.get("retry-after"))
+    assert abs(m.requests.ends - m.now() - after) <= 2 and refused.response.get("x-should-retry") is None
+    m.sleep(after - 3)
+    assert m.chat("tokens=1", max_tokens=5).status == 429
+    m.sleep(3.2)
+    assert m.chat("tokens=1&prompt=1", max_tokens=5).status == 200
+    m.look()
+
+
+def test_the_token_window_and_a_topup(factory):
+    m = Model(factory, "window")
+    while m.budget.left(m.now()) > 300:
+        need = min(2000, m.budget.left(m.now()) - 250)
+        answer = m.chat("prompt=%d&tokens=2\n%s" % (need - 2, "x" * need), max_tokens=5)
+        if answer.status == 429:  # of the minute
+            assert answer.error["code"] == "rate_limit_exceeded"
+            m.sleep(61)
+        m.look()
+    # what is left is given, and the runtime is told to stop where it ends
+    left = m.budget.left(m.now())
+    assert m.chat("tokens=5&prompt=10&tag=cut", max_tokens=1000).status == 200
+    assert 0 < factory.fake.last("cut")["body"]["max_tokens"] < left
+    while (answer := m.chat("tokens=20&prompt=20\n" + "x" * 20, max_tokens=20)).status == 200:
+        m.look()
+    refused = answer
+    assert refused.status == 429 and refused.error["code"] == "token_budget_exceeded"
+    assert refused.error["type"] == "insufficient_quota" and refused.response.get("x-should-retry") == "false"
+    assert abs(refused.error["resets_at"] - m.budget.ends) <= 3
+    assert abs(m.now() + int(refused.response.get("retry-after")) - m.budget.ends) <= 3
+    m.check(refused.response)
+    factory.keyctl("topup", m.name, "--tokens", "5000")
+    m.extra = 5000
+    wait_for("the top-up", lambda: m.chat("tokens=5&prompt=400\n" + "x" * 400, max_tokens=50).status == 200)
+    m.look()
+    m.sleep(LENGTH)
+    assert m.chat("tokens=5&prompt=20", max_tokens=50).status == 200
+    m.extra = None
+    left = int(factory.call("GET", "/v1/models", key=m.key).get("x-token-budget-remaining"))
+    assert m.budget.left(m.now()) < left < m.budget.left(m.now()) + 5000  # the top-up outlives the window
+
+
+def test_the_tighter_of_key_and_workspace(factory):
+    factory.keyctl("workspace", "create", "tighter", "--plan", "wide")
+    wide = factory.mint(workspace="tighter")
+    narrow = factory.mint("--rpm", "10", "--tpm", "3000", workspace="tighter")
+
+    def say(key):
+        r = factory.call("GET", "/v1/models", key=key)
+        return [int(r.get("x-ratelimit-" + n)) for n in ("limit", "remaining", "limit-tokens", "remaining-tokens")]
+
+    assert say(narrow) == [10, 10, 3000, 3000] and say(wide) == [1000, 1000, 1000000, 1000000]
+    for i in range(4):
+        assert factory.chat("tokens=10&prompt=40", key=narrow, max_tokens=20).status == 200
+        assert say(narrow) == [10, 9 - i, 3000, 3000 - 50 * (i + 1)]
+        assert say(wide) == [1000, 999 - 2 * i, 1000000, 1000000 - 100 * i - 50]
+        assert factory.chat("tokens=10&prompt=40", key=wide, max_tokens=20).status == 200
+    for _ in range(6):
+        assert factory.chat("tokens=1&prompt=1", key=narrow, max_tokens=20).status == 200
+    refused = factory.chat("tokens=1&prompt=1", key=narrow, max_tokens=20)
+    assert refused.status == 429 and refused.error["code"] == "rate_limit_exceeded"
+    assert refused.response.get("x-ratelimit-remaining") == "0" and refused.response.get("x-ratelimit-limit") == "10"
+    assert 1 <= int(refused.response.get("retry-after")) <= 60
+    assert factory.chat("tokens=1", key=wide, max_tokens=20).status == 200  # each key for itself
+    factory.keyctl("key", "limit", factory.key_id(narrow), "--rpm", "12")
+    wait_for("a raised limit is felt", lambda: factory.chat("tokens=1&prompt=1", key=narrow, max_tokens=20).status == 200)
+    factory.shift_clock(61)
+    time.sleep(0.3)
+    assert factory.chat("tokens=1&prompt=1", key=narrow, max_tokens=20).status == 200
