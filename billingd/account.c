@@ -68,23 +68,34 @@ clear(struct bl_account *a, enum bl_window_kind kind)
 		a->meter[i].debit = a->meter[i].used = a->meter[i].lost = 0;
 }
 
+/*
+ * A month begins with the calendar, whether or not somebody asks: were it left to the first request, a
+ * clock that is set back over its start would find the month before running again, with nothing used.
+ */
+static void
+turn(struct bl_account *a, enum bl_window_kind kind, struct bl_now now)
+{
+	struct bl_window *w = &a->window[kind];
+
+	if (bl_window_runs(w, now))
+		return;
+	clear(a, kind);
+	if (w->length_ms == BL_MONTH && (kind != BL_W_BUDGET || a->size != 0))
+		bl_window_start(w, now);
+}
+
 void
 bl_account_turn(const struct bl_pair *p, struct bl_now now)
 {
 	struct bl_account *w = p->of[BL_WORKSPACE], *k = p->of[BL_KEY];
-	bool month = bl_window_runs(&w->window[BL_W_MONTH], now);
 
-	if (!bl_window_runs(&w->window[BL_W_MINUTE], now))
-		clear(w, BL_W_MINUTE);
-	if (!bl_window_runs(&w->window[BL_W_BUDGET], now))
-		clear(w, BL_W_BUDGET);
-	if (!month)
-		clear(w, BL_W_MONTH);
-	if (!month || k->window[BL_W_MONTH].turn != w->window[BL_W_MONTH].turn)
+	turn(w, BL_W_MINUTE, now);
+	turn(w, BL_W_BUDGET, now);
+	turn(w, BL_W_MONTH, now);
+	if (k->window[BL_W_MONTH].turn != w->window[BL_W_MONTH].turn)
 		clear(k, BL_W_MONTH);
 	k->window[BL_W_MONTH] = w->window[BL_W_MONTH];
-	if (!bl_window_runs(&k->window[BL_W_KEY], now))
-		clear(k, BL_W_KEY);
+	turn(k, BL_W_KEY, now);
 }
 
 void
@@ -253,7 +264,7 @@ ask_sizes(const struct bl_pair *p, const struct bl_ask *ask, struct bl_offer *ou
 
 	out->amount = bl_unlimited;
 	for (unsigned u = 0; u < BL_UNITS; u++)
-		if (out->amount.v[u] < ask->least.v[u])
+		if (u != BL_U_MONEY && out->amount.v[u] < ask->least.v[u])
 			out->amount.v[u] = ask->least.v[u];
 	BL_METERS_EACH(i, p->of[BL_WORKSPACE]->limited | p->of[BL_KEY]->limited) {
 		const struct bl_account *a = p->of[bl_meter_rows[i].scope];
@@ -286,7 +297,6 @@ ask_windows(const struct bl_pair *p, struct bl_now now, struct bl_offer *out)
 		out->window[kind] = w->number;
 		out->ttl_ms = least_of(out->ttl_ms, bl_window_left(w, now));
 	}
-	p->of[BL_KEY]->window[BL_W_MONTH] = p->of[BL_WORKSPACE]->window[BL_W_MONTH];
 }
 
 int

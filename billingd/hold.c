@@ -229,7 +229,7 @@ bl_account_return(const struct bl_pair *p, struct bl_holder *holder, const struc
 		if (g->number != r->grant)
 			continue;
 		for (unsigned u = 0; u < BL_UNITS; u++) {
-			/* what was void or used when it lapsed stays so */
+			/* what was void when its gateway was thought to be gone stays so */
 			if (g->amount.v[u] == 0)
 				unused.v[u] = 0;
 			if (unused.v[u] > g->amount.v[u])
@@ -242,24 +242,14 @@ bl_account_return(const struct bl_pair *p, struct bl_holder *holder, const struc
 	return TF_E_NOENT;
 }
 
-/*
- * A grant of money or slots is kept for its return, however late: these have no window that would
- * free them one day. A gateway in session always returns; one that is gone will not.
- */
-static bool
+/* All of it counts as admitted. */
+static void
 grant_lapse(struct bl_hold *h, struct bl_grant *g, struct bl_now now)
 {
 	static const struct bl_amount none;
 
-	if (g->lapses_ms != 0) {
-		grant_void_unbounded(h, g, now);
-		grant_book(h, g, &none, now);
-		g->lapses_ms = 0;
-	}
-	if (!h->holder->gone && (g->amount.v[BL_U_MONEY] != 0 || g->amount.v[BL_U_SLOTS] != 0))
-		return false;
+	grant_book(h, g, &none, now);
 	grant_free(h, g);
-	return true;
 }
 
 static bool
@@ -285,15 +275,16 @@ bl_account_lapse(const struct bl_pair *p, struct bl_now now)
 		struct bl_hold *h = bl_hold_at(p->of[BL_KEY], e);
 
 		(void)hold_live(h, now);
+		/* in session it comes back for sure, and until then nobody can say what was admitted from it */
 		TF_LIST_EACH(&h->grants, f, tmp2) {
 			struct bl_grant *g = TF_CONTAINER(f, struct bl_grant, node);
 
-			if (g->lapses_ms > now.mono_ms) {
-				if (next == 0 || g->lapses_ms < next)
-					next = g->lapses_ms;
-				continue;
-			}
-			(void)grant_lapse(h, g, now);
+			if (!h->holder->gone)
+				break;
+			if (g->lapses_ms <= now.mono_ms)
+				grant_lapse(h, g, now);
+			else if (next == 0 || g->lapses_ms < next)
+				next = g->lapses_ms;
 		}
 		if (hold_empty(h, now))
 			hold_free(h);

@@ -128,7 +128,7 @@ struct bl_pair {
 /* One start of a gateway thread, as somebody who holds something. Zero but for the list at first. */
 struct bl_holder {
 	struct tf_list holds;
-	bool gone; /* not in session: nothing will be returned */
+	bool gone; /* not in session: nothing will be returned. One in session returns all that it was granted */
 };
 
 struct bl_grant {
@@ -137,7 +137,7 @@ struct bl_grant {
 	struct bl_amount amount; /* debited for it */
 	unsigned bounded;        /* as of the offer */
 	uint64_t window[BL_WINDOWS];
-	uint64_t lapses_ms; /* monotonic; without a return by then all of it counts as admitted; 0: that was so */
+	uint64_t lapses_ms; /* monotonic; of a gateway that is gone: without a return by then all of it counts as admitted */
 };
 
 /* What one holder holds of a key. */
@@ -236,8 +236,8 @@ int bl_account_declare(const struct bl_pair *p, struct bl_holder *holder, const 
 void bl_account_restore(const struct bl_pair *p, enum bl_scope scope, enum bl_window_kind kind, uint64_t number,
     const struct bl_amount *used, struct bl_now now);
 /*
- * Grants that ended without a return count as admitted; holds of nothing are freed. Returns when to
- * come again (monotonic ms), 0: when a window ends.
+ * Grants of gateways that are gone count as admitted when they end without a return; holds of nothing are
+ * freed. Returns when to come again (monotonic ms), 0: when a window ends.
  */
 uint64_t bl_account_lapse(const struct bl_pair *p, struct bl_now now);
 
