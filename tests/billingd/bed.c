@@ -112,6 +112,13 @@ on_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, const union
 		}
 		break;
 	case WIRE_USAGE_ACK:
+		if (wire_has(&m->usage_ack, USAGE_ACK, of_name)) {
+			h->of_acks++;
+			h->of_ack = m->usage_ack.seq;
+			h->of_boot = m->usage_ack.of_boot;
+			keep(h->of_name, sizeof h->of_name, m->usage_ack.of_name);
+			break;
+		}
 		h->acks++;
 		h->ack = m->usage_ack.seq;
 		break;

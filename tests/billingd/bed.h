@@ -26,6 +26,9 @@ struct heard { /* counts, and the last of each */
 	struct wire_grant_refuse refuse;
 	char code[64], param[64];
 	uint64_t ack, change;
+	unsigned of_acks; /* for starts that died */
+	uint64_t of_ack, of_boot;
+	char of_name[32];
 	struct { uint64_t requests, tokens; } granted; /* all of it */
 	struct tf_buf body;
 	uint64_t recall_grant; /* grant to return, unused, when a recall comes; 0: none */
