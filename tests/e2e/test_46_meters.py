@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each limit alone, through the whole factory: what it gives, how it says no, when it gives again, and that what was
+used outlives billingd."""
+import concurrent.futures
+import fractions
+import time
+
+from factory import MODEL, wait_for
+
+DRAW, HEAR, SAY = "fake/draw", "fake/hear", "fake/say"
+HOUR = 3600
+FACTORY = {
+    "conf": {
+        "model " + MODEL: {"price-input": "2", "price-output": "10"},
+        "model " + DRAW: {"capabilities": "images"},
+        "worker fake": {"models": "%s = upstream-name, %s = draw" % (MODEL, DRAW)},
+        "plan free": {"rpm": "0", "tpm": "0"},
+        "plan window": {"window": "first-use", "window-length": "1h", "window-tokens": "1500"},
+        "plan month": {"window": "month", "window-tokens": "1200"},
+        "plan two": {"concurrency": "2"},
+    },
+}
+
+
+def workspace(factory, name, plan="free"):
+    factory.keyctl("workspace", "create", name, "--plan", plan)
+    return factory.mint(workspace=name)
+
+
+def use_up(factory, key, code, script="tokens=40&prompt=50", most=60, **more):
+    """Calls until one is refused; returns what was answered and the refusal."""
+    answers = []
+    while len(answers) < most:
+        answer = factory.chat(script, key=key, max_tokens=40, **more)
+        if answer.status != 200:
+            assert answer.error["code"] == code, answer.error
+            return answers, answer
+        answers.append(answer)
+    raise AssertionError("%d calls and no limit" % most)
+
+
+def tokens(answers):
+    return sum(a.usage["total_tokens"] for a in answers)
+
+
+def cost(answers):
+    """2 and 10 for a million."""
+    return sum(fractions.Fraction(2 * a.usage["prompt_tokens"] + 10 * a.usage["completion_tokens"], 1000000) for a in answers)
+
+
+def kill_billingd(factory):
+    factory.daemons["billingd"].kill()
+    factory.restart("billingd")
+    factory.wait_billing()
+
+
+def passes(factory, key):
+    return factory.chat("tokens=1", key=key, max_tokens=1).status == 200
+
+
+def test_the_published_test_plan_serves_twenty_at_once(factory):
+    """Without a cap each reserves far more than it uses; what it does not use is there for the next at once."""
+    key = workspace(factory, "twenty", "test")
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda i: factory.chat("tokens=5&prompt=20", key=key), range(20)))
+    assert [(a.status, a.error) for a in answers] == [(200, None)] * 20
+    assert factory.settled(20, workspace="twenty")
+
+
+def test_token_window(factory):
+    key = workspace(factory, "window", "window")
+    answers, refused = use_up(factory, key, "token_budget_exceeded")
+    used = tokens(answers)
+    assert 1300 <= used <= 1500
+    assert refused.status == 429 and refused.error["type"] == "insufficient_quota"
+    wait = int(refused.response.get("retry-after"))
+    assert HOUR - 120 < wait <= HOUR and abs(refused.error["resets_at"] - (time.time() + factory.shift + wait)) < 60
+    assert refused.response.get("x-token-budget-remaining") == str(1500 - used)
+    assert refused.response.get("x-should-retry") == "false" and "1500 tokens" in refused.error["message"]
+    factory.acknowledged()
+    kill_billingd(factory)
+    assert use_up(factory, key, "token_budget_exceeded", most=1)[0] == []
+    # topped up: it goes on at once, with exactly so much more
+    factory.keyctl("topup", "window", "--tokens", "400")
+    more, _ = use_up(factory, key, "token_budget_exceeded")
+    assert used + 200 < used + tokens(more) <= 1900
+    factory.acknowledged()
+    row = factory.keyctl("workspace", "show", "window")[0]
+    extra = 1900 - used - tokens(more)
+    assert int(row["extra_tokens"]) == extra
+    # the next window begins with its first request, with what is left of the top-up behind it
+    factory.shift_clock(HOUR + 1)
+    wait_for("another window", lambda: passes(factory, key))
+    answers, refused = use_up(factory, key, "token_budget_exceeded")
+    assert 1300 <= tokens(answers) <= 1500 + extra
+
+
+def test_token_window_of_a_month(factory):
+    key = workspace(factory, "month", "month")
+    answers, refused = use_up(factory, key, "token_budget_exceeded")
+    assert 1000 <= tokens(answers) <= 1200
+    now = time.gmtime(time.time() + factory.shift)
+    end = refused.error["resets_at"]
+    month = time.gmtime(end + 60)
+    assert (month.tm_mon - now.tm_mon) % 12 == 1 and month.tm_mday == 1 and month.tm_hour == 0
+
+
+def test_token_cap(factory):
+    key = workspace(factory, "capped")
+    factory.keyctl("workspace", "cap", "capped", "--tokens", "1000")
+    answers, refused = use_up(factory, key, "monthly_cap_exceeded")
+    assert 800 <= tokens(answers) <= 1000
+    assert refused.status == 429 and refused.error["type"] == "insufficient_quota"
+    assert 0 < int(refused.response.get("retry-after")) <= 31 * 86400 + 60
+    factory.acknowledged()
+    kill_billingd(factory)
+    assert use_up(factory, key, "monthly_cap_exceeded", most=1)[0] == []
+    # a raised cap is felt by the next request, and none at all likewise
+    factory.keyctl("workspace", "cap", "capped", "--tokens", "2000")
+    assert factory.chat("tokens=40&prompt=50", key=key, max_tokens=40).status == 200
+    use_up(factory, key, "monthly_cap_exceeded")
+    factory.keyctl("workspace", "cap", "capped", "--tokens", "none")
+    assert factory.chat("tokens=40&prompt=50", key=key, max_tokens=40).status == 200
+
+
+def test_image_cap_stops_images_alone(factory):
+    key = workspace(factory, "draws")
+    factory.keyctl("workspace", "cap", "draws", "--images", "3")
+
+    def draw(n):
+        return factory.call("POST", "/v1/images/generations", {"model": DRAW, "prompt": "fake?", "n": n}, key=key)
+
+    assert draw(2).status == 200
+    refused = draw(2)  # one is left
+    assert refused.status == 429 and refused.json()["error"]["code"] == "monthly_cap_exceeded"
+    assert passes(factory, key) and draw(1).status == 200
+    assert draw(1).status == 429 and passes(factory, key)
+    factory.acknowledged()
+    kill_billingd(factory)
+    assert draw(1).status == 429 and passes(factory, key)
+
+
+def test_budget_of_a_workspace(factory):
+    key, other = workspace(factory, "budget"), workspace(factory, "rich")
+    factory.keyctl("workspace", "budget", "budget", "0.005")
+    answers, refused = use_up(factory, key, "balance_exhausted")
+    assert len(answers) >= 3 and cost(answers) <= fractions.Fraction("0.005")
+    assert refused.status == 402 and refused.response.get("x-should-retry") == "false"
+    assert "0.005" in refused.error["message"] and "USD" in refused.error["message"]
+    assert passes(factory, other)
+    assert factory.settled(len(answers), workspace="budget")
+    kill_billingd(factory)
+    use_up(factory, key, "balance_exhausted", most=1)
+    factory.keyctl("workspace", "budget", "budget", "1")
+    assert passes(factory, key)
+
+
+def test_balance(factory):
+    """A hundred calls at once on a nearly empty balance: never over; a row and a balance that agree to the nano-unit."""
+    key = workspace(factory, "prepaid")
+    factory.keyctl("topup", "prepaid", "--money", "0.02")
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(lambda i: factory.chat("tokens=40&prompt=50", key=key, max_tokens=40), range(100)))
+    assert {a.status for a in answers} <= {200, 402, 429}
+    served = [a for a in answers if a.status == 200]
+    more, refused = use_up(factory, key, "balance_exhausted")
+    served += more
+    assert refused.status == 402 and refused.error["type"] == "insufficient_quota"
+    row = factory.settled(len(served), workspace="prepaid")
+    # the runtime takes no notice of the output that the last one was cut to: what that cost beyond is not charged
+    charged = fractions.Fraction(row["cost"])
+    assert charged + fractions.Fraction(row["unbilled"]) == cost(served) and row["unbilled"] != row["cost"]
+    assert fractions.Fraction("0.018") < charged <= fractions.Fraction("0.02")
+    left = fractions.Fraction("0.02") - charged
+    assert fractions.Fraction(factory.keyctl("workspace", "show", "prepaid")[0]["balance"]) == left
+    kill_billingd(factory)
+    assert fractions.Fraction(factory.keyctl("workspace", "show", "prepaid")[0]["balance"]) == left
+    assert use_up(factory, key, "balance_exhausted", most=1)[0] == []
+    factory.keyctl("topup", "prepaid", "--money", "1")
+    assert passes(factory, key)
+
+
+def test_limits_of_a_key(factory):
+    key = workspace(factory, "keys")
+    other, money = factory.mint(workspace="keys"), factory.mint(workspace="keys")
+    factory.keyctl("key", "limit", factory.key_id(key), "--rpm", "3")
+    factory.keyctl("key", "limit", factory.key_id(other), "--tpm", "600")
+    factory.keyctl("key", "limit", factory.key_id(money), "--budget", "0.003")
+    answers, refused = use_up(factory, key, "rate_limit_exceeded")
+    assert len(answers) == 3 and "3 requests a minute of the key" in refused.error["message"]
+    assert 0 < int(refused.response.get("retry-after")) <= 60
+    answers, refused = use_up(factory, other, "rate_limit_exceeded")
+    assert 300 < tokens(answers) <= 600
+    answers, refused = use_up(factory, money, "balance_exhausted")
+    assert refused.status == 402 and cost(answers) <= fractions.Fraction("0.003")
+    factory.shift_clock(61)
+    wait_for("another minute", lambda: passes(factory, key) and passes(factory, other))
+    assert factory.chat("tokens=40&prompt=50", key=money, max_tokens=40).status == 402
+
+
+def at_once(factory, key, n):
+    """Streams that run; their answers are open."""
+    return [factory.open("tokens=2000&delay_ms=20", key=key, max_tokens=2500) for _ in range(n)]
+
+
+def test_requests_at_once(factory):
+    key = workspace(factory, "two", "two")
+    running = at_once(factory, key, 2)
+    assert [a.status for a in running] == [200, 200]
+    refused = factory.chat("tokens=1", key=key)
+    assert refused.status == 429 and refused.error["code"] == "concurrency_exceeded"
+    assert refused.response.get("retry-after") == "1"
+    for answer in running:
+        answer.raw.close()
+    wait_for("the slots of those who left", lambda: passes(factory, key))
+    # a slot lives as long as its request, however that ends
+    for _ in range(30):
+        answer = at_once(factory, key, 1)[0]
+        answer.raw.close()
+    wait_for("the slots of thirty who left", lambda: passes(factory, key))
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        assert [a.status for a in pool.map(lambda i: factory.chat("tokens=3", key=key), range(6))] == [200] * 6
+
+
+def test_requests_at_once_of_a_gateway_that_dies(factory):
+    key = workspace(factory, "dead", "two")
+    assert [a.status for a in at_once(factory, key, 2)] == [200, 200]
+    factory.daemons["gatewayd"].kill()
+    factory.restart("gatewayd")
+    factory.wait_ready()
+    wait_for("the slots of the dead", lambda: passes(factory, key), 30)
