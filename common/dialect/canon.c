@@ -183,6 +183,64 @@ dl_note_dropped(struct tf_buf *list, struct tf_span name)
 	return r < 0 ? r : tf_buf_addspan(list, name);
 }
 
+int
+dl_note_hints(const struct dl_request *rq, uint32_t can, struct tf_buf *dropped)
+{
+	const struct dl_sampling *s = &rq->sampling;
+	const struct {
+		const char *name;
+		bool given;
+		uint32_t bit;
+	} hints[] = {
+		{ "frequency_penalty", s->frequency_penalty.set && s->frequency_penalty.v != 0, 0 },
+		{ "presence_penalty", s->presence_penalty.set && s->presence_penalty.v != 0, 0 },
+		{ "seed", s->has_seed, 0 },
+		{ "logit_bias", s->logit_bias.n > 2, 0 },
+		{ "top_k", s->top_k.set, DL_HINT_TOP_K },
+		{ "prompt_cache_key", rq->cache_key.n > 0, DL_HINT_CACHE_KEY },
+		{ "verbosity", rq->verbosity.n > 0, DL_HINT_VERBOSITY },
+		{ "chat_template_kwargs", rq->thinking.template.n > 0, 0 },
+		{ "audio", rq->audio.n > 0, 0 },
+		{ "service_tier", rq->tier.n > 0, DL_HINT_TIER },
+		{ "safety_identifier", rq->safety_id.n > 0, DL_HINT_SAFETY_ID },
+		{ "metadata", rq->metadata.n > 2, DL_HINT_METADATA },
+	};
+	struct tf_buf scratch = { 0 };
+	struct tf_span name;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < TF_LEN(hints); i++)
+		if (hints[i].given && !(can & hints[i].bit))
+			r = dl_note_dropped(dropped, tf_cspan(hints[i].name));
+	for (const struct dl_extra *x = rq->extras.first; r == 0 && x != NULL; x = x->next) {
+		tf_buf_reset(&scratch);
+		r = js_str(x->key, &scratch, &name);
+		/* a name as clients write them; anything else is no name of a field */
+		if (r == 0 && name.n <= 64 && memchr(name.p, ',', name.n) == NULL)
+			r = dl_note_dropped(dropped, name);
+	}
+	tf_buf_free(&scratch);
+	return r;
+}
+
+bool
+dl_tool_allowed(const struct dl_request *rq, const struct dl_tool *t)
+{
+	struct tf_span el, name;
+	struct js_iter it;
+
+	if (t->kind == DL_TOOL_RAW)
+		return false;
+	if (rq->choice.allowed.n == 0)
+		return true;
+	js_iter_init(&it, rq->choice.allowed);
+	while (js_iter_next(&it, NULL, &el))
+		if ((js_at(el, "function.name", &name) || js_at(el, "custom.name", &name) || js_member(el, "name", &name)) &&
+		    js_str_eqn(name, t->name))
+			return true;
+	return false;
+}
+
 #define NAME_MAX_OC 64 /* longest name of a tool that runtimes take, bytes */
 #define NAME_KEPT 55   /* of a longer one: so much of it, '_' and 8 hexadecimal digits */
 

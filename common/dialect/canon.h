@@ -175,6 +175,23 @@ struct dl_tool *dl_rq_tool(struct dl_request *rq, enum dl_tool_kind kind);
 /* Appends a name to a comma separated list that does not have it. 0 or TF_E_NOMEM. */
 int dl_note_dropped(struct tf_buf *list, struct tf_span name);
 
+/* What hints an API has a field for, of those that not every one has. */
+enum {
+	DL_HINT_CACHE_KEY = 1,
+	DL_HINT_VERBOSITY = 2,
+	DL_HINT_TOP_K = 4,
+	DL_HINT_SAFETY_ID = 8,
+	DL_HINT_TIER = 16,
+	DL_HINT_METADATA = 32,
+};
+/*
+ * Lists the hints of a request of the OpenAI family that its runtime's API, which is not chat completions, has no field
+ * for, and the members nobody modelled. can: DL_HINT_*. 0 or TF_E_NOMEM.
+ */
+int dl_note_hints(const struct dl_request *rq, uint32_t can, struct tf_buf *dropped);
+/* Is it among the tools that the caller allows? A list of allowed tools is a filter: runtimes do not know it. */
+bool dl_tool_allowed(const struct dl_request *rq, const struct dl_tool *t);
+
 #define DL_STOPS_HOSTED 4 /* stop strings that the hosted OpenAI API takes */
 
 struct dl_undo; /* undo.h */

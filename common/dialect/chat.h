@@ -57,6 +57,7 @@ struct chat_extra {
 #define CHAT_EXTRAS 64 /* members nobody modelled kept per chunk; more are left out */
 
 struct chat_msg {
+	bool bare; /* of the openai_completions dialect, set before parsing: text stands for content, there is no message */
 	struct tf_span data;
 	struct tf_span id, created, model, object, error; /* as above */
 	struct tf_span usage, usage_key; /* object; usage_key is set for null too */
@@ -109,6 +110,8 @@ struct dl_dec {
 };
 
 struct dl_dec *chat_dec_new(const struct dl_dec_conf *conf);
+/* The same of the openai_completions dialect, whose answers differ in no more than the names of a few members. */
+struct dl_dec *chat_dec_new_bare(const struct dl_dec_conf *conf);
 void chat_dec_free(struct dl_dec **d);
 int chat_dec_event(struct dl_dec *d, struct tf_span event, struct tf_span data);
 int chat_dec_response(struct dl_dec *d, struct tf_span body);

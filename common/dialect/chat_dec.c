@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decodes answers of the openai_chat dialect, streamed or whole, into canonical events. Mends what
- * runtimes get wrong: missing or wrong finish reasons, both names of reasoning, inline reasoning,
- * usage anywhere. Whatever comes in, the events obey grammar.c.
+ * Decodes answers of the openai_chat dialect and of the older openai_completions, streamed or whole, into
+ * canonical events. Mends what runtimes get wrong: missing or wrong finish reasons, both names of reasoning,
+ * inline reasoning, usage anywhere. Whatever comes in, the events obey grammar.c.
  */
 #include "config.h"
 
@@ -19,6 +19,29 @@ chat_dec_new(const struct dl_dec_conf *conf)
 	if (d != NULL)
 		d->conf = *conf;
 	return d;
+}
+
+struct dl_dec *
+chat_dec_new_bare(const struct dl_dec_conf *conf)
+{
+	struct dl_dec *d = chat_dec_new(conf);
+
+	if (d != NULL)
+		d->msg.bare = true;
+	return d;
+}
+
+static enum dl_dialect
+origin(const struct dl_dec *d)
+{
+	return d->msg.bare ? DL_OPENAI_COMPLETIONS : DL_OPENAI_CHAT;
+}
+
+/* Reasoning stands inside of text, but bare text has none. */
+static bool
+thinks_inline(const struct dl_dec *d)
+{
+	return (d->conf.quirks & DL_Q_INLINE_THINK) && !d->msg.bare;
 }
 
 void
@@ -200,7 +223,7 @@ on_think(void *arg, bool reasoning, struct tf_span text)
 static int
 text(struct dl_dec *d, uint32_t n, struct tf_span s)
 {
-	if (!(d->conf.quirks & DL_Q_INLINE_THINK))
+	if (!thinks_inline(d))
 		return say(d, n, DL_ITEM_TEXT, s);
 	d->current = n;
 	return dl_think_feed(&d->choice[n].think, s, on_think, d);
@@ -282,7 +305,7 @@ extras(struct dl_dec *d, enum dl_level level, uint32_t piece, uint32_t n)
 		struct dl_event e = { .kind = DL_EV_RAW,
 			.choice = n,
 			.level = x->level,
-			.origin = DL_OPENAI_CHAT,
+			.origin = origin(d),
 			.name = x->key,
 			.text = x->value };
 
@@ -300,7 +323,7 @@ finish(struct dl_dec *d, uint32_t n, enum dl_finish why, struct tf_span matched)
 	bool calls = false;
 	int r = 0;
 
-	if (d->conf.quirks & DL_Q_INLINE_THINK) {
+	if (thinks_inline(d)) {
 		d->current = n;
 		r = dl_think_end(&c->think, why == DL_FINISH_LENGTH || c->ncall > 0, on_think, d);
 	}
@@ -329,6 +352,8 @@ content(struct dl_dec *d, uint32_t n, const struct chat_piece *p)
 {
 	int r = say_json(d, n, DL_ITEM_REASONING, p->reasoning);
 
+	if (r == 0 && p->content.n == 0 && d->msg.bare) /* a token without characters, but with its logprobs */
+		return say(d, n, DL_ITEM_TEXT, tf_span(NULL, 0));
 	if (r < 0 || p->content.n == 0)
 		return r;
 	return js_type(p->content) == JS_ARRAY ? parts(d, n, p->content)
@@ -342,8 +367,8 @@ piece(struct dl_dec *d, uint32_t i)
 	uint32_t n = p->has_index ? p->index : i;
 	struct chat_choice *c;
 	struct dl_fault f;
+	bool gave_up = false, late = d->msg.bare && p->finish.n > 0;
 	enum dl_finish why;
-	bool gave_up = false;
 	int r;
 
 	/* when one answer was asked for it is the first, whatever number it bears */
@@ -357,10 +382,12 @@ piece(struct dl_dec *d, uint32_t i)
 	if (c->finished)
 		return 0;
 	c->used = true;
-	if (p->logprobs.n == 0 || !js_member(p->logprobs, "content", &d->logprobs) ||
-	    js_type(d->logprobs) != JS_ARRAY)
+	d->logprobs = p->logprobs;
+	if (!d->msg.bare && (p->logprobs.n == 0 || !js_member(p->logprobs, "content", &d->logprobs) ||
+	    js_type(d->logprobs) != JS_ARRAY))
 		d->logprobs = tf_span(NULL, 0);
-	r = extras(d, DL_LEVEL_CHOICE, i, n);
+	/* of bare text: what stands beside the reason belongs to the end */
+	r = late ? 0 : extras(d, DL_LEVEL_CHOICE, i, n);
 	if (r == 0)
 		r = content(d, n, p);
 	if (r == 0)
@@ -372,8 +399,10 @@ piece(struct dl_dec *d, uint32_t i)
 	if (r < 0 || p->finish.n == 0)
 		return r;
 	why = chat_finish(p->finish, &gave_up);
+	if (!gave_up && late)
+		r = extras(d, DL_LEVEL_CHOICE, i, n);
 	if (!gave_up)
-		return finish(d, n, why, p->matched);
+		return r < 0 ? r : finish(d, n, why, p->matched);
 	dl_fault_set(&f, TF_E_UPSTREAM_ERROR, NULL, "The model's runtime gave up on this answer.");
 	f.retryable = true;
 	return fault(d, &f);
@@ -382,7 +411,7 @@ piece(struct dl_dec *d, uint32_t i)
 int
 chat_dec_msg(struct dl_dec *d)
 {
-	struct dl_event e = { .kind = DL_EV_USAGE, .origin = DL_OPENAI_CHAT };
+	struct dl_event e = { .kind = DL_EV_USAGE, .origin = origin(d) };
 	struct dl_fault f;
 	int r;
 

@@ -73,18 +73,40 @@ static const struct js_path paths[] = {
 	BODY("message"),
 };
 
-static struct js_interest *interest;
+/* Of the older API: text, no messages. */
+static const struct js_path bare_paths[] = {
+	{ "", M_ROOT, 0 },
+	{ "id", M_ID, JS_UNIQUE },
+	{ "object", M_OBJECT, JS_UNIQUE },
+	{ "created", M_CREATED, JS_UNIQUE },
+	{ "model", M_MODEL, JS_UNIQUE },
+	{ "usage", M_USAGE, JS_UNIQUE },
+	{ "error", M_ERROR, JS_UNIQUE },
+	{ "choices", M_CHOICES, JS_UNIQUE },
+	{ "*", M_EXTRA, 0 },
+	{ "choices[*]", M_CHOICE, JS_AT_START },
+	{ "choices[*].index", M_INDEX, JS_UNIQUE },
+	{ "choices[*].text", M_CONTENT, JS_UNIQUE },
+	{ "choices[*].finish_reason", M_FINISH, JS_UNIQUE },
+	{ "choices[*].logprobs", M_LOGPROBS, JS_UNIQUE },
+	{ "choices[*].*", M_CHOICE_EXTRA, 0 },
+};
+
+static struct js_interest *interest, *bare_interest;
 
 int
 chat_msg_init(void)
 {
-	return js_interest_new(paths, TF_LEN(paths), &interest);
+	int r = js_interest_new(paths, TF_LEN(paths), &interest);
+
+	return r == 0 ? js_interest_new(bare_paths, TF_LEN(bare_paths), &bare_interest) : r;
 }
 
 void
 chat_msg_exit(void)
 {
 	js_interest_free(&interest);
+	js_interest_free(&bare_interest);
 }
 
 static void
@@ -273,7 +295,7 @@ chat_msg_parse(struct chat_msg *m, struct tf_span data)
 	    tf_span(NULL, 0);
 	m->choices = false;
 	m->npiece = m->nextra = 0;
-	js_scan_init(&s, interest, on_hit, m);
+	js_scan_init(&s, m->bare ? bare_interest : interest, on_hit, m);
 	return js_scan_end(&s, data.p, data.n);
 }
 

@@ -291,24 +291,10 @@ by_word(const struct enc *e)
 	return e->rq->choice.mode == DL_CHOICE_NAMED && quirk(e, DL_Q_CHOICE_WORD);
 }
 
-/* allowed_tools is a filter: runtimes do not know it. */
 static bool
 allowed(const struct enc *e, const struct dl_tool *t)
 {
-	const struct dl_request *rq = e->rq;
-	struct tf_span el, name;
-	struct js_iter it;
-
-	if (by_word(e))
-		return tf_span_eq(rq->choice.name, t->name);
-	if (rq->choice.allowed.n == 0)
-		return true;
-	js_iter_init(&it, rq->choice.allowed);
-	while (js_iter_next(&it, NULL, &el))
-		if ((js_at(el, "function.name", &name) || js_at(el, "custom.name", &name)) &&
-		    js_str_eqn(name, t->name))
-			return true;
-	return false;
+	return by_word(e) ? tf_span_eq(e->rq->choice.name, t->name) : dl_tool_allowed(e->rq, t);
 }
 
 static void

@@ -29,16 +29,6 @@ int completions_request_encode(const struct dl_request *rq, const struct dl_targ
 
 /* ---- the answer -------------------------------------------------------------------------- */
 
-int completions_dec_init(void);
-void completions_dec_exit(void);
-struct dl_dec *completions_dec_new(const struct dl_dec_conf *conf);
-void completions_dec_free(struct dl_dec **d);
-int completions_dec_event(struct dl_dec *d, struct tf_span event, struct tf_span data);
-int completions_dec_response(struct dl_dec *d, struct tf_span body);
-int completions_dec_end(struct dl_dec *d);
-int completions_dec_cut(struct dl_dec *d);
-enum dl_state completions_dec_state(const struct dl_dec *d);
-
 struct dl_enc *completions_enc_new(const struct dl_enc_conf *conf);
 void completions_enc_free(struct dl_enc **e);
 int completions_enc_event(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out);

@@ -50,43 +50,6 @@ refusals(struct mreq *e)
 			mreq_refuse(e, "modalities", "This model answers with text only.");
 }
 
-/* Hints of other APIs. */
-static void
-hints(struct mreq *e)
-{
-	const struct dl_request *rq = e->rq;
-	const struct dl_sampling *s = &rq->sampling;
-	const struct {
-		const char *name;
-		bool given;
-	} names[] = {
-		{ "frequency_penalty", s->frequency_penalty.set && s->frequency_penalty.v != 0 },
-		{ "presence_penalty", s->presence_penalty.set && s->presence_penalty.v != 0 },
-		{ "seed", s->has_seed },
-		{ "logit_bias", s->logit_bias.n > 2 },
-		{ "prompt_cache_key", rq->cache_key.n > 0 },
-		{ "verbosity", rq->verbosity.n > 0 },
-		{ "chat_template_kwargs", rq->thinking.template.n > 0 },
-		{ "audio", rq->audio.n > 0 },
-		{ "service_tier", rq->tier.n > 0 },
-		{ "metadata", rq->metadata.n > 2 },
-	};
-	struct tf_span name;
-
-	for (size_t i = 0; i < TF_LEN(names); i++)
-		if (names[i].given)
-			note_dropped(e, names[i].name);
-	for (const struct dl_extra *x = rq->extras.first; x != NULL && e->err == 0; x = x->next) {
-		struct tf_buf scratch = { 0 };
-
-		e->err = js_str(x->key, &scratch, &name);
-		/* a name as clients write them; anything else is no name of a field */
-		if (e->err == 0 && name.n <= 64 && memchr(name.p, ',', name.n) == NULL)
-			e->err = dl_note_dropped(e->dropped, name);
-		tf_buf_free(&scratch);
-	}
-}
-
 /* ---- settings ---------------------------------------------------------------------------- */
 
 static uint64_t
@@ -293,25 +256,6 @@ output_config(struct mreq *e, enum thought how)
 
 /* ---- tools ------------------------------------------------------------------------------- */
 
-/* Is it among those that the caller allows? */
-static bool
-allowed(const struct dl_request *rq, const struct dl_tool *t)
-{
-	struct tf_span el, name;
-	struct js_iter it;
-
-	if (t->kind == DL_TOOL_RAW)
-		return false;
-	if (rq->choice.allowed.n == 0)
-		return true;
-	js_iter_init(&it, rq->choice.allowed);
-	while (js_iter_next(&it, NULL, &el))
-		if ((js_at(el, "function.name", &name) || js_at(el, "custom.name", &name) || js_member(el, "name", &name)) &&
-		    js_str_eqn(name, t->name))
-			return true;
-	return false;
-}
-
 static void
 tool(struct mreq *e, const struct dl_tool *t)
 {
@@ -402,7 +346,7 @@ tools(struct mreq *e)
 		return;
 	}
 	for (const struct dl_tool *t = e->rq->tools; t != NULL; t = t->next) {
-		if (!allowed(e->rq, t))
+		if (!dl_tool_allowed(e->rq, t))
 			continue;
 		if (!open) {
 			js_w_key(&e->w, "tools");
@@ -485,7 +429,8 @@ messages_request_encode(const struct dl_request *rq, const struct dl_target *to,
 	thinking(&e, how);
 	output_config(&e, how);
 	user(&e);
-	hints(&e);
+	if (e.err == 0)
+		e.err = dl_note_hints(rq, DL_HINT_TOP_K | DL_HINT_SAFETY_ID, dropped);
 	js_w_object_end(&e.w);
 	r = e.err < 0 ? e.err : js_w_done(&e.w);
 	mreq_fini(&e);

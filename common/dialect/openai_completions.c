@@ -2,24 +2,23 @@
 /*
  * The openai_completions dialect: POST /completions, the older API for bare text. Its parts:
  * fields_openai_completions.def and completions_scan.c (what a request may hold), completions_request.c
- * (request <-> canonical), completions_dec.c (answer -> events), completions_enc.c (events -> answer).
+ * (request <-> canonical), chat_dec.c (answer -> events), completions_enc.c (events -> answer).
  */
 #include "config.h"
 
+#include "common/dialect/chat.h"
 #include "common/dialect/completions.h"
 
 const struct dl_ops dl_openai_completions = {
-	.init = completions_dec_init,
-	.fini = completions_dec_exit,
 	.request_decode = completions_request_decode,
 	.request_encode = completions_request_encode,
-	.dec_new = completions_dec_new,
-	.dec_free = completions_dec_free,
-	.dec_event = completions_dec_event,
-	.dec_response = completions_dec_response,
-	.dec_end = completions_dec_end,
-	.dec_cut = completions_dec_cut,
-	.dec_state = completions_dec_state,
+	.dec_new = chat_dec_new_bare,
+	.dec_free = chat_dec_free,
+	.dec_event = chat_dec_event,
+	.dec_response = chat_dec_response,
+	.dec_end = chat_dec_end,
+	.dec_cut = chat_dec_cut,
+	.dec_state = chat_dec_state,
 	.enc_new = completions_enc_new,
 	.enc_free = completions_enc_free,
 	.enc_event = completions_enc_event,

@@ -61,43 +61,6 @@ refusals(struct rask *e)
 			rask_refuse(e, "modalities", "This model answers with text only.");
 }
 
-/* Hints of other APIs. */
-static void
-hints(struct rask *e)
-{
-	const struct dl_request *rq = e->rq;
-	const struct dl_sampling *s = &rq->sampling;
-	const struct {
-		const char *name;
-		bool given;
-	} names[] = {
-		{ "frequency_penalty", s->frequency_penalty.set && s->frequency_penalty.v != 0 },
-		{ "presence_penalty", s->presence_penalty.set && s->presence_penalty.v != 0 },
-		{ "seed", s->has_seed },
-		{ "logit_bias", s->logit_bias.n > 2 },
-		{ "top_k", s->top_k.set },
-		{ "chat_template_kwargs", rq->thinking.template.n > 0 },
-		{ "audio", rq->audio.n > 0 },
-		{ "service_tier", rq->tier.n > 0 && !rask_quirk(e, DL_Q_HOSTED) },
-		{ "safety_identifier", rq->safety_id.n > 0 && !rask_quirk(e, DL_Q_HOSTED) },
-		{ "metadata", rq->metadata.n > 2 && !rask_quirk(e, DL_Q_HOSTED) },
-	};
-	struct tf_buf scratch = { 0 };
-	struct tf_span name;
-
-	for (size_t i = 0; i < TF_LEN(names); i++)
-		if (names[i].given)
-			note_dropped(e, tf_cspan(names[i].name));
-	for (const struct dl_extra *x = rq->extras.first; x != NULL && e->err == 0; x = x->next) {
-		tf_buf_reset(&scratch);
-		e->err = js_str(x->key, &scratch, &name);
-		/* a name as clients write them; anything else is no name of a field */
-		if (e->err == 0 && name.n <= 64 && memchr(name.p, ',', name.n) == NULL)
-			note_dropped(e, name);
-	}
-	tf_buf_free(&scratch);
-}
-
 /* ---- tools ------------------------------------------------------------------------------- */
 
 /* The named tool must be said in another way: it is the only one, and one is required. */
@@ -107,26 +70,10 @@ by_word(const struct rask *e)
 	return e->rq->choice.mode == DL_CHOICE_NAMED && rask_quirk(e, DL_Q_CHOICE_WORD);
 }
 
-/* A list of allowed tools is a filter: runtimes do not know it. */
 static bool
 allowed(const struct rask *e, const struct dl_tool *t)
 {
-	const struct dl_request *rq = e->rq;
-	struct tf_span el, name;
-	struct js_iter it;
-
-	if (t->kind == DL_TOOL_RAW)
-		return false;
-	if (by_word(e))
-		return tf_span_eq(rq->choice.name, t->name);
-	if (rq->choice.allowed.n == 0)
-		return true;
-	js_iter_init(&it, rq->choice.allowed);
-	while (js_iter_next(&it, NULL, &el))
-		if ((js_at(el, "function.name", &name) || js_at(el, "custom.name", &name) || js_member(el, "name", &name)) &&
-		    js_str_eqn(name, t->name))
-			return true;
-	return false;
+	return by_word(e) ? tf_span_eq(e->rq->choice.name, t->name) : dl_tool_allowed(e->rq, t);
 }
 
 /* Chat completions put a grammar one level deeper. */
@@ -354,6 +301,7 @@ responses_request_encode(const struct dl_request *rq, const struct dl_target *to
     struct tf_buf *dropped, struct dl_fault *f)
 {
 	struct rask e = { .rq = rq, .to = to, .dropped = dropped, .f = f };
+	uint32_t can = DL_HINT_CACHE_KEY | DL_HINT_VERBOSITY;
 	size_t from = out->n;
 	int r;
 
@@ -372,7 +320,10 @@ responses_request_encode(const struct dl_request *rq, const struct dl_target *to
 	text(&e);
 	include(&e);
 	attribution(&e);
-	hints(&e);
+	if (rask_quirk(&e, DL_Q_HOSTED))
+		can |= DL_HINT_TIER | DL_HINT_SAFETY_ID | DL_HINT_METADATA;
+	if (e.err == 0)
+		e.err = dl_note_hints(rq, can, dropped);
 	js_w_object_end(&e.w);
 	r = e.err < 0 ? e.err : js_w_done(&e.w);
 	rask_fini(&e);
