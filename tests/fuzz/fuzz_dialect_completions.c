@@ -1,161 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The completions surface. An even first byte: the rest is a client's body; scanned whole and in slices it gets
- * the same verdict, and one that is accepted becomes JSON for either kind of runtime, or is refused with a
- * reason. An odd one: the rest is a runtime's answer, sliced by the second byte; whatever it says, a strict
- * client takes what it is given, and the slices make no difference.
- */
+/* The completions surface, towards runtimes of it and of chat; surface.c says how. */
 #include "config.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "tests/dialect/completer.h"
+#include "tests/fuzz/surface.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void
-must(bool ok, const char *why)
+static const char *
+stream(struct tf_span given, bool usage, bool whole, struct tf_buf *made)
 {
-	if (ok)
-		return;
-	fprintf(stderr, "%s\n", why);
-	abort();
-}
-
-static struct dl_xlate *
-attempt(const struct dl_scan *s, bool native)
-{
-	struct dl_xlate_conf conf = { .surface = DL_OPENAI_COMPLETIONS, .runtime = DL_OPENAI_CHAT, .check = true,
-		.can = native ? DL_NEED_COMPLETIONS : 0, .asked = TF_SPAN("m"), .model = TF_SPAN("r") };
-	struct dl_xlate *x = dl_xlate_new(&conf, &s->head);
-
-	must(x != NULL, "memory");
-	return x;
-}
-
-/* ---- requests ---------------------------------------------------------------------------- */
-
-static void
-sent(const struct dl_scan *s, struct tf_span body, bool native)
-{
-	struct dl_xlate *x = attempt(s, native);
-	struct tf_buf out = { 0 };
-	int r = dl_xlate_request(x, body, &out);
-
-	if (r == 0)
-		must(js_valid(tf_buf_span(&out)) != TF_E_INVAL, "the runtime gets no JSON");
-	else
-		must(r == TF_E_INVAL && dl_xlate_facts(x)->fault.err == TF_E_BAD_REQUEST && !native, "refused without a reason");
-	dl_xlate_free(&x);
-	tf_buf_free(&out);
-}
-
-static void
-request(struct tf_span body, size_t step)
-{
-	static struct dl_scan whole, sliced;
-	struct tf_buf head = { 0 };
-	struct dl_head copy;
-	int r, r2 = 0;
-
-	dl_scan_init(&whole, DL_OPENAI_COMPLETIONS, 32, 5000);
-	dl_scan_init(&sliced, DL_OPENAI_COMPLETIONS, 32, 5000);
-	r = dl_scan_end(&whole, body.p, body.n);
-	for (size_t at = step; r2 == 0 && at < body.n; at += step)
-		r2 = dl_scan_feed(&sliced, body.p, at);
-	if (r2 == 0)
-		r2 = dl_scan_end(&sliced, body.p, body.n);
-	must(r == r2, "slices give another verdict");
-	must((r == 0) == (whole.fault.err == 0), "refused without a fault, or accepted with one");
-	must(strcmp(whole.fault.param, sliced.fault.param) == 0, "slices give another param");
-	if (r < 0)
-		return;
-	must(whole.head.n >= 1 && whole.head.n <= 128, "an impossible number of answers");
-	must(dl_head_encode(&whole.head, &head) == 0, "head");
-	must(dl_head_decode(tf_buf_span(&head), body.n, &copy) == 0, "head is not read back");
-	tf_buf_free(&head);
-	sent(&whole, body, true);
-	sent(&whole, body, false);
-}
-
-/* ---- answers ----------------------------------------------------------------------------- */
-
-static const char *const asks[] = {
-	"{\"model\":\"m\",\"prompt\":\"x\",\"stream\":true,\"stream_options\":{\"include_usage\":true}}",
-	"{\"model\":\"m\",\"prompt\":\"x\"}",
-	"{\"model\":\"m\",\"prompt\":[\"x\",\"y\"],\"n\":2,\"echo\":true,\"stream\":true}",
-	"{\"model\":\"m\",\"prompt\":[\"x\",\"y\"],\"n\":2,\"echo\":true}",
-};
-
-static int
-answer(const struct dl_scan *s, unsigned how, struct tf_span up, size_t step, struct tf_buf *out)
-{
-	struct dl_xlate *x = attempt(s, (how & 4) == 0);
-	int err;
-
-	dl_xlate_head(x, 200, how & 8 ? TF_SPAN("application/json") : TF_SPAN(""), 0);
-	for (size_t at = 0; at < up.n; at += step)
-		must(dl_xlate_feed(x, up.p + at, up.n - at < step ? up.n - at : step, out) == 0, "feed");
-	if (how & 16)
-		must(dl_xlate_broken(x, TF_E_UPSTREAM_ERROR, out) == 0, "broken");
-	else
-		must(dl_xlate_end(x, out) == 0, "end");
-	err = dl_xlate_facts(x)->fault.err;
-	must(dl_xlate_facts(x)->complete == (err == 0), "neither complete nor failed");
-	dl_xlate_free(&x);
-	return err;
+	return completer_stream(given, TF_SPAN("m"), usage, whole, made);
 }
 
 static const char *
-judge(const struct dl_scan *s, const struct tf_buf *given, int err, struct tf_buf *made)
+json(struct tf_span given, struct tf_buf *made)
 {
-	if (s->head.stream)
-		return completer_stream(tf_buf_span(given), TF_SPAN("m"), s->head.include_usage, err == 0, made);
-	if (err == 0)
-		return completer_json(tf_buf_span(given), TF_SPAN("m"), made);
-	return given->n > 0 ? "bytes of a failed answer" : NULL;
+	return completer_json(given, TF_SPAN("m"), made);
 }
 
-static void
-stream(unsigned how, struct tf_span up, size_t step)
-{
-	static struct dl_scan s;
-	struct tf_buf a = { 0 }, b = { 0 }, made = { 0 }, made2 = { 0 };
-	const char *ask = asks[how & 3], *bad = NULL;
-	int err;
-
-	dl_scan_init(&s, DL_OPENAI_COMPLETIONS, 0, 0);
-	must(dl_scan_end(&s, ask, strlen(ask)) == 0, "scan");
-	err = answer(&s, how, up, up.n + 1, &a);
-	must(answer(&s, how, up, step, &b) == err, "slices give another fault");
-	/* the second in which an answer was made is in it where the runtime does not say it */
-	must(a.n == b.n, "slices give other bytes");
-	bad = judge(&s, &a, err, &made);
-	must(bad == NULL, bad);
-	bad = judge(&s, &b, err, &made2);
-	must(bad == NULL, bad);
-	must(tf_span_eq(tf_buf_span(&made), tf_buf_span(&made2)), "slices give another answer");
-	tf_buf_free(&a);
-	tf_buf_free(&b);
-	tf_buf_free(&made);
-	tf_buf_free(&made2);
-}
-
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
-{
-	static bool ready;
-
-	if (!ready)
-		must(dl_init() == 0, "init");
-	ready = true;
-	if (n < 2)
-		return 0;
-	if (data[0] & 1)
-		stream(data[0] >> 1, tf_span(data + 2, n - 2), data[1] % 31 + 1);
-	else
-		request(tf_span(data + 2, n - 2), data[1] % 31 + 1);
-	return 0;
-}
+const struct fuzz_surface fuzz_surface = {
+	.surface = DL_OPENAI_COMPLETIONS,
+	.asks = {
+	    "{\"model\":\"m\",\"prompt\":\"x\",\"stream\":true,\"stream_options\":{\"include_usage\":true}}",
+	    "{\"model\":\"m\",\"prompt\":\"x\"}",
+	    "{\"model\":\"m\",\"prompt\":[\"x\",\"y\"],\"n\":2,\"echo\":true,\"stream\":true}",
+	    "{\"model\":\"m\",\"prompt\":[\"x\",\"y\"],\"n\":2,\"echo\":true}",
+	},
+	.native = true,
+	.dated = true,
+	.stream = stream,
+	.json = json,
+};

@@ -1,145 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The messages surface. An even first byte: the rest is a client's body; scanned whole and in slices it gets
- * the same verdict, and one that is accepted becomes JSON for the runtime, or is refused with a reason. An odd
- * one: the rest is a runtime's answer, sliced by the second byte; whatever it says, a strict client of the
- * messages surface takes what it is given, and the slices make no difference.
- */
+/* The messages surface; surface.c says how. */
 #include "config.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "tests/dialect/reader.h"
+#include "tests/fuzz/surface.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void
-must(bool ok, const char *why)
+static const char *
+stream(struct tf_span given, bool usage, bool whole, struct tf_buf *made)
 {
-	if (ok)
-		return;
-	fprintf(stderr, "%s\n", why);
-	abort();
+	(void)usage;
+	return reader_stream(given, TF_SPAN("m"), whole, made);
 }
 
-static struct dl_xlate *
-attempt(const struct dl_scan *s, unsigned how)
+static const char *
+json(struct tf_span given, struct tf_buf *made)
 {
-	struct dl_xlate_conf conf = { .surface = DL_ANTHROPIC_MESSAGES, .runtime = DL_OPENAI_CHAT, .check = true,
-		.quirks = how & 4 ? DL_Q_INLINE_THINK : 0, .asked = TF_SPAN("m"), .model = TF_SPAN("r") };
-	struct dl_xlate *x = dl_xlate_new(&conf, &s->head);
-
-	must(x != NULL, "memory");
-	return x;
+	return reader_json(given, TF_SPAN("m"), made);
 }
 
-/* ---- requests ---------------------------------------------------------------------------- */
-
-static void
-request(struct tf_span body, size_t step)
-{
-	static struct dl_scan whole, sliced;
-	struct tf_buf sent = { 0 }, head = { 0 };
-	struct dl_xlate *x;
-	struct dl_head copy;
-	int r, r2 = 0;
-
-	dl_scan_init(&whole, DL_ANTHROPIC_MESSAGES, 32, 5000);
-	dl_scan_init(&sliced, DL_ANTHROPIC_MESSAGES, 32, 5000);
-	r = dl_scan_end(&whole, body.p, body.n);
-	for (size_t at = step; r2 == 0 && at < body.n; at += step)
-		r2 = dl_scan_feed(&sliced, body.p, at);
-	if (r2 == 0)
-		r2 = dl_scan_end(&sliced, body.p, body.n);
-	must(r == r2, "slices give another verdict");
-	must((r == 0) == (whole.fault.err == 0), "refused without a fault, or accepted with one");
-	must(strcmp(whole.fault.param, sliced.fault.param) == 0, "slices give another param");
-	if (r < 0)
-		return;
-	must(whole.head.prompt_bytes == sliced.head.prompt_bytes, "slices give another size");
-	must(dl_head_encode(&whole.head, &head) == 0, "head");
-	must(dl_head_decode(tf_buf_span(&head), body.n, &copy) == 0, "head is not read back");
-	x = attempt(&whole, 0);
-	r = dl_xlate_request(x, body, &sent);
-	if (r == 0)
-		must(js_valid(tf_buf_span(&sent)) != TF_E_INVAL, "the runtime gets no JSON");
-	else
-		must(r == TF_E_INVAL && dl_xlate_facts(x)->fault.err == TF_E_BAD_REQUEST, "refused without a reason");
-	dl_xlate_free(&x);
-	tf_buf_free(&sent);
-	tf_buf_free(&head);
-}
-
-/* ---- answers ----------------------------------------------------------------------------- */
-
-static const char *const asks[] = {
-	"{\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stream\":true}",
-	("{\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stream\":true,"
-	 "\"thinking\":{\"type\":\"adaptive\"}}"),
-	"{\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
-	("{\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
-	 "\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":5}}"),
+const struct fuzz_surface fuzz_surface = {
+	.surface = DL_ANTHROPIC_MESSAGES,
+	.asks = {
+	    "{\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stream\":true}",
+	    "{\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stream\":true,"
+	    "\"thinking\":{\"type\":\"adaptive\"}}",
+	    "{\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
+	    "{\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
+	    "\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":5}}",
+	},
+	.stream = stream,
+	.json = json,
 };
-
-static int
-answer(const struct dl_scan *s, unsigned how, struct tf_span up, size_t step, struct tf_buf *out)
-{
-	struct dl_xlate *x = attempt(s, how);
-	int err;
-
-	dl_xlate_head(x, 200, how & 8 ? TF_SPAN("application/json") : TF_SPAN(""), 0);
-	for (size_t at = 0; at < up.n; at += step)
-		must(dl_xlate_feed(x, up.p + at, up.n - at < step ? up.n - at : step, out) == 0, "feed");
-	if (how & 16)
-		must(dl_xlate_broken(x, TF_E_UPSTREAM_ERROR, out) == 0, "broken");
-	else
-		must(dl_xlate_end(x, out) == 0, "end");
-	err = dl_xlate_facts(x)->fault.err;
-	must(dl_xlate_facts(x)->complete == (err == 0), "neither complete nor failed");
-	dl_xlate_free(&x);
-	return err;
-}
-
-static void
-stream(unsigned how, struct tf_span up, size_t step)
-{
-	static struct dl_scan s;
-	struct tf_buf a = { 0 }, b = { 0 }, made = { 0 };
-	const char *ask = asks[how & 3], *bad = NULL;
-	int err;
-
-	dl_scan_init(&s, DL_ANTHROPIC_MESSAGES, 0, 0);
-	must(dl_scan_end(&s, ask, strlen(ask)) == 0, "scan");
-	err = answer(&s, how, up, up.n + 1, &a);
-	must(answer(&s, how, up, step, &b) == err, "slices give another fault");
-	must(tf_span_eq(tf_buf_span(&a), tf_buf_span(&b)), "slices give other bytes");
-	if (s.head.stream)
-		bad = reader_stream(tf_buf_span(&a), TF_SPAN("m"), err == 0, &made);
-	else if (err == 0)
-		bad = reader_json(tf_buf_span(&a), TF_SPAN("m"), &made);
-	else
-		must(a.n == 0, "bytes of a failed answer");
-	must(bad == NULL, bad);
-	tf_buf_free(&a);
-	tf_buf_free(&b);
-	tf_buf_free(&made);
-}
-
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
-{
-	static bool ready;
-
-	if (!ready)
-		must(dl_init() == 0, "init");
-	ready = true;
-	if (n < 2)
-		return 0;
-	if (data[0] & 1)
-		stream(data[0] >> 1, tf_span(data + 2, n - 2), data[1] % 31 + 1);
-	else
-		request(tf_span(data + 2, n - 2), data[1] % 31 + 1);
-	return 0;
-}

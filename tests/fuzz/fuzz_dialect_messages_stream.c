@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bytes of a runtime that speaks Messages. The first byte says how they are sliced, the second which client
- * asks, in which dialect, and how the answer ends. Sliced and whole they give the same, the events obey the
- * grammar, and whatever the runtime says, a strict client takes what it is given.
+ * Bytes of a runtime that speaks Messages. The first byte says how they are sliced, and whether the client asks for
+ * what such a runtime has to be told in other words; the second which client asks, in which dialect, and how the
+ * answer ends. Sliced and whole they give the same, the events obey the grammar, and whatever the runtime says, a
+ * strict client takes what it is given.
  */
 #include "config.h"
 
@@ -17,6 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 #define CHAT "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]"
 #define MESSAGES "{\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]"
+#define SCHEMA "{\"type\":\"object\",\"properties\":{\"a\":{}}}"
+#define FORMAT ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":" SCHEMA "}}"
+#define CUSTOM ",\"tools\":[{\"type\":\"custom\",\"custom\":{\"name\":\"f\"}}]"
 static const struct {
 	enum dl_dialect surface;
 	const char *body;
@@ -29,7 +33,17 @@ static const struct {
 	{ DL_ANTHROPIC_MESSAGES, MESSAGES ",\"stream\":true,\"thinking\":{\"type\":\"adaptive\"}}" },
 	{ DL_ANTHROPIC_MESSAGES, MESSAGES "}" },
 	{ DL_ANTHROPIC_MESSAGES, MESSAGES ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":5}}" },
+	/* with 128 in the first byte */
+	{ DL_OPENAI_CHAT, CHAT FORMAT ",\"stream\":true}" },
+	{ DL_OPENAI_CHAT, CHAT ",\"response_format\":{\"type\":\"json_object\"},\"stream\":true}" },
+	{ DL_OPENAI_CHAT, CHAT CUSTOM ",\"stream\":true}" },
+	{ DL_OPENAI_CHAT, CHAT CUSTOM FORMAT ",\"stream\":true}" },
+	{ DL_OPENAI_CHAT, CHAT FORMAT "}" },
+	{ DL_OPENAI_CHAT, CHAT CUSTOM ",\"response_format\":{\"type\":\"json_object\"}}" },
+	{ DL_ANTHROPIC_MESSAGES, MESSAGES ",\"stream\":true,\"output_format\":{\"type\":\"json_schema\",\"schema\":" SCHEMA "}}" },
+	{ DL_ANTHROPIC_MESSAGES, MESSAGES ",\"output_format\":{\"type\":\"json_schema\",\"schema\":" SCHEMA "}}" },
 };
+#define PLAIN 8 /* of them need no other words */
 
 struct answer {
 	struct tf_buf bytes;
@@ -46,19 +60,22 @@ must(bool ok, const char *why)
 }
 
 static void
-run(const struct dl_scan *s, unsigned how, struct tf_span up, size_t step, struct answer *a)
+run(const struct dl_scan *s, const char *body, unsigned how, struct tf_span up, size_t step, struct answer *a)
 {
 	struct dl_xlate_conf conf = { .surface = s->head.surface,
 		.runtime = DL_ANTHROPIC_MESSAGES,
-		.quirks = (how & 8 ? DL_Q_MINT_TOOL_IDS : 0) | (how & 16 ? DL_Q_STREAM_AND_JOIN : 0),
+		.quirks = DL_Q_NO_OUTPUT_FORMAT | (how & 8 ? DL_Q_MINT_TOOL_IDS : 0) | (how & 16 ? DL_Q_STREAM_AND_JOIN : 0),
 		.canonical = (how & 32) != 0,
 		.check = true,
 		.asked = TF_SPAN("m"),
 		.model = TF_SPAN("r") };
 	struct dl_xlate *x = dl_xlate_new(&conf, &s->head);
+	struct tf_buf sent = { 0 };
 
 	memset(a, 0, sizeof *a);
 	must(x != NULL, "memory");
+	must(dl_xlate_request(x, tf_cspan(body), &sent) == 0, "request");
+	tf_buf_free(&sent);
 	dl_xlate_head(x, 200, how & 64 ? TF_SPAN("application/json") : TF_SPAN(""), 0);
 	for (size_t at = 0; at < up.n; at += step)
 		must(dl_xlate_feed(x, up.p + at, up.n - at < step ? up.n - at : step, &a->bytes) == 0, "feed");
@@ -130,6 +147,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct answer whole, sliced;
 	const struct dl_scan *s;
 	struct tf_span up;
+	size_t which;
 
 	for (size_t i = 0; !ready && i < TF_LEN(requests); i++) {
 		must(dl_init() == 0, "init");
@@ -140,10 +158,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (n < 2)
 		return 0;
 	up = tf_span(data + 2, n - 2);
-	s = &scans[data[1] & 7];
-	run(s, data[1], up, up.n + 1, &whole);
-	run(s, data[1], up, data[0] % 31 + 1, &sliced);
-	judge(s, &whole, (data[1] & 32) == 0);
+	which = (data[1] & 7) + (data[0] & 128 ? PLAIN : 0);
+	s = &scans[which];
+	run(s, requests[which].body, data[1], up, up.n + 1, &whole);
+	run(s, requests[which].body, data[1], up, data[0] % 31 + 1, &sliced);
+	judge(s, &whole, (data[1] & 32) == 0 && which < PLAIN);
 	must(whole.bytes.n == sliced.bytes.n, "slices give other bytes");
 	must(whole.facts.fault.err == sliced.facts.fault.err, "slices give another fault");
 	must(whole.facts.skipped == sliced.facts.skipped, "slices give other skips");
