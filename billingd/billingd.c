@@ -114,6 +114,7 @@ on_tick(void *arg)
 	bl_peers_tick(bl, now);
 	bl_ledger_tick(bl, now);
 	bl_deploy_tick(bl, now);
+	bl_tidy_tick(bl, now);
 	if (now - bl->used_flushed >= USED_FLUSH_MS) {
 		bl->used_flushed = now;
 		bl_admin_flush_used(bl);
@@ -198,6 +199,7 @@ bl_reload(struct bl *bl, const struct conf *conf)
 {
 	bl->conf = conf;
 	bl->conf_number++;
+	bl_tidy_reload(bl);
 	/* plans may have changed: gateways ask again, and grants of former limits run out */
 	bl_admin_tell(bl, NULL, NULL);
 }

@@ -276,6 +276,23 @@ extern const size_t bl_n_cmds;
 /* The daemon that a command's arg stands for. */
 struct bl *bl_of_command(void *arg);
 
+/* ---- housekeeping ------------------------------------------------------------------------- */
+
+struct bl_tidy {
+	uint64_t next; /* tf_mono_ms: not before */
+	bool busy;     /* a step is under way */
+	bool anew;     /* begin again when it is over: options have changed */
+	enum { BL_TIDY_REST, BL_TIDY_ROWS, BL_TIDY_PAGES } phase;
+	struct bl_expire expire;
+	struct bl_shrink shrink;
+	uint64_t removed;
+};
+/* The first day whose rows stay; INT64_MIN: all stay. Never later than the first of the month, nor a week ago. */
+int64_t bl_tidy_day(uint64_t retention_ms, int64_t now_ms);
+void bl_tidy_tick(struct bl *bl, uint64_t now);
+/* Options have changed: looks at once. */
+void bl_tidy_reload(struct bl *bl);
+
 /* ---- all of it ---------------------------------------------------------------------------- */
 
 struct bl {
@@ -303,6 +320,8 @@ struct bl {
 	uint64_t deploy_next;       /* monotonic: when deployments are billed again */
 	bool deploy_billing;        /* under way */
 	bool loaded, failed, closing;
+	bool copying;               /* the database is copied, or a copy is checked */
+	struct bl_tidy tidy;
 	bool used_last;             /* last-used times were flushed for the end */
 };
 

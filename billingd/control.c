@@ -189,6 +189,7 @@ cmd_usage(void *arg, struct ctl_req *req)
 
 static const struct ctl_arg a_workspace[] = { { "workspace", CTL_STR, true, "name or id" } };
 static const struct ctl_arg a_workspace_opt[] = { { "workspace", CTL_STR, false, "name or id" } };
+static const struct ctl_arg a_file[] = { { "file", CTL_STR, true, "absolute path" } };
 static const struct ctl_arg a_key[] = { { "key", CTL_STR, true, "id of the key" } };
 static const struct ctl_arg a_create[] = {
 	{ "name", CTL_STR, true, "its name, unique" },
@@ -293,6 +294,8 @@ static const struct ctl_arg a_user_out[] = { { "user", CTL_STR, true, "name or i
 #define ARGS(a) a, TF_LEN(a)
 const struct ctl_cmd bl_cmds[] = {
 	{ "audit", bl_cmd_audit, CTL_READ, "shows who did what", ARGS(a_audit) },
+	{ "backup", bl_cmd_backup, CTL_ADMIN, "copies the database", ARGS(a_file) },
+	{ "backup verify", bl_cmd_backup_verify, CTL_ADMIN, "checks a copy", ARGS(a_file) },
 	{ "deployment list", bl_cmd_deployment_list, CTL_READ, "lists deployments", ARGS(a_workspace_opt) },
 	{ "deployment start", bl_cmd_deployment_start, CTL_ADMIN, "records that GPUs are reserved", ARGS(a_deploy) },
 	{ "deployment stop", bl_cmd_deployment_stop, CTL_ADMIN, "records that they are free", ARGS(a_undeploy) },

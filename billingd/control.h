@@ -2,8 +2,9 @@
 /*
  * The operator's commands, for the files that carry them out: control.c (the table, plans, status),
  * control_keys.c, control_limits.c (arguments that set limits), control_spaces.c (workspaces),
-control_deploy.c (deployments),
- * control_people.c (users, members, the trail), control_read.c (rows from the store). Keys and workspaces
+ * control_deploy.c (deployments),
+ * control_people.c (users, members, the trail), control_read.c (rows from the store),
+ * control_backup.c (copies of the database). Keys and workspaces
  * are read from memory; changes go through admin.h and answer when they are durable and told.
  */
 #ifndef BL_CONTROL_H
@@ -74,5 +75,7 @@ BL_COMMAND(bl_cmd_member_list);
 BL_COMMAND(bl_cmd_member_remove);
 BL_COMMAND(bl_cmd_member_role);
 BL_COMMAND(bl_cmd_audit);
+BL_COMMAND(bl_cmd_backup);
+BL_COMMAND(bl_cmd_backup_verify);
 
 #endif

@@ -602,6 +602,12 @@ bl_op_run(struct db_lane *lane, struct db_op *op)
 		return bl_op_people(lane, op);
 	case BL_OP_REBUILD:
 		return rebuild(lane);
+	case BL_OP_BACKUP:
+		return bl_op_backup(lane, op->arg);
+	case BL_OP_EXPIRE:
+		return bl_op_expire(lane, op->arg);
+	case BL_OP_SHRINK:
+		return bl_op_shrink(lane, op->arg);
 	}
 	return TF_E_INVAL;
 }

@@ -33,6 +33,10 @@ int bl_op_spaces(struct db_lane *lane, struct db_op *op);
 void bl_bind_opt(struct db_q *q, struct bl_opt v);
 /* deploy_ops.c */
 int bl_op_deployments(struct db_lane *lane, struct db_op *op);
+/* backup_ops.c */
+int bl_op_backup(struct db_lane *lane, struct bl_backup *b);
+int bl_op_expire(struct db_lane *lane, struct bl_expire *e);
+int bl_op_shrink(struct db_lane *lane, struct bl_shrink *s);
 /* people_ops.c: users, members and the trail. */
 int bl_op_people(struct db_lane *lane, struct db_op *op);
 /* Room for one more element of *v (n so far), which may move; NULL without memory. */

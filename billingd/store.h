@@ -286,7 +286,10 @@ enum bl_op_kind {
 	BL_OP_MEMBERS,        /* arg bl_members */
 	BL_OP_TRAIL,          /* arg bl_trail */
 	BL_OP_SUMS,           /* arg bl_sums; in a reading batch */
-	BL_OP_REBUILD,        /* no arg: makes the daily sums anew from the ledger */
+	BL_OP_REBUILD,        /* no arg: makes the daily sums anew from the ledger, as far back as it reaches */
+	BL_OP_BACKUP,         /* arg bl_backup; in a batch aside */
+	BL_OP_EXPIRE,         /* arg bl_expire: some rows of the ledger whose time is over */
+	BL_OP_SHRINK,         /* arg bl_shrink: gives some free pages back to the file system */
 };
 
 /* What a BL_OP_USAGE came to (op.result). */
@@ -393,6 +396,32 @@ void bl_sums_fini(struct bl_sums *s);
 struct bl_space_info {
 	struct bl_sums sums;
 	int64_t members, deployments; /* deployments: live ones */
+};
+
+#define BL_DAY_MS INT64_C(86400000)
+
+/* A copy of the database, or the check of one. */
+struct bl_backup {
+	char path[4000]; /* absolute; of a copy: must not exist */
+	bool verify;
+	uint64_t bytes;
+	int64_t version; /* of its schema */
+	bool current;    /* that is ours: its sums were compared with its rows */
+	char why[512];   /* what is wrong, when the rc is not 0: TF_E_EXIST, TF_E_NOENT, TF_E_STATE (it is not sound), others */
+};
+
+/* Rows of days before day, of all workspaces from at on; sums by day stay. */
+struct bl_expire {
+	int64_t day;     /* since 1970 */
+	struct tf_id at; /* moves on */
+	uint64_t most;   /* rows, at least 1 */
+	uint64_t removed;
+	bool over;       /* there are no more */
+};
+
+struct bl_shrink {
+	uint64_t keep, pages; /* free pages that stay; most to give back now */
+	uint64_t left;        /* beyond keep */
 };
 
 /*

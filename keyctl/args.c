@@ -5,8 +5,10 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "keyctl/kc.h"
 
@@ -256,6 +258,26 @@ is_amount(const char *text, bool money)
 	return money ? tf_money_parse(text, &nano) == 0 : tf_span_u64(tf_cspan(text), UINT64_MAX, &n) == 0;
 }
 
+/* As the daemon, which stands elsewhere, must hear it. */
+static int
+write_path(struct kc *k, struct js_w *w, const struct given *g)
+{
+	char here[4096], path[8192];
+
+	if (g->v[0][0] == '\0')
+		return bad_value(k, g->row, g->v[0], "a path");
+	if (g->v[0][0] == '/') {
+		js_w_cstr(w, g->v[0]);
+		return 0;
+	}
+	if (getcwd(here, sizeof here) == NULL)
+		return kc_fail(k, CTL_FAILED, "the current directory: %s", strerror(errno));
+	if ((size_t)snprintf(path, sizeof path, "%s/%s", here, g->v[0]) >= sizeof path)
+		return bad_value(k, g->row, g->v[0], "a path of a length that can be");
+	js_w_cstr(w, path);
+	return 0;
+}
+
 /* Writes the value of one row. */
 static int
 write_value(struct kc *k, struct js_w *w, const struct given *g)
@@ -275,6 +297,8 @@ write_value(struct kc *k, struct js_w *w, const struct given *g)
 			return bad_value(k, l, g->v[0], "a name");
 		js_w_cstr(w, g->v[0]);
 		break;
+	case KC_PATH:
+		return write_path(k, w, g);
 	case KC_MANY:
 		js_w_array(w);
 		for (size_t i = 0; i < g->n; i++)

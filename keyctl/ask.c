@@ -90,6 +90,18 @@ kc_run_dir(struct kc *k)
 	return kc_load_conf(k) == 0 ? k->conf->common.run_dir : NULL;
 }
 
+static unsigned
+patience(const struct kc *k)
+{
+	const struct kc_line *l;
+
+	if (k->cmd != NULL)
+		KC_EACH(k->cmd, l)
+			if (l->kind == KC_SLOW)
+				return KC_SLOW_MS;
+	return KC_TIMEOUT_MS;
+}
+
 int
 kc_ask(struct kc *k, const char *instance, const char *cmd, struct kc_rows *rows, char *message,
     size_t size)
@@ -97,7 +109,7 @@ kc_ask(struct kc *k, const char *instance, const char *cmd, struct kc_rows *rows
 	const char *dir = kc_run_dir(k);
 	struct ctl_call call = { .cmd = cmd,
 		.args = tf_buf_span(&k->args),
-		.timeout_ms = KC_TIMEOUT_MS,
+		.timeout_ms = patience(k),
 		.fn = on_row,
 		.arg = rows };
 	char path[256];

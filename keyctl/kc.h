@@ -14,10 +14,10 @@
 
 /* ---- the table ---------------------------------------------------------------------------- */
 
-enum kc_kind { KC_CMD, KC_POS, KC_OPT, KC_COL, KC_END };
+enum kc_kind { KC_CMD, KC_POS, KC_OPT, KC_COL, KC_SLOW, KC_END };
 enum kc_target { KC_LOCAL, KC_BILLINGD, KC_ROUTERD, KC_GATEWAYD, KC_DAEMON };
 enum kc_output { KC_ROWS, KC_ONE, KC_KEY };
-enum kc_type { KC_TEXT, KC_CHOICE, KC_MANY, KC_FLAG, KC_SPAN, KC_UNTIL, KC_SINCE, KC_COUNT, KC_NUMBER, KC_MONEY };
+enum kc_type { KC_TEXT, KC_PATH, KC_CHOICE, KC_MANY, KC_FLAG, KC_SPAN, KC_UNTIL, KC_SINCE, KC_COUNT, KC_NUMBER, KC_MONEY };
 enum kc_form { KC_AS_TEXT, KC_AS_NUM, KC_AS_SOME, KC_AS_TIME, KC_AS_LIST };
 enum { KC_IS_OPT, KC_IS_REQ };
 
@@ -63,6 +63,7 @@ int kc_main(int argc, char **argv, FILE *out, FILE *err);
 /* "keyctl: ..." on err; returns status. */
 int kc_fail(struct kc *k, int status, const char *fmt, ...) TF_PRINTF(3, 4);
 #define KC_TIMEOUT_MS 30000
+#define KC_SLOW_MS 604800000 /* of commands that may take hours */
 
 /* args.c: the words behind the command -> kc->args. 0 or CTL_USAGE (said). */
 int kc_take_args(struct kc *k, int argc, char **argv);

@@ -16,6 +16,7 @@
 #define CMD_POS(name, type, rule, meta, help) { KC_POS, name, KC_##type, KC_IS_##rule, KC_ROWS, meta, help },
 #define CMD_OPT(name, type, rule, meta, help) { KC_OPT, name, KC_##type, KC_IS_##rule, KC_ROWS, meta, help },
 #define CMD_COL(member, form, heading) { KC_COL, member, KC_AS_##form, 0, KC_ROWS, heading, "" },
+#define CMD_SLOW { KC_SLOW, "", 0, 0, KC_ROWS, "", "" },
 #define CMD_END { KC_END, "", 0, 0, KC_ROWS, "", "" },
 
 const struct kc_line kc_table[] = {

@@ -36,6 +36,7 @@ struct db_batch {
 	size_t n, cap;
 	bool read;         /* only reads: does not wait for writes that were submitted before */
 	bool lenient;
+	bool aside;        /* takes long: on a connection of its own, in no transaction, its writes go to other files */
 	int rc;
 	uint64_t busy_ns;  /* how long the transaction took that it was part of */
 	void (*done)(struct db_batch *b, void *arg); /* on the loop; frees the batch or submits it again */
@@ -76,7 +77,10 @@ void db_store_finished(struct db_store *s, struct db_batch *b);
 void db_store_reap(struct db_store *s);
 /* Blocks until something is done, and reaps it: for the start, when no loop turns yet. */
 void db_store_wait(struct db_store *s);
-/* Carries out what was submitted, runs its callbacks (they must not submit), frees. Clears *s; NULL is fine. */
+/*
+ * Carries out what was submitted, breaks off what was to be done aside, runs the callbacks (they must not
+ * submit), frees. Clears *s; NULL is fine.
+ */
 void db_store_close(struct db_store **s);
 
 #endif

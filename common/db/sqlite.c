@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The SQLite store: a writing and a reading connection, each with a thread. The writer
+ * The SQLite store: a writing and a reading connection, and one for what takes long, each with a thread. The writer
  * carries out all that waits in one transaction (group commit); each batch in it has a
  * savepoint. What an operation does is the daemon's, see struct db_schema.
  */
@@ -123,12 +123,34 @@ run_reads(struct db_lane *lane, struct db_batch **group, size_t n)
 	}
 }
 
+/* In no transaction: an operation opens and ends its own. */
+static void
+run_aside(struct db_lane *lane, struct db_batch **group, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int rc = db_lane_stops(lane) ? TF_E_AGAIN : run_batch(lane, group[i]);
+
+		if (rc != 0)
+			group[i]->rc = rc;
+	}
+}
+
+bool
+db_lane_stops(struct db_lane *lane)
+{
+	bool stop;
+
+	pthread_mutex_lock(&lane->lock);
+	stop = lane->stop;
+	pthread_mutex_unlock(&lane->lock);
+	return stop;
+}
+
 static void *
 lane_main(void *arg)
 {
 	struct db_lane *lane = arg;
 	struct db_batch *group[GROUP_MAX];
-	bool reads = lane == &lane->store->reader;
 
 	for (;;) {
 		size_t n = 0;
@@ -141,7 +163,9 @@ lane_main(void *arg)
 		pthread_mutex_unlock(&lane->lock);
 		if (n == 0)
 			return NULL;
-		if (reads)
+		if (lane == &lane->store->aside)
+			run_aside(lane, group, n);
+		else if (lane->reads)
 			run_reads(lane, group, n);
 		else
 			run_group(lane, group, n);
@@ -154,7 +178,7 @@ static void
 sqlite_submit(struct db_store *s, struct db_batch *b)
 {
 	struct db_sqlite *db = TF_CONTAINER(s, struct db_sqlite, base);
-	struct db_lane *lane = b->read ? &db->reader : &db->writer;
+	struct db_lane *lane = b->aside ? &db->aside : b->read ? &db->reader : &db->writer;
 
 	pthread_mutex_lock(&lane->lock);
 	tf_list_append(&lane->queue, &b->node);
@@ -189,6 +213,7 @@ lane_stop(struct db_lane *lane)
 static void
 sqlite_free(struct db_sqlite *db)
 {
+	lane_stop(&db->aside);
 	lane_stop(&db->reader);
 	lane_stop(&db->writer);
 	db_store_reap(&db->base);
@@ -235,15 +260,17 @@ take_lock(struct db_sqlite *db, const char *path, char *why, size_t size)
 }
 
 static int
-lane_open(struct db_lane *lane, const char *path, bool reads, char *why, size_t size)
+lane_open(struct db_lane *lane, const char *path, char *why, size_t size)
 {
+	bool reads = lane->reads;
 	int flags = (reads ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
 	int rc = sqlite3_open_v2(path, &lane->db, flags, NULL);
 
 	if (rc == SQLITE_OK)
 		rc = sqlite3_busy_timeout(lane->db, 2000);
 	if (rc == SQLITE_OK && !reads)
-		rc = sqlite3_exec(lane->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+		rc = sqlite3_exec(lane->db, "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
+		    "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
 		    "PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -8192", NULL, NULL, NULL);
 	if (rc == SQLITE_OK && !reads && lane->store->schema->pragmas != NULL)
 		rc = sqlite3_exec(lane->db, lane->store->schema->pragmas, NULL, NULL, NULL);
@@ -269,9 +296,10 @@ lane_run(struct db_lane *lane)
 }
 
 static int
-lane_init(struct db_lane *lane, struct db_sqlite *db)
+lane_init(struct db_lane *lane, struct db_sqlite *db, bool reads)
 {
 	lane->store = db;
+	lane->reads = reads;
 	tf_list_init(&lane->queue);
 	pthread_mutex_init(&lane->lock, NULL);
 	pthread_cond_init(&lane->wake, NULL);
@@ -285,7 +313,7 @@ db_sqlite_open(const struct db_file *file, struct db_store **out, char *why, siz
 {
 	const char *path = file->path;
 	struct db_sqlite *db = calloc(1, sizeof *db);
-	int rc, rc2;
+	int rc, rc2, rc3;
 
 	if (db == NULL)
 		return TF_E_NOMEM;
@@ -295,19 +323,22 @@ db_sqlite_open(const struct db_file *file, struct db_store **out, char *why, siz
 	tf_list_init(&db->base.done);
 	pthread_mutex_init(&db->base.lock, NULL);
 	pthread_cond_init(&db->base.more, NULL);
-	rc = lane_init(&db->writer, db);
-	rc2 = lane_init(&db->reader, db);
+	rc = lane_init(&db->writer, db, false);
+	rc2 = lane_init(&db->reader, db, true);
+	rc3 = lane_init(&db->aside, db, true);
 	if (rc == 0)
-		rc = rc2;
+		rc = rc2 != 0 ? rc2 : rc3;
 	if (rc == 0)
 		rc = take_lock(db, path, why, size);
 	if (rc == 0)
-		rc = lane_open(&db->writer, path, false, why, size);
+		rc = lane_open(&db->writer, path, why, size);
 	if (rc == 0)
 		rc = db_migrate(db->writer.db, path, file->schema, why, size);
 	if (rc == 0)
-		rc = lane_open(&db->reader, path, true, why, size);
-	if (rc == 0 && ((rc = lane_run(&db->writer)) != 0 || (rc = lane_run(&db->reader)) != 0))
+		rc = lane_open(&db->reader, path, why, size);
+	if (rc == 0)
+		rc = lane_open(&db->aside, path, why, size);
+	if (rc == 0 && ((rc = lane_run(&db->writer)) != 0 || (rc = lane_run(&db->reader)) != 0 || (rc = lane_run(&db->aside)) != 0))
 		snprintf(why, size, "cannot start a thread");
 	if (rc != 0) {
 		sqlite_free(db);

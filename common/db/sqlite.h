@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store in SQLite: a writing and a reading connection, each with its thread, its queue and
- * its prepared statements (a lane). The daemon gives its schema: migrations, statements and
+ * its prepared statements (a lane), and one more for what takes long. The daemon gives its schema: migrations, statements and
  * the function that carries out an operation. Only billingd and stored use it, each on
  * a file of its own.
  */
@@ -57,6 +57,7 @@ struct db_lane {
 	bool running;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
+	bool reads;           /* its connection does not write */
 	struct tf_list queue; /* batches; under lock */
 	bool stop;            /* under lock */
 	struct db_sqlite *store;
@@ -66,7 +67,7 @@ struct db_lane {
 struct db_sqlite {
 	struct db_store base;
 	const struct db_schema *schema; /* borrowed */
-	struct db_lane writer, reader;
+	struct db_lane writer, reader, aside;
 	int lockfd;
 };
 
@@ -87,6 +88,38 @@ int db_sqlite_open(const struct db_file *file, struct db_store **out, char *why,
  * copied to PATH.before-N.TIME first. Errors and why as above.
  */
 int db_migrate(sqlite3 *db, const char *path, const struct db_schema *schema, char *why, size_t size) TF_MUSTCHECK;
+
+/* ---- what takes long: for operations of the aside lane ---------------------------------------- */
+
+/* Is the store to end? Then what takes long breaks off. */
+bool db_lane_stops(struct db_lane *lane);
+
+struct db_copied {
+	uint64_t bytes;
+	int64_t version; /* of the schema */
+	bool current;    /* that is the newest one */
+};
+/*
+ * Copies the database to path, as it was when the copy began, while it is written on; checks the copy, and only
+ * then gives it its name. 0600. TF_E_EXIST: path or path.partial is there; other TF_E_*: nothing is left behind.
+ * why gets a sentence for the operator.
+ */
+int db_copy(struct db_lane *lane, const char *path, struct db_copied *out, char *why, size_t size) TF_MUSTCHECK;
+/* More that is to be checked of a file; 0, or an error with a sentence in why. */
+typedef int db_inspect_fn(sqlite3 *db, struct db_copied *out, char *why, size_t size);
+/*
+ * Is the file a whole database of ours? Opens it for reading only. TF_E_NOENT; TF_E_STATE: no, why says what is wrong;
+ * TF_E_IO, TF_E_NOMEM. more may be NULL.
+ */
+int db_inspect(struct db_lane *lane, const char *path, struct db_copied *out, db_inspect_fn *more, char *why,
+    size_t size) TF_MUSTCHECK;
+/* First column of the first row; 0 without one. Returns SQLite's own code, SQLITE_OK when it went well. */
+int db_look_int(sqlite3 *db, const char *sql, int64_t *out);
+/*
+ * On the writing lane: gives at most that many free pages beyond keep back to the file system. *left: those beyond
+ * keep that are left. A file that was made without this ability keeps its pages. 0 or TF_E_*.
+ */
+int db_give_back(struct db_lane *lane, uint64_t keep, uint64_t pages, uint64_t *left) TF_MUSTCHECK;
 
 /* ---- statements: a query is bound left to right, stepped, and reset when it is over --------- */
 

@@ -96,7 +96,7 @@ fx_run(struct fixture *f, struct db_batch *b)
 	f->last = NULL;
 	db_store_submit(f->store, b);
 	clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_sec += 20;
+	ts.tv_sec += 60;
 	while (f->last == NULL) {
 		rc = sem_timedwait(&f->wake, &ts);
 		if (rc != 0 && errno != EINTR)
