@@ -238,6 +238,9 @@ gw_error_note(struct gw_req *req, const struct tf_err_row *row, const char *mess
 {
 	const char *labels[1] = { row->code };
 
+	/* a runtime's own words may repeat the prompt: they are the client's to read, and nobody else's */
+	if (req->state == GW_S_ACCEPTED || req->state == GW_S_STREAM)
+		message = NULL;
 	tf_metric_add_l(TF_M_GW_REFUSALS, 1, labels);
 	tf_log((enum tf_level)row->level, "request", &req->id, "refused route=%s code=%s key=%s state=%s reason=%s",
 	    req->route ? req->route->name : "NONE", row->code,
@@ -267,7 +270,8 @@ void
 gw_req_fail(struct gw_req *req, int err, const char *param, const char *message, uint64_t retry_after_s)
 {
 	const struct tf_err_row *row = tf_err_row(err);
-	struct dl_error e = { .err = row->err, .message = tf_cspan(message), .param = tf_cspan(param), .rid = &req->id };
+	char words[1024] = "", where[256] = "";
+	struct dl_error e = { .err = row->err, .rid = &req->id };
 	struct http_fields f;
 	struct tf_buf out = { 0 };
 	char resets[48];
@@ -276,6 +280,14 @@ gw_req_fail(struct gw_req *req, int err, const char *param, const char *message,
 		snprintf(resets, sizeof resets, "\"resets_at\":%lld", (long long)req->resets_at);
 		e.extra = tf_cspan(resets);
 	}
+	/* both may hold what the client sent, and that may be a key in the wrong place */
+	snprintf(words, sizeof words, "%s", message != NULL ? message : "");
+	snprintf(where, sizeof where, "%s", param != NULL ? param : "");
+	tf_apikey_hide(words);
+	tf_apikey_hide(where);
+	message = message != NULL ? words : NULL;
+	e.message = tf_cspan(message);
+	e.param = tf_cspan(param != NULL ? where : NULL);
 	gw_idem_release(req);
 	gw_error_note(req, row, message);
 	if (req->http == NULL) {

@@ -66,6 +66,31 @@ tf_apikey_check(struct tf_span text)
 	return TF_APIKEY_MINTED;
 }
 
+static bool
+is_key_char(char c)
+{
+	return is_base62(c) || c == '-' || c == '_';
+}
+
+void
+tf_apikey_hide(char *text)
+{
+	const size_t shown = 3; /* which kind it is */
+
+	for (size_t i = 0, n; text[i] != '\0'; i += n) {
+		for (n = 0; is_key_char(text[i + n]); n++)
+			;
+		/* a word may only end in one: a path, a query */
+		for (size_t at = 0; at + TF_APIKEY_MIN <= n; at++)
+			if (memcmp(text + i + at, "tf-", shown) == 0 || memcmp(text + i + at, "sk-", shown) == 0) {
+				memset(text + i + at + shown, '*', n - at - shown);
+				break;
+			}
+		if (n == 0)
+			n = 1;
+	}
+}
+
 /* Uniform over the alphabet: bytes beyond the last whole multiple of 62 are thrown away. */
 static void
 random_digits(char *out, size_t n)

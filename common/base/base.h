@@ -353,6 +353,11 @@ enum tf_apikey_kind {
 	TF_APIKEY_IMPORTED, /* another shape, long enough: needs a (rate limited) look-up */
 };
 enum tf_apikey_kind tf_apikey_check(struct tf_span text);
+/*
+ * For texts that hold what a client sent, before they are shown or logged: whatever looks like a key ("tf-", "sk-" and
+ * more, TF_APIKEY_MIN characters at least) loses all but its first characters to asterisks, in place.
+ */
+void tf_apikey_hide(char *text);
 /* form "tf" with env prod|stag|dev, or form "sk-oais" (env ignored). Writes NUL. TF_E_INVAL. */
 int tf_apikey_mint(const char *form, const char *env, char *out, size_t cap) TF_MUSTCHECK;
 

@@ -463,6 +463,30 @@ test_apikey(void **state)
 }
 
 static void
+test_apikey_hide(void **state)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{ "", "" },
+		{ "The model \"acme/large\" does not exist.", "The model \"acme/large\" does not exist." },
+		{ "model \"tf-prod-0123456789abcdefABCDEF\" is", "model \"tf-***************************\" is" },
+		{ "sk-oais-0123456789ab tf-short sk-", "sk-***************** tf-short sk-" },
+		{ "api_key=sk-proj_0123456789-abcdef&x", "api_key=sk-**********************&x" },
+		{ "leaftf-0123456789abcdefghij", "leaftf-********************" },
+		{ "\xc3\xa4tf-0123456789abcdefghij\xff", "\xc3\xa4tf-********************\xff" },
+	};
+	char text[128];
+
+	(void)state;
+	for (size_t i = 0; i < TF_LEN(cases); i++) {
+		snprintf(text, sizeof text, "%s", cases[i].text);
+		tf_apikey_hide(text);
+		assert_string_equal(text, cases[i].want);
+	}
+}
+
+static void
 test_apikey_other(void **state)
 {
 	char key[TF_APIKEY_MAX + 1];
@@ -776,7 +800,7 @@ main(void)
 		cmocka_unit_test(test_sha256_threads),
 		cmocka_unit_test(test_base64),
 		cmocka_unit_test(test_small_crypt),
-		cmocka_unit_test(test_apikey),
+		cmocka_unit_test(test_apikey), cmocka_unit_test(test_apikey_hide),
 		cmocka_unit_test(test_apikey_other),
 		cmocka_unit_test(test_err),
 		cmocka_unit_test(test_log_text),
