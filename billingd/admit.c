@@ -112,6 +112,45 @@ send_refusal(const struct asked *a, const struct refusal *r)
 		(void)wire_send_grant_refuse(a->gateway->peer, &a->frame, 0, &m, (struct tf_span){ 0 });
 }
 
+/* Other gateways must not say that there is more than what this leaves. */
+static void
+given(struct bl *bl, struct bl_key *k)
+{
+	if (!tf_node_linked(&k->given))
+		tf_list_append(&bl->given, &k->given);
+	ev_turn_arm(bl->loop, &bl->spread);
+}
+
+static void
+spread_key(struct bl *bl, struct bl_key *k)
+{
+	struct bl_state state = bl_key_state(k, bl_now());
+	struct wire_left m = { .workspace = tf_id_span(&k->workspace->row.id), .key = tf_id_span(&k->row.id) };
+	struct tf_node *e, *tmp;
+
+	FILL_STATE(&m, LEFT, &state);
+	TF_LIST_EACH(&bl->gateways, e, tmp) {
+		struct bl_gateway *g = TF_CONTAINER(e, struct bl_gateway, node);
+
+		if (g->peer != NULL)
+			(void)wire_send_lazy(g->peer, WIRE_LEFT, NULL, 0, &m, (struct tf_span){ 0 });
+	}
+}
+
+static void
+spread(void *arg)
+{
+	struct bl *bl = arg;
+	struct tf_node *e, *tmp;
+	size_t sessions = 0;
+
+	TF_LIST_EACH(&bl->gateways, e, tmp)
+		sessions += TF_CONTAINER(e, struct bl_gateway, node)->peer != NULL;
+	while ((e = tf_list_pop(&bl->given)) != NULL)
+		if (sessions > 1) /* one alone was told with its grant */
+			spread_key(bl, TF_CONTAINER(e, struct bl_key, given));
+}
+
 static void
 send_grant(const struct asked *a, uint64_t grant, const struct bl_offer *o, struct bl_now now)
 {
@@ -128,6 +167,7 @@ send_grant(const struct asked *a, uint64_t grant, const struct bl_offer *o, stru
 	wire_set(&m, GRANT, audio_ms, amount[BL_U_AUDIO]);
 	wire_set(&m, GRANT, slots, amount[BL_U_SLOTS]);
 	m.window_month = o->window[BL_W_MONTH];
+	given(a->gateway->bl, a->key);
 	tf_metric_add(TF_M_BL_GRANTS, 1);
 	(void)wire_send_grant(a->gateway->peer, &a->frame, 0, &m, (struct tf_span){ 0 });
 }
@@ -423,6 +463,8 @@ void
 bl_admit_init(struct bl *bl)
 {
 	tf_list_init(&bl->back);
+	tf_list_init(&bl->given);
+	ev_turn_init(&bl->spread, spread, bl);
 	ev_turn_init(&bl->serve, serve_back, bl);
 }
 
@@ -430,6 +472,7 @@ void
 bl_admit_fini(struct bl *bl)
 {
 	ev_turn_disarm(bl->loop, &bl->serve);
+	ev_turn_disarm(bl->loop, &bl->spread);
 }
 
 static void

@@ -57,6 +57,7 @@ struct bl_key {
 	struct tf_list waits;   /* bl_wait: for room in it */
 	struct tf_node active;  /* bl.active while anything of it is out */
 	struct tf_node back;    /* bl.back: something of it came back in this turn */
+	struct tf_node given;   /* bl.given: something of it was granted in this turn */
 	struct tf_list secrets; /* bl_secret, oldest first; two at most */
 	bool used;              /* last_used_ms is newer than the store's */
 };
@@ -306,7 +307,8 @@ struct bl {
 	struct bl_ledger ledger;
 	struct tf_list gateways;    /* bl_gateway */
 	struct tf_list active;      /* bl_key */
-	struct tf_list back;        /* bl_key */
+	struct tf_list back, given; /* bl_key */
+	struct ev_turn spread;      /* tells other gateways what is left of those given */
 	struct ev_turn serve;       /* those who wait for what came back */
 	uint64_t conf_number;       /* counts configurations */
 	uint64_t epoch, change;

@@ -55,7 +55,7 @@ enum gw_key_state {
 /* A workspace: its account is billingd's, shared by all its keys. */
 struct gw_space {
 	uint8_t id[16];
-	unsigned refs;          /* keys that point here */
+	struct tf_list keys;    /* gw_key.of_space */
 	bool budgeted;          /* the plan has a token window */
 	struct gw_room minute, budget;
 };
@@ -100,6 +100,7 @@ struct gw_key {
 	unsigned refs;      /* requests that point here */
 	uint8_t id[16], workspace[16];
 	struct gw_space *space; /* NULL until it was known once */
+	struct tf_node of_space;
 	char *name, *workspace_name, *plan;
 	char **models; /* allow-list; none: all */
 	size_t nmodels;
@@ -449,9 +450,9 @@ void gw_grant_key_tick(struct gw_thread *t, struct gw_key *k, uint64_t now);
 void gw_grant_void(struct gw_thread *t); /* all of them: the billingd that gave them is no more */
 void gw_grant_return_all(struct gw_thread *t); /* before we leave: nothing unused stays booked */
 void gw_grant_key_free(struct gw_key *k);
-/* The record of a workspace, made when needed; NULL without memory. */
-struct gw_space *gw_space_get(struct gw_thread *t, const uint8_t id[static 16]);
-void gw_space_put(struct gw_thread *t, struct gw_space **space);
+/* Joins the key to the record of that workspace, made when needed. 0 or TF_E_NOMEM, then k->space is NULL. */
+int gw_space_join(struct gw_thread *t, struct gw_key *k, const uint8_t id[static 16]);
+void gw_space_leave(struct gw_thread *t, struct gw_key *k);
 
 /* Wall clock second of a moment that is so many ms away; 0: unknown. */
 static inline int64_t
@@ -464,6 +465,7 @@ gw_reset_second(uint64_t ms)
 void gw_limits_fields(const struct gw_req *req, struct http_fields *f);
 /* What an answer to KEY_ASK says of the windows. */
 void gw_limits_key(struct gw_key *k, const struct wire_key *m);
+void gw_limits_left(struct gw_thread *t, const struct wire_left *m);
 
 /* gw_infer.c: body, scan, validation, admission of an inference call */
 /* Tokens of the longest answer that a model gives; 0: unknown. */

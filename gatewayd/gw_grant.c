@@ -18,32 +18,38 @@
 
 /* ---- workspaces ------------------------------------------------------------------------------ */
 
-struct gw_space *
-gw_space_get(struct gw_thread *t, const uint8_t id[static 16])
+int
+gw_space_join(struct gw_thread *t, struct gw_key *k, const uint8_t id[static 16])
 {
 	struct gw_space *s = tf_map_get(&t->spaces, tf_span(id, 16));
 
+	gw_space_leave(t, k);
 	if (s == NULL) {
 		s = calloc(1, sizeof *s);
 		if (s == NULL)
-			return NULL;
+			return TF_E_NOMEM;
 		memcpy(s->id, id, sizeof s->id);
+		tf_list_init(&s->keys);
 		if (tf_map_put(&t->spaces, tf_span(s->id, sizeof s->id), s) != 0) {
 			free(s);
-			return NULL;
+			return TF_E_NOMEM;
 		}
 	}
-	s->refs++;
-	return s;
+	tf_list_append(&s->keys, &k->of_space);
+	k->space = s;
+	return 0;
 }
 
 void
-gw_space_put(struct gw_thread *t, struct gw_space **sp)
+gw_space_leave(struct gw_thread *t, struct gw_key *k)
 {
-	struct gw_space *s = *sp;
+	struct gw_space *s = k->space;
 
-	*sp = NULL;
-	if (s == NULL || --s->refs > 0)
+	k->space = NULL;
+	if (s == NULL)
+		return;
+	tf_list_remove(&s->keys, &k->of_space);
+	if (s->keys.n > 0)
 		return;
 	tf_map_del(&t->spaces, tf_span(s->id, sizeof s->id));
 	free(s);

@@ -41,7 +41,7 @@ gw_key_free(struct gw_thread *t, struct gw_key *k)
 	if (k->granting)
 		tf_map_del(&t->asks, tf_id_span(&k->grant_id));
 	gw_grant_key_free(k);
-	gw_space_put(t, &k->space);
+	gw_space_leave(t, k);
 	gw_key_clear(k);
 	free(k);
 }
@@ -268,9 +268,9 @@ gw_key_learn(struct gw_thread *t, struct gw_key *k, const struct wire_key *m, ui
 	gw_key_clear(k);
 	memcpy(k->id, m->key.p, sizeof k->id);
 	if (k->space == NULL || memcmp(k->workspace, m->workspace.p, sizeof k->workspace) != 0) {
-		gw_space_put(t, &k->space);
 		memcpy(k->workspace, m->workspace.p, sizeof k->workspace);
-		k->space = gw_space_get(t, k->workspace);
+		if (gw_space_join(t, k, k->workspace) != 0)
+			return TF_E_NOMEM;
 	}
 	k->name = tf_span_dup(m->key_name);
 	k->workspace_name = tf_span_dup(m->workspace_name);
@@ -280,7 +280,7 @@ gw_key_learn(struct gw_thread *t, struct gw_key *k, const struct wire_key *m, ui
 	k->own_rpm = m->key_rpm;
 	k->own_tpm = m->key_tpm;
 	k->until = wire_has(m, KEY, expires_ms) ? now + m->expires_ms : UINT64_MAX;
-	if (k->name == NULL || k->workspace_name == NULL || k->plan == NULL || k->space == NULL)
+	if (k->name == NULL || k->workspace_name == NULL || k->plan == NULL)
 		return TF_E_NOMEM;
 	gw_limits_key(k, m);
 	if (gw_may_learn(&k->may, m) != 0)

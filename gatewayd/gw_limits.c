@@ -73,6 +73,31 @@ gw_limits_key(struct gw_key *k, const struct wire_key *m)
 		gw_room_told(&k->space->budget, &budget);
 }
 
+void
+gw_limits_left(struct gw_thread *t, const struct wire_left *m)
+{
+	struct gw_space *s = m->workspace.n == 16 ? tf_map_get(&t->spaces, m->workspace) : NULL;
+	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms) };
+	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms) };
+	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms) };
+	struct tf_node *e, *tmp;
+
+	if (s == NULL)
+		return;
+	if (wire_has(m, LEFT, window))
+		gw_room_told(&s->minute, &minute);
+	if (wire_has(m, LEFT, budget))
+		gw_room_told(&s->budget, &budget);
+	if (!wire_has(m, LEFT, key_remaining))
+		return;
+	TF_LIST_EACH(&s->keys, e, tmp) {
+		struct gw_key *k = TF_CONTAINER(e, struct gw_key, of_space);
+
+		if (m->key.n == sizeof k->id && memcmp(m->key.p, k->id, sizeof k->id) == 0)
+			gw_room_told(&k->minute, &own);
+	}
+}
+
 /* With no window running the next request opens a full one, behind which top-ups stand that we know of no more. */
 static uint64_t
 gw_budget_left(const struct gw_req *req, int64_t now)

@@ -62,6 +62,9 @@ gw_billing_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, con
 	case WIRE_GRANT_REFUSE:
 		gw_admit_refuse(t, f, &m->grant_refuse);
 		break;
+	case WIRE_LEFT:
+		gw_limits_left(t, &m->left);
+		break;
 	case WIRE_GRANT_RECALL:
 		gw_grant_recall(t, &m->grant_recall);
 		break;

@@ -193,3 +193,23 @@ def test_the_tighter_of_key_and_workspace(factory):
     factory.shift_clock(61)
     time.sleep(0.3)
     assert factory.chat("tokens=1&prompt=1", key=narrow, max_tokens=20).status == 200
+
+
+def test_several_gateways_tell_the_same(fresh):
+    """What one of them grants the others hear of, and say no more than what is left."""
+    factory = fresh(gateways=3, conf={"plan windows": {"rpm": "60", "tpm": "60000", "window": "first-use", "window-tokens": "90000"}},
+                    plan="windows")
+    requests = tokens = 0
+
+    def say(port):
+        r = factory.call("GET", "/v1/models", port=port)
+        return [int(r.get(n)) for n in ("x-ratelimit-remaining", "x-ratelimit-remaining-tokens", "x-token-budget-remaining")]
+
+    for i in range(20):
+        answer = factory.chat("tokens=10&prompt=50", max_tokens=20, port=factory.ports[i % 3])
+        assert answer.status == 200
+        requests += 1
+        tokens += answer.usage["total_tokens"]
+        truth = [60 - requests, 60000 - tokens, 90000 - tokens]
+        for port in factory.ports:
+            wait_for("the truth", lambda: all(a <= b for a, b in zip(say(port), truth)))
