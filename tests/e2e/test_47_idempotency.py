@@ -13,10 +13,11 @@ import pytest
 
 from factory import MODEL, wait_for
 
-HEAR = "fake/hear"
+HEAR, MEDIA = "fake/hear", "fake/media"
 FACTORY = {"conf": {"gatewayd": {"threads": "2"}, "plan slow": {"rpm": "1", "tpm": "0"}, "stored": {"object-max": "20m"},
                     "model " + HEAR: {"capabilities": "transcription"},
-                    "worker fake": {"models": "%s = upstream-name, %s = whisper" % (MODEL, HEAR)}}}
+                    "model " + MEDIA: {"capabilities": "embeddings, rerank, images, speech"},
+                    "worker fake": {"models": "%s = upstream-name, %s = whisper, %s = tts" % (MODEL, HEAR, MEDIA)}}}
 SURFACES = {
     "chat": ("/v1/chat/completions", lambda text: {"model": MODEL, "messages": [{"role": "user", "content": text}]}),
     "messages": ("/v1/messages", lambda text: {"model": MODEL, "max_tokens": 500, "messages": [{"role": "user", "content": text}]}),
@@ -95,6 +96,25 @@ def test_again(factory, surface, stream):
     assert other.get("x-should-retry") == "false"
     assert call(factory, fresh_key(), body, path).body != first.body
     assert runs(factory, tag) == 2
+
+
+@pytest.mark.parametrize("path,body", [
+    ("embeddings", {"input": ["a", "fake?tag=%s"]}),
+    ("rerank", {"query": "fake?tag=%s", "documents": ["a", "b"]}),
+    ("images/generations", {"prompt": "fake?tag=%s"}),
+    ("images/generations", {"prompt": "fake?tag=%s", "response_format": "url"}),
+    ("audio/speech", {"input": "fake?tag=%s", "voice": "alloy"}),
+], ids=["embeddings", "rerank", "images", "image-urls", "speech"])
+def test_without_turns(factory, path, body):
+    idem = fresh_key()
+    body = {"model": MEDIA, **{k: v % idem if isinstance(v, str) and "%s" in v else v for k, v in body.items()}}
+    before = requests_charged(factory)
+    first = call(factory, idem, body, "/v1/" + path)
+    assert first.status == 200, first.body
+    again = call(factory, idem, body, "/v1/" + path)
+    assert again.get("idempotent-replayed") == "true" and again.body == first.body
+    assert again.get("content-type") == first.get("content-type") and again.get("x-request-id") == first.get("x-request-id")
+    assert requests_charged(factory) == before + 1
 
 
 def test_rates(factory):
