@@ -5,7 +5,7 @@ program holds many cases and reports each in a line, so that one start of an int
     names("openai_cases.py")            the cases of a program, for parametrize
     run(factory, "openai_cases.py", environment="python-old", **facts)   {case: error or None}
 
-The program "go" is the one of the folder go/.
+The programs "go" and "rust" are those of these folders.
 """
 import json
 import os
@@ -17,11 +17,12 @@ from factory import HERE, MODEL, SLOW
 
 CLIENTS = os.path.join(HERE, "clients")
 SETS = os.path.dirname(sys.prefix)  # what setup.sh made
-CASE = re.compile(r"^(?:def case_|  (?:async )?(?=\w+\(\) \{$)|\t\{\")(\w+)", re.M)
+CASE = re.compile(r"^(?:def case_|  (?:async )?(?=\w+\(\) \{$)|\t\{\"|async fn (?!main))(\w+)", re.M)
+BUILT = {"go": os.path.join(HERE, "go", "main.go"), "rust": os.path.join(HERE, "rust", "src", "main.rs")}
 
 
 def names(program):
-    with open(os.path.join(HERE, "go", "main.go") if program == "go" else os.path.join(CLIENTS, program)) as f:
+    with open(BUILT.get(program) or os.path.join(CLIENTS, program)) as f:
         found = CASE.findall(f.read())
     assert found and len(found) == len(set(found)), program
     return found
@@ -30,8 +31,8 @@ def names(program):
 def interpreter(program, environment):
     """The command line, and what the environment variables must say."""
     path = os.path.join(CLIENTS, program)
-    if program == "go":
-        return [os.path.join(SETS, "go", "cases")], {}
+    if program in BUILT:
+        return [os.path.join(SETS, program, "cases")], {}
     if program.endswith(".py"):
         return [os.path.join(SETS, environment, "bin", "python"), path], {"PYTHONDONTWRITEBYTECODE": "1"}
     modules = os.path.join(SETS, "node_modules") if environment == "node" else os.path.join(SETS, environment, "node_modules")

@@ -9,6 +9,7 @@
 #   DIR/python-NAME    Python environment of python/NAME.txt
 #   DIR/node_modules   of node/package-lock.json
 #   DIR/go             the program of go/, built
+#   DIR/rust           the program of rust/, built by the system's cargo
 #   DIR/NAME           of NAME/package-lock.json (node-old, node-frameworks), with node_modules inside
 #
 # Each set lies in the user's cache, in a directory named by the checksum of its pins, and is made in
@@ -60,6 +61,12 @@ go_set() { # REQUIREMENTS SOURCES..: builds them. What Go keeps for next time (g
 			"$tools/go/bin/go" build -gcflags='all=-N -l' -ldflags='-s -w' -o ../cases .
 }
 
+rust_set() { # CARGO.TOML CARGO.LOCK SOURCES..: builds them
+	mkdir -p source/src && cp "$1" "$2" source/ && cp "${@:3}" source/src/ && cd source &&
+		cargo build --quiet --release --locked --target-dir "$PWD/target" &&
+		mv target/release/cases ../cases && rm -rf target
+}
+
 # make_set NAME MAKER FILES..: prints the directory, made if it is not there
 make_set() {
 	local name=$1 maker=$2 dir
@@ -99,6 +106,7 @@ for name in node node-old node-frameworks; do
 	begin $name node_set "$here/$name/package.json" "$here/$name/package-lock.json"
 done
 begin go go_set "$here/go/toolchain.txt" "$here"/go/go.mod "$here"/go/go.sum "$here"/go/*.go
+begin rust rust_set "$here"/rust/Cargo.toml "$here"/rust/Cargo.lock "$here"/rust/src/*.rs
 for pid in "${pids[@]}"; do
 	wait "$pid" || die "not all sets could be installed"
 done

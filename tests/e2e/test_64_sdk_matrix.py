@@ -29,6 +29,7 @@ PROGRAMS = [
     ("anthropic_cases.mjs", "node"),
     ("anthropic_cases.mjs", "node-old"),
     ("go", "go"),
+    ("rust", "rust"),
 ]
 results = {}
 
