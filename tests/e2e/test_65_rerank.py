@@ -2,6 +2,7 @@
 """Reranking: one answer for what runtimes write in several shapes, refusals, what is billed."""
 import pytest
 
+import clients
 from factory import MODEL
 
 RANK, TEI = "fake/rank", "fake/tei"
@@ -77,3 +78,13 @@ def test_tei(factory):
     sent = factory.fake.last("tei")
     assert sent["target"] == "/rerank"
     assert sent["body"] == {"query": body["query"], "texts": ["red apple", "green apple pie", "blue"]}
+
+
+results = {}
+
+
+@pytest.mark.parametrize("case", clients.names("cohere_cases.py"))
+def test_cohere(factory, case):
+    if not results:
+        results.update(clients.run(factory, "cohere_cases.py", "python-cohere", rank=RANK))
+    assert results[case] is None
