@@ -12,6 +12,8 @@
 
 #include "common/spool/inside.h"
 
+#define FULL 4096 /* a segment with less room than this is as good as full */
+
 /* ---- segments -------------------------------------------------------------------------------- */
 
 static void
@@ -106,8 +108,13 @@ sp_writer_spent(struct sp_writer *w)
 	TF_LIST_EACH(&w->segs, e, tmp) {
 		struct sp_seg *s = TF_CONTAINER(e, struct sp_seg, node);
 
-		if (s == w->current || s->open > 0 || s->unacked > 0 || s->pending.n > 0 || atomic_load(&s->refs) > 0)
+		if (s->open > 0 || s->unacked > 0 || s->pending.n > 0 || atomic_load(&s->refs) > 0)
 			continue;
+		/* when the disk is full the one that is in use may be what takes the room */
+		if (s == w->current && seg_fits(s, FULL))
+			continue;
+		if (s == w->current && !rotate(w))
+			w->current = NULL;
 		tf_list_remove(&w->segs, &s->node);
 		return s;
 	}

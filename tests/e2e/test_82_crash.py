@@ -285,6 +285,42 @@ def test_killed_in_mid_stream(factory):
     stream.raw.close()
 
 
+@pytest.mark.timeout(120)
+def test_synced_before_the_end(fresh):
+    """spool-sync = always: the last bytes wait for the disk, of many at once, and all of them come."""
+    made = fresh(conf={"gatewayd": {"spool-sync": "always", "threads": "2"}})
+    open_ones = [made.open("tokens=%d&delay_ms=3" % n, stream=n % 2 == 0) for n in range(5, 45)]
+    for n, answer in zip(range(5, 45), open_ones):
+        answer.take_all(answer.raw)
+        answer.raw.close()
+        assert answer.status == 200 and answer.text() == made.text(n)
+    row = made.settled(40)
+    assert int(row["total_tokens"]) == sum(7 + n for n in range(5, 45))
+    made.conf["gatewayd"]["spool-sync"] = "off"
+    made.write_conf()
+    made.reload("gatewayd")
+    assert made.chat("tokens=3").text() == made.text(3)
+
+
+@pytest.mark.timeout(120)
+def test_full_spool_served_all_the_same(fresh):
+    """spool-full = unmetered: records that found no room wait in memory, and reach the ledger."""
+    made = fresh(conf={"gatewayd": {"spool-max": "1m", "spool-segment": "64k", "spool-full": "unmetered", "connections-max": "64"}})
+    made.daemons["gatewayd"].end()
+    filler = os.path.join(made.dir, "spool", "somebody-else.bad")
+    with open(filler, "wb") as f:
+        f.write(b"x" * (1 << 20))
+    made.restart("gatewayd")
+    made.wait_ready()
+    for _ in range(300):
+        assert made.chat("tokens=2").status == 200
+    assert not glob.glob(made.dir + "/spool/*000002.seg"), "it was not full"
+    row = made.settled(300)
+    assert int(row["total_tokens"]) == 300 * 9
+    os.unlink(filler)
+    wait_for("there is room again", lambda: "tf_gateway_spool_full 0" in metrics(made), 20)
+
+
 def metrics(factory):
     return factory.call("GET", "/metrics", key=False).body.decode()
 
