@@ -269,7 +269,7 @@ int
 st_op_expire(struct db_lane *lane, struct st_expire *e)
 {
 	struct st_mark mark = st_file_mark(lane);
-	uint64_t responses = 0, values = 0, claims = 0;
+	uint64_t responses = 0, values = 0, claims = 0, left = 0;
 	struct db_q q = db_q(lane, ST_S_RESPONSE_EXPIRE);
 	int rc;
 
@@ -291,9 +291,12 @@ st_op_expire(struct db_lane *lane, struct st_expire *e)
 		while ((rc = db_q_step(&q)) == 1)
 			claims++;
 	}
+	e->removed = responses + values + claims;
+	/* what was removed leaves free pages: most go back to the file system, once nothing else is to be done */
+	if (rc == 0 && e->removed == 0)
+		rc = db_give_back(lane, ST_KEEP_PAGES, ST_BACK_PAGES, &left);
 	if (rc != 0)
 		st_file_undo(lane, mark);
-	e->removed = responses + values + claims;
-	e->more = e->removed > 0;
+	e->more = e->removed > 0 || left > 0;
 	return rc;
 }

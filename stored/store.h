@@ -112,13 +112,15 @@ struct st_claim {
 	} is;
 };
 
+#define ST_KEEP_PAGES 1024 /* free pages that the file keeps, for what comes next */
+#define ST_BACK_PAGES 128  /* given back in one step */
 struct st_expire {
 	int64_t now_ms;
 	unsigned limit;   /* rows of each sort */
 	uint64_t bytes;   /* of responses; one is removed in any case */
 	const char *dir;
 	uint64_t removed; /* out */
-	bool more;        /* out: there may be more to remove now */
+	bool more;        /* out: there may be more to remove now, or free pages to give back */
 };
 
 /* Removes files that no row names, which a crash may have left. */

@@ -527,6 +527,28 @@ test_expiry_bytes(void **state)
 	bed_close(&b);
 }
 
+/* The file gets smaller again when much has expired. */
+static void
+test_expiry_gives_pages_back(void **state)
+{
+	int64_t pages;
+	struct bed b;
+
+	(void)state;
+	bed_open(&b, "");
+	assert_int_equal(bed_int(&b, "PRAGMA auto_vacuum"), 2);
+	(void)bed_int(&b, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) INSERT INTO objects"
+	    " (workspace, kind, name, created_ms, expires_ms, bytes, data)"
+	    " SELECT zeroblob(16), 16, 'v' || i, 0, 1, 1, zeroblob(4000) FROM n");
+	pages = bed_int(&b, "PRAGMA page_count");
+	assert_true(pages > 2500);
+	ev_timer_set(&b.st->expire, 0);
+	until_rows(&b, "SELECT count(*) FROM objects", 0);
+	until_rows(&b, "SELECT freelist_count > 1024 FROM pragma_freelist_count", 0);
+	assert_true(bed_int(&b, "PRAGMA page_count") < pages - 1000);
+	bed_close(&b);
+}
+
 /* What was deleted is not in the file any more. */
 static void
 test_deleted_is_gone(void **state)
@@ -686,6 +708,7 @@ main(void)
 		cmocka_unit_test(test_chain), cmocka_unit_test(test_items), cmocka_unit_test(test_pages),
 		cmocka_unit_test(test_expiry), cmocka_unit_test(test_expiry_steps),
 		cmocka_unit_test(test_expiry_bytes), cmocka_unit_test(test_deleted_is_gone),
+		cmocka_unit_test(test_expiry_gives_pages_back), cmocka_unit_test(test_deleted_is_gone),
 		cmocka_unit_test(test_space), cmocka_unit_test(test_restart), cmocka_unit_test(test_drain),
 	};
 
