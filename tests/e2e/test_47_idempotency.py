@@ -256,12 +256,11 @@ def test_leave(factory, stream):
 
 def test_stream_flows(factory):
     """Only the end of a stream waits for stored."""
-    answer = factory.open("tokens=5&stall_at=3&stall_ms=1500", fields=[("Idempotency-Key", fresh_key())])
-    began = time.monotonic()
+    answer = factory.open("tokens=5&stall_at=3&stall_ms=5000", fields=[("Idempotency-Key", fresh_key())])
     assert answer.status == 200
     events = iter(answer)
     seen = "".join(next(events)["choices"][0]["delta"].get("content") or "" for _ in range(3))
-    assert seen and time.monotonic() - began < 1.4
+    assert seen and factory.fake.running() == 1
     list(events)
     answer.check_canonical()
 
@@ -323,7 +322,7 @@ def test_form(factory):
 
 
 def test_openai_sdk(factory):
-    client = openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=2, timeout=20)
+    client = openai.OpenAI(base_url=factory.url + "/v1", api_key=factory.key, max_retries=2, timeout=60)
     extra = {"extra_headers": {"Idempotency-Key": fresh_key()}}
     ask = chat("tokens=4&tag=sdk")
     first = client.chat.completions.create(**ask, **extra)
@@ -338,7 +337,7 @@ def test_openai_sdk(factory):
 
 
 def test_anthropic_sdk(factory):
-    client = anthropic.Anthropic(base_url=factory.url, api_key=factory.key, max_retries=2, timeout=20)
+    client = anthropic.Anthropic(base_url=factory.url, api_key=factory.key, max_retries=2, timeout=60)
     extra = {"extra_headers": {"Idempotency-Key": fresh_key()}}
     ask = {"model": MODEL, "max_tokens": 300, "messages": [{"role": "user", "content": "fake?tokens=4&tag=claude"}]}
     got = []

@@ -145,7 +145,7 @@ def test_workspaces(works):
 def test_messages_client(works, stream):
     """One who did not ask to see thinking never had it."""
     body = {"model": DEEP, "max_tokens": 500, "tools": [CLIENT_TOOL], "messages": [user("tools=1&reasoning=reasoning_content")]}
-    client = anthropic.Anthropic(base_url=works.url, api_key=works.key, max_retries=0, timeout=20)
+    client = anthropic.Anthropic(base_url=works.url, api_key=works.key, max_retries=0, timeout=60)
     if stream:
         with client.messages.stream(**body) as s:
             message = s.get_final_message()
@@ -162,7 +162,7 @@ def test_messages_client(works, stream):
 
 
 def test_responses_client(works):
-    client = openai.OpenAI(base_url=works.url + "/v1", api_key=works.key, max_retries=0, timeout=20)
+    client = openai.OpenAI(base_url=works.url + "/v1", api_key=works.key, max_retries=0, timeout=60)
     first = client.responses.create(model=DEEP, input="fake?tools=2&reasoning=reasoning_content", tools=[FLAT_TOOL], store=False)
     calls = [i for i in first.output if i.type == "function_call"]
     assert len(calls) == 2

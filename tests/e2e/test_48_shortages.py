@@ -142,7 +142,7 @@ def test_a_monthly_cap(factory):
     now = time.time() + factory.shift
     month = time.gmtime(now)
     ends = time.mktime((month.tm_year, month.tm_mon + 1, 1, 0, 0, 0, 0, 0, 0)) - time.timezone
-    assert abs(now + int(answer.response.get("retry-after")) - ends) <= 5
+    assert abs(now + int(answer.response.get("retry-after")) - ends) <= 60
     factory.keyctl("workspace", "cap", "capped", "--tokens", "none")
     wait_for("no cap", lambda: factory.chat("tokens=5", key=key, max_tokens=50).status == 200)
 

@@ -21,7 +21,7 @@ WEATHER = {
 
 
 def make(factory, **options):
-    options = {"api_key": factory.key, "max_retries": 0, "timeout": 20, **options}
+    options = {"api_key": factory.key, "max_retries": 0, "timeout": 60, **options}
     return anthropic.Anthropic(base_url=factory.url + "/anthropic/", **options)
 
 

@@ -27,7 +27,7 @@ AGENT = {  # as a coding agent declares its tools
 
 
 def make(factory, **options):
-    options = {"api_key": factory.key, "max_retries": 0, "timeout": 20, **options}
+    options = {"api_key": factory.key, "max_retries": 0, "timeout": 60, **options}
     return openai.OpenAI(base_url=factory.url + "/v1/", **options)
 
 
