@@ -74,18 +74,16 @@ bl_admin_plan(struct bl *bl, struct bl_workspace *w, struct tf_span plan, const 
 
 /* ---- keys --------------------------------------------------------------------------------- */
 
-/* Mints a text into c and its secret row. */
+#define SHOWN_IMPORTED 4 /* characters that stay visible at the beginning of a text that is not ours */
+
+/* The secret row of c->text, of which shown characters stay visible at its beginning. */
 static int
-mint_secret(struct bl_change *c, const struct bl_key_row *k, uint64_t generation)
+add_secret(struct bl_change *c, const struct bl_key_row *k, uint64_t generation, size_t shown)
 {
 	struct bl_secret_row *s = &c->secret;
+	size_t n = strlen(c->text);
 	uint8_t sha[TF_SHA256];
-	size_t n, form;
 
-	if (tf_apikey_mint(k->form, k->env, c->text, sizeof c->text) != 0)
-		return TF_E_INVAL;
-	n = strlen(c->text);
-	form = n - TF_APIKEY_RANDOM - TF_APIKEY_SUM;
 	tf_sha256(c->text, n, sha);
 	bl_pepper_digest(&c->bl->pepper, sha, s->digest);
 	tf_wipe(sha, sizeof sha);
@@ -94,11 +92,33 @@ mint_secret(struct bl_change *c, const struct bl_key_row *k, uint64_t generation
 	s->pepper = c->bl->pepper.number;
 	s->created_ms = bl_wall_ms();
 	s->until_ms = BL_NEVER_MS;
-	snprintf(s->prefix, sizeof s->prefix, "%.*s", (int)(form + SHOWN_RANDOM), c->text);
+	snprintf(s->prefix, sizeof s->prefix, "%.*s", (int)shown, c->text);
 	snprintf(s->last4, sizeof s->last4, "%s", c->text + n - TF_APIKEY_SHOWN_TAIL);
 	js_w_kcstr(&c->detail, "prefix", s->prefix);
 	js_w_kcstr(&c->detail, "last4", s->last4);
 	return db_batch_add(c->batch, BL_OP_SECRET_NEW, s);
+}
+
+/* Mints a text into c and its secret row; the successor of one that is not ours is. */
+static int
+mint_secret(struct bl_change *c, const struct bl_key_row *k, uint64_t generation)
+{
+	bool ours = strcmp(k->form, BL_FORM_IMPORTED) != 0;
+
+	if (tf_apikey_mint(ours ? k->form : "tf", ours ? k->env : "prod", c->text, sizeof c->text) != 0)
+		return TF_E_INVAL;
+	return add_secret(c, k, generation, strlen(c->text) - TF_APIKEY_RANDOM - TF_APIKEY_SUM + SHOWN_RANDOM);
+}
+
+/* Takes the text of a key that was made elsewhere. */
+static int
+import_secret(struct bl_change *c, const struct bl_key_row *k, struct tf_span text)
+{
+	if (tf_apikey_check(text) == TF_APIKEY_BAD || text.n >= sizeof c->text)
+		return TF_E_RANGE;
+	memcpy(c->text, text.p, text.n);
+	c->text[text.n] = '\0';
+	return add_secret(c, k, 1, SHOWN_IMPORTED);
 }
 
 static int
@@ -188,7 +208,7 @@ bl_admin_mint(struct bl *bl, const struct bl_mint *m, const struct bl_order *o)
 		rc = db_batch_add(c->batch, BL_OP_KEY_NEW, k);
 	js_w_kcstr(&c->detail, "name", k->name);
 	if (rc == 0)
-		rc = mint_secret(c, k, 1);
+		rc = m->text.n > 0 ? import_secret(c, k, m->text) : mint_secret(c, k, 1);
 	return bl_change_go(c, rc);
 }
 

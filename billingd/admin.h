@@ -83,9 +83,12 @@ void bl_admin_tell(struct bl *bl, const struct tf_id *key, const struct tf_id *w
  */
 int bl_admin_workspace(struct bl *bl, struct tf_span name, struct tf_span plan, const struct bl_order *o);
 int bl_admin_plan(struct bl *bl, struct bl_workspace *w, struct tf_span plan, const struct bl_order *o);
+#define BL_FORM_IMPORTED "other" /* form of a key whose text was made elsewhere */
+/* TF_E_RANGE: the text cannot be a key; the change's TF_E_EXIST: it opens one already. */
 struct bl_mint {
 	struct bl_workspace *workspace;
 	struct tf_span name, form, env;
+	struct tf_span text;       /* of a key that is imported; empty: it is minted */
 	struct bl_key_set *limits; /* its lists change hands; NULL: none */
 };
 int bl_admin_mint(struct bl *bl, const struct bl_mint *m, const struct bl_order *o);

@@ -216,6 +216,12 @@ static const struct ctl_arg a_mint[] = {
 	{ "env", CTL_STR, false, "prod, stag or dev" },
 	KEY_LIMITS,
 };
+static const struct ctl_arg a_import[] = {
+	{ "workspace", CTL_STR, true, "name or id" },
+	{ "key_file", CTL_STR, true, "the key's text" },
+	{ "name", CTL_STR, false, "name for people" },
+	KEY_LIMITS,
+};
 static const struct ctl_arg a_key_limit[] = {
 	{ "key", CTL_STR, true, "id of the key" },
 	KEY_LIMITS,
@@ -299,6 +305,7 @@ const struct ctl_cmd bl_cmds[] = {
 	{ "deployment list", bl_cmd_deployment_list, CTL_READ, "lists deployments", ARGS(a_workspace_opt) },
 	{ "deployment start", bl_cmd_deployment_start, CTL_ADMIN, "records that GPUs are reserved", ARGS(a_deploy) },
 	{ "deployment stop", bl_cmd_deployment_stop, CTL_ADMIN, "records that they are free", ARGS(a_undeploy) },
+	{ "key import", bl_cmd_key_import, CTL_ADMIN, "takes a key made elsewhere", ARGS(a_import) },
 	{ "key limit", bl_cmd_key_limit, CTL_ADMIN, "sets what a key may do", ARGS(a_key_limit) },
 	{ "key list", bl_cmd_key_list, CTL_READ, "lists keys", ARGS(a_workspace_opt) },
 	{ "key mint", bl_cmd_key_mint, CTL_ADMIN, "mints a key", ARGS(a_mint) },

@@ -53,6 +53,7 @@ void bl_read(struct bl *bl, struct ctl_req *req, const struct bl_read_kind *kind
 BL_COMMAND(bl_cmd_deployment_list);
 BL_COMMAND(bl_cmd_deployment_start);
 BL_COMMAND(bl_cmd_deployment_stop);
+BL_COMMAND(bl_cmd_key_import);
 BL_COMMAND(bl_cmd_key_limit);
 BL_COMMAND(bl_cmd_key_list);
 BL_COMMAND(bl_cmd_key_mint);

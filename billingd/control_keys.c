@@ -105,6 +105,44 @@ bl_cmd_key_mint(void *arg, struct ctl_req *req)
 }
 
 static void
+key_imported(const struct bl_change *c, void *arg)
+{
+	struct ctl_req *req = arg;
+
+	if (bl_change_failed(req, c->rc, "a key with that text is here already", ""))
+		return;
+	key_row(req, bl_index_key(&c->bl->index, tf_id_span(&c->secret.key)));
+	ctl_end(req);
+}
+
+void
+bl_cmd_key_import(void *arg, struct ctl_req *req)
+{
+	struct bl *bl = bl_of_command(arg);
+	struct bl_order o = bl_order_of(req, key_imported);
+	struct bl_workspace *w = bl_take_workspace(bl, req);
+	struct bl_key_set limits = { 0 };
+	struct bl_mint m = { .workspace = w, .name = TF_SPAN("key"), .form = TF_SPAN(BL_FORM_IMPORTED),
+		.env = TF_SPAN(""), .limits = &limits };
+	int rc;
+
+	if (w == NULL)
+		return; /* and the request has ended */
+	m.text = ctl_str(req, "key_file");
+	if (ctl_has(req, "name"))
+		m.name = ctl_str(req, "name");
+	if (bl_take_key_set(bl, req, &limits)) {
+		rc = m.text.n > 0 ? bl_admin_mint(bl, &m, &o) : TF_E_RANGE;
+		if (rc == TF_E_RANGE)
+			ctl_fail(req, CTL_USAGE, "a key has %d to %d printable characters, and its checksum if it has our shape",
+			    TF_APIKEY_MIN, TF_APIKEY_MAX);
+		else
+			(void)bl_change_failed(req, rc, "", "");
+	}
+	bl_key_row_fini(&limits.row);
+}
+
+static void
 key_limited(const struct bl_change *c, void *arg)
 {
 	struct ctl_req *req = arg;

@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -245,6 +246,28 @@ is_choice(const char *choices, const char *text)
 	}
 }
 
+/* The first line of a file, as a JSON string. */
+static int
+write_file(struct kc *k, struct js_w *w, const struct given *g)
+{
+	const char *name = g->v[0];
+	FILE *f = strcmp(name, "-") == 0 ? stdin : fopen(name, "re");
+	char line[1024] = "";
+	int r = 0;
+
+	if (f == NULL)
+		return kc_fail(k, CTL_USAGE, "--%s: %s: %s", g->row->name, name, strerror(errno));
+	if (fgets(line, sizeof line, f) == NULL)
+		r = kc_fail(k, CTL_USAGE, "--%s: %s holds no line", g->row->name, name);
+	line[strcspn(line, "\r\n")] = '\0';
+	if (r == 0)
+		js_w_cstr(w, line);
+	tf_wipe(line, sizeof line);
+	if (f != stdin)
+		fclose(f);
+	return r;
+}
+
 /* A number, or an amount of money, also a negative one; whether it fits is the daemon's to say. */
 static bool
 is_amount(const char *text, bool money)
@@ -313,6 +336,8 @@ write_value(struct kc *k, struct js_w *w, const struct given *g)
 			return bad_value(k, l, g->v[0], "a span of time, like 90s, 30m, 12h or 7d");
 		js_w_i64(w, v);
 		break;
+	case KC_FILE:
+		return write_file(k, w, g);
 	case KC_NUMBER:
 		if (!is_amount(g->v[0], false))
 			return bad_value(k, l, g->v[0], "a whole number, or none");

@@ -218,6 +218,7 @@ kc_main(int argc, char **argv, FILE *out, FILE *err)
 	r = run(&k, &l);
 	free(l.v);
 	kc_rows_free(&k.rows);
+	tf_wipe(k.args.p, k.args.cap); /* a key may be in it */
 	tf_buf_free(&k.args);
 	conf_free(&k.conf);
 	/* a full disk or a closed pipe must not look like success */

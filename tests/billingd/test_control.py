@@ -254,6 +254,27 @@ class Control(unittest.TestCase):
         self.ask('key revoke', key=key['id'])
         self.refused('conflict', 'key limit', key=key['id'], rpm='1')
 
+    def test_import(self):
+        self.ask('workspace create', name='main')
+        text = 'sk-elsewhere-' + 'x1Y2z3' * 4
+        key, = self.ask('key import', workspace='main', key_file=text, name='old', rpm='3')
+        self.assertEqual((key['name'], key['form'], key['env'], key['prefix'], key['last4'], key['rpm'], key['status']),
+                         ('old', 'other', None, text[:4], text[-4:], 3, 'active'))
+        self.assertNotIn('key', key)
+        self.refused('conflict', 'key import', workspace='main', key_file=text)
+        minted, = self.ask('key mint', workspace='main')
+        self.refused('conflict', 'key import', workspace='main', key_file=minted['key'])
+        for wrong in ('', 'x' * 19, 'x' * 257, 'x' * 20 + ' ', 'ä' * 20, minted['key'][:-1] + ('a' if minted['key'][-1] != 'a' else 'b')):
+            self.refused('usage', 'key import', workspace='main', key_file=wrong)
+        self.refused('usage', 'key import', workspace='main')
+        act, = self.ask('audit', action='key import')
+        self.assertEqual((act['subject'], act['detail']['last4'], act['detail']['rpm']), (key['id'], text[-4:], 3))
+        # its successor is one of ours, and it can be found by its beginning
+        new, = self.ask('key rotate', key=key['id'], grace=60)
+        self.assertTrue(new['key'].startswith('tf-prod-'))
+        self.assertEqual(self.ask('key revoke', prefix=text[:12])[0]['id'], key['id'])
+        self.secret_nowhere([text, minted['key'], new['key']])
+
     def test_caps_and_topups(self):
         main, = self.ask('workspace create', name='main')
         self.assertEqual((main['budget'], main['balance'], main['extra_tokens'], main['cap_tokens']), (None, None, 0, None))

@@ -212,6 +212,52 @@ def test_a_leak_that_fits_several(factory):
     wait_for("both are out", lambda: all(works(factory, key) is False for key in keys))
 
 
+def test_imported(factory):
+    """A key of another system goes on working; guesses at such keys are few a second, and harm nobody else."""
+    path = os.path.join(factory.dir, "old-key")
+    text = "sk-from-elsewhere-%d-0123456789" % os.getpid()
+    with open(path, "w") as f:
+        f.write(text + "\n")
+    row = factory.keyctl("key", "import", "--workspace", "main", "--key-file", path, "--name", "old")[0]
+    os.unlink(path)
+    factory.keys.append(text)
+    assert works(factory, text)
+    new = rotate(factory, row["id"], "--grace", "1h")
+    assert works(factory, text) and works(factory, new) and new.startswith("tf-prod-")
+    seen = set()
+
+    def guess(i):
+        with factory.raw() as raw:
+            for k in range(40):
+                raw.send("GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-guess-%d-%d-0123456789\r\n\r\n" % (i, k))
+                answer = raw.response()
+                seen.add(answer.status)
+                assert answer.status != 503 or int(answer.get("retry-after")) >= 1
+
+    for turn in range(20):  # a slow machine may not guess fast enough at first
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            list(pool.map(guess, range(16 * turn, 16 * turn + 16)))
+        if 503 in seen:
+            break
+    assert seen == {401, 503}
+    assert works(factory, factory.key) and works(factory, new)
+
+
+def test_a_typo_is_refused_without_asking(factory):
+    """Nobody who could be asked is there: a wrong checksum is 401 at once, a right one has to wait."""
+    factory.daemons["billingd"].kill()
+    try:
+        typo = factory.key[:-2] + ("a" if factory.key[-2] != "a" else "b") + factory.key[-1]
+        for base in bases(factory):
+            for call in CALLS:
+                with pytest.raises(UNAUTHORIZED):
+                    call(base, typo)
+    finally:
+        factory.restart("billingd")
+        factory.wait_billing()
+    assert works(factory, factory.key)
+
+
 # ---- canaries ---------------------------------------------------------------------------------
 
 def written(factory):

@@ -60,7 +60,7 @@ note(struct ctl_req *req, const struct ctl_arg *args, size_t n, struct tf_buf *b
 static const struct ctl_arg args[] = {
 	A("action", STR), A("all", BOOL), A("audio_seconds", STR), A("before", INT), A("budget", STR),
 	A("by", STR), A("concurrency", STR), A("endpoint", LIST), A("env", STR), A("expires", INT),
-	A("form", STR), A("full_name", STR), A("grace", INT), A("images", STR), A("key", STR),
+	A("form", STR), A("full_name", STR), A("grace", INT), A("images", STR), A("key", STR), A("key_file", STR),
 	A("limit", INT), A("model", LIST), A("money", STR), A("name", STR), A("network", LIST),
 	A("note", STR), A("period", STR), A("plan", STR), A("prefix", STR), A("role", STR), A("rpm", STR),
 	A("scope", LIST), A("since", INT), A("tokens", STR), A("tpm", STR), A("user", STR),
@@ -155,33 +155,14 @@ quit(void *arg, struct ctl_req *req)
 
 #define ROW(words) { words, answer, CTL_READ, "", args, TF_LEN(args) }
 static const struct ctl_cmd cmds[] = {
-	ROW("audit"),
+	ROW("audit"), ROW("key import"), ROW("key limit"), ROW("key list"), ROW("key mint"), ROW("key revoke"),
+	ROW("key rotate"), ROW("key show"), ROW("member add"), ROW("member list"), ROW("member remove"),
+	ROW("member role"), ROW("plan list"), ROW("topup"), ROW("topup list"), ROW("usage"), ROW("user add"),
+	ROW("user list"), ROW("user remove"), ROW("workspace budget"), ROW("workspace cap"), ROW("workspace create"),
+	ROW("workspace list"), ROW("workspace set-plan"), ROW("workspace show"),
 	{ "deployment list", answer_deployment, CTL_READ, "", deployment_args, TF_LEN(deployment_args) },
 	{ "deployment start", answer_deployment, CTL_READ, "", deployment_args, TF_LEN(deployment_args) },
 	{ "deployment stop", answer_deployment, CTL_READ, "", deployment_args, TF_LEN(deployment_args) },
-	ROW("key limit"),
-	ROW("key list"),
-	ROW("key mint"),
-	ROW("key revoke"),
-	ROW("key rotate"),
-	ROW("key show"),
-	ROW("member add"),
-	ROW("member list"),
-	ROW("member remove"),
-	ROW("member role"),
-	ROW("plan list"),
-	ROW("topup"),
-	ROW("topup list"),
-	ROW("usage"),
-	ROW("user add"),
-	ROW("user list"),
-	ROW("user remove"),
-	ROW("workspace budget"),
-	ROW("workspace cap"),
-	ROW("workspace create"),
-	ROW("workspace list"),
-	ROW("workspace set-plan"),
-	ROW("workspace show"),
 	{ "quit", quit, CTL_ADMIN, "", NULL, 0 },
 };
 static const struct ctl_arg drain_args[] = { { "worker", CTL_STR, true, "" } };
@@ -369,7 +350,7 @@ test_usage_errors(void **state)
 		    "keyctl: which? workspace budget, workspace cap, workspace create, "
 		    "workspace list, workspace set-plan, workspace show\n" },
 		{ "key forge",
-		    "keyctl: which? key limit, key list, key mint, key revoke, key rotate, key show\n" },
+		    "keyctl: which? key import, key limit, key list, key mint, key revoke, key rotate, key show\n" },
 		{ "key mint",
 		    "keyctl: key mint: --workspace is missing; see keyctl key mint --help\n" },
 		{ "key show", "keyctl: key show: KEY-ID is missing; see keyctl key show --help\n" },
@@ -446,6 +427,31 @@ test_times(void **state)
 		assert_int_equal(kc_parse_since(i == 0 ? "10s" : "2w", 1000, &v), 0);
 		assert_int_equal(v, i == 0 ? 990 : 0);
 	}
+}
+
+/* What no command line should hold: the first line of a file. */
+static void
+test_key_file(void **state)
+{
+	char path[128], line[256];
+	FILE *f;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/key", dir);
+	f = fopen(path, "we");
+	assert_non_null(f);
+	fputs("sk-made-elsewhere\r\nand more\n", f);
+	fclose(f);
+	snprintf(line, sizeof line, "--run-dir DIR key import --workspace main --key-file %s", path);
+	script(WS, NULL);
+	assert_int_equal(keyctl(line), 0);
+	assert_string_equal(srv.asked, " key_file=sk-made-elsewhere workspace=main");
+	assert_int_equal(truncate(path, 0), 0);
+	assert_int_equal(keyctl(line), CTL_USAGE);
+	assert_non_null(strstr(got.err, "holds no line"));
+	unlink(path);
+	assert_int_equal(keyctl(line), CTL_USAGE);
+	assert_non_null(strstr(got.err, "No such file"));
 }
 
 /* ---- output ------------------------------------------------------------------------------- */
@@ -762,7 +768,7 @@ main(void)
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_usage_errors),
 		cmocka_unit_test(test_times),
-		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_key_file), cmocka_unit_test(test_table),
 		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_key),
 		cmocka_unit_test(test_status_codes),
