@@ -184,6 +184,7 @@ test_alive(void **state)
 	assert_int_equal(bed_sql(b, "SELECT count(*) FROM ledger"), 1);
 	/* when it has gone the same record is taken */
 	bed_gateway_gone(b, 1);
+	UNTIL(b, bl_gateway_find(b->bl, "gatewayd.1", 12)->peer == NULL);
 	u = dead(b, key, 1, 0);
 	wire_set(&u, USAGE, of_name, tf_cspan("gatewayd.1"));
 	wire_set(&u, USAGE, of_boot, 12);
