@@ -475,12 +475,19 @@ bl_admit_fini(struct bl *bl)
 	ev_turn_disarm(bl->loop, &bl->spread);
 }
 
+/* A number that no clock shows is none. */
+static uint64_t
+window_of(uint64_t number)
+{
+	return number <= BL_COUNT_MAX ? number : 0;
+}
+
 static void
 declare(struct bl *bl, struct bl_gateway *g, struct bl_key *k, const struct wire_declare *m)
 {
 	struct bl_record r = {
-		.window = { [BL_W_MINUTE] = m->window, [BL_W_BUDGET] = m->window_budget, [BL_W_MONTH] = m->window_month,
-			[BL_W_KEY] = m->window_key },
+		.window = { [BL_W_MINUTE] = window_of(m->window), [BL_W_BUDGET] = window_of(m->window_budget),
+			[BL_W_MONTH] = window_of(m->window_month), [BL_W_KEY] = window_of(m->window_key) },
 		/* what it has in grants beside is not given back, so it is held like the rest */
 		.reserved = { { [BL_U_TOKENS] = clamp(clamp(m->reserved) + clamp(m->tokens)),
 			[BL_U_MONEY] = clamp(m->reserved_money), [BL_U_IMAGES] = clamp(m->reserved_images),

@@ -315,6 +315,28 @@ test_declared_anew(void **state)
 	assert_int_equal(a->meter[BL_M_WINDOW].debit, 17);
 }
 
+/* Numbers that are none start no windows and hold nothing but what has none. */
+static void
+test_declared_nonsense(void **state)
+{
+	struct bed *b = *state;
+	struct wire_grant far = { .window = UINT64_MAX, .window_budget = UINT64_MAX - 1, .window_month = UINT64_MAX,
+		.window_key = UINT64_MAX };
+	struct bl_account *a;
+
+	use(b, "full");
+	topup(b, 0, 1000);
+	a = &workspace(b)->account;
+	assert_true(ask(b, 1, (struct wire_grant_ask){ .tokens = 100 }));
+	declare(b, 0, &far, (struct wire_declare){ .reserved = UINT64_MAX, .reserved_money = 400, .requests = UINT64_MAX });
+	UNTIL(b, a->meter[BL_M_BALANCE].debit == 400);
+	assert_int_equal(a->window[BL_W_MINUTE].number, b->gw[1].h.grant.window);
+	assert_int_equal(a->window[BL_W_BUDGET].number, b->gw[1].h.grant.window_budget);
+	assert_int_equal(a->meter[BL_M_TPM].debit, 100);
+	assert_int_equal(a->meter[BL_M_RPM].debit, 1);
+	assert_true(ask(b, 0, (struct wire_grant_ask){ .tokens = 100, .money = 600 }));
+}
+
 static void
 test_restart(void **state)
 {
@@ -355,7 +377,7 @@ main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_grant_fields), T(test_refuse_fields), T(test_waiting), T(test_unbilled), T(test_money_of_the_dead),
-		T(test_slots_of_the_dead), T(test_declared_anew), T(test_restart),
+		T(test_slots_of_the_dead), T(test_declared_anew), T(test_declared_nonsense), T(test_restart),
 	};
 
 	tf_log_init("test", TF_ERROR, false);
