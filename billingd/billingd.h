@@ -324,6 +324,7 @@ struct bl {
 	bool loaded, failed, closing;
 	bool copying;               /* the database is copied, or a copy is checked */
 	struct bl_tidy tidy;
+	struct bl_verifying *verifying; /* a check of the ledger that is under way; NULL: none */
 	bool used_last;             /* last-used times were flushed for the end */
 };
 

@@ -261,6 +261,14 @@ static const struct ctl_arg a_usage[] = {
 	{ "by", CTL_STR, false, "surface, model, key, day or workspace" },
 };
 
+static const struct ctl_arg a_export[] = {
+	{ "workspace", CTL_STR, false, "only this one" },
+	{ "start", CTL_INT, true, "seconds since 1970" },
+	{ "end", CTL_INT, false, "seconds since 1970; default now" },
+	{ "after", CTL_STR, false, "cursor of the row before" },
+	{ "limit", CTL_INT, false, "most rows; default 1000, which is the most" },
+};
+
 static const struct ctl_arg a_revoke[] = {
 	{ "key", CTL_STR, false, "id of the key" },
 	{ "prefix", CTL_STR, false, "how their texts begin" },
@@ -312,6 +320,8 @@ const struct ctl_cmd bl_cmds[] = {
 	{ "key revoke", bl_cmd_key_revoke, CTL_ADMIN, "revokes keys", ARGS(a_revoke) },
 	{ "key rotate", bl_cmd_key_rotate, CTL_ADMIN, "gives a key a new text", ARGS(a_rotate) },
 	{ "key show", bl_cmd_key_show, CTL_READ, "shows a key's record", ARGS(a_key) },
+	{ "ledger rebuild", bl_cmd_ledger_rebuild, CTL_ADMIN, "makes sums anew from rows", NULL, 0 },
+	{ "ledger verify", bl_cmd_ledger_verify, CTL_READ, "checks that the ledger adds up", NULL, 0 },
 	{ "member add", bl_cmd_member_add, CTL_ADMIN, "makes a user a member", ARGS(a_member) },
 	{ "member list", bl_cmd_member_list, CTL_READ, "lists members", ARGS(a_members) },
 	{ "member remove", bl_cmd_member_remove, CTL_ADMIN, "ends a membership", ARGS(a_member_out) },
@@ -321,6 +331,7 @@ const struct ctl_cmd bl_cmds[] = {
 	{ "topup", bl_cmd_topup, CTL_ADMIN, "gives a workspace tokens or money", ARGS(a_topup) },
 	{ "topup list", bl_cmd_topup_list, CTL_READ, "lists top-ups", ARGS(a_workspace_opt) },
 	{ "usage", cmd_usage, CTL_READ, "sums what was used", ARGS(a_usage) },
+	{ "usage export", bl_cmd_usage_export, CTL_READ, "shows a page of the ledger", ARGS(a_export) },
 	{ "user add", bl_cmd_user_add, CTL_ADMIN, "adds a user", ARGS(a_user) },
 	{ "user list", bl_cmd_user_list, CTL_READ, "lists users", NULL, 0 },
 	{ "user remove", bl_cmd_user_remove, CTL_ADMIN, "removes a user", ARGS(a_user_out) },

@@ -78,5 +78,8 @@ BL_COMMAND(bl_cmd_member_role);
 BL_COMMAND(bl_cmd_audit);
 BL_COMMAND(bl_cmd_backup);
 BL_COMMAND(bl_cmd_backup_verify);
+BL_COMMAND(bl_cmd_ledger_rebuild);
+BL_COMMAND(bl_cmd_ledger_verify);
+BL_COMMAND(bl_cmd_usage_export);
 
 #endif

@@ -144,19 +144,6 @@ price_of(const struct wire_usage *m)
 	} };
 }
 
-static uint64_t
-cost_of(const struct bl_usage *u)
-{
-	const uint64_t n[TF_P_COUNT] = {
-		[TF_P_INPUT] = u->tokens.prompt, [TF_P_CACHED_INPUT] = u->tokens.cache_read,
-		[TF_P_CACHE_WRITE] = u->tokens.cache_write, [TF_P_OUTPUT] = u->tokens.completion,
-		[TF_P_REASONING] = u->tokens.reasoning, [TF_P_AUDIO_HOUR] = tf_billed_audio_ms(u->units.audio_ms),
-		[TF_P_CHARACTERS] = u->units.characters, [TF_P_IMAGE] = u->units.images,
-	};
-
-	return tf_cost(&u->price, n);
-}
-
 /* Returns new; NULL without memory or for a record that cannot be one. */
 static struct bl_usage *
 usage_of(struct bl_gateway *g, const struct wire_frame *f, const struct wire_usage *m)
@@ -179,7 +166,7 @@ usage_of(struct bl_gateway *g, const struct wire_frame *f, const struct wire_usa
 		return NULL;
 	}
 	u.price = price_of(m);
-	u.cost = cost_of(&u);
+	u.cost = bl_usage_cost(&u);
 	/* what admission did not foresee is on nobody's account; where it foresaw no cost, there was no limit to it */
 	if (u.held.money != 0 && u.cost > u.held.money)
 		u.unbilled = u.cost - u.held.money;

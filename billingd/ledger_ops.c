@@ -266,6 +266,8 @@ row_read(struct db_q *q, struct there *t)
 	t->u.began_ms = db_q_col_int(q);
 	for (size_t i = 0; i < TF_LEN(counts); i++)
 		*counts[i] = (uint64_t)db_q_col_int(q);
+	t->u.instance = db_q_col_int(q);
+	t->u.seq = (uint64_t)db_q_col_int(q);
 }
 
 /* Does what u says take the place of what is there? */
@@ -347,6 +349,16 @@ insert_once(struct db_lane *lane, const struct bl_usage *u, int *result)
 	return charged ? sums_add(lane, u, 1) : 0;
 }
 
+/* The record has no row of its own: its number is accounted for all the same. */
+static int
+spend(struct db_lane *lane, const struct bl_usage *u)
+{
+	struct db_q q = db_q(lane, BL_S_INSTANCE_SPEND);
+
+	db_q_int(&q, u->instance);
+	return db_q_run(&q);
+}
+
 int
 bl_op_usage(struct db_lane *lane, struct bl_usage *u, int *result)
 {
@@ -368,7 +380,7 @@ bl_op_usage(struct db_lane *lane, struct bl_usage *u, int *result)
 		return insert_once(lane, u, result);
 	if (!replaces(u, &there)) {
 		*result = BL_USAGE_REPLAY;
-		return 0;
+		return there.u.instance == u->instance && there.u.seq == u->seq ? 0 : spend(lane, u);
 	}
 	*result = BL_USAGE_FINAL;
 	u->before = (struct bl_before){ there.charged, there.u.tokens, there.u.units, there.u.cost, there.u.unbilled };

@@ -600,6 +600,12 @@ bl_op_run(struct db_lane *lane, struct db_op *op)
 	case BL_OP_MEMBERS:
 	case BL_OP_TRAIL:
 		return bl_op_people(lane, op);
+	case BL_OP_PAGE:
+		return bl_op_page(lane, op->arg);
+	case BL_OP_VERIFY:
+		return bl_op_verify(lane, op->arg);
+	case BL_OP_REBUILD_DAY:
+		return bl_op_rebuild_day(lane, op->arg);
 	case BL_OP_REBUILD:
 		return rebuild(lane);
 	case BL_OP_BACKUP:

@@ -52,6 +52,11 @@ struct bl_gathered {
 int bl_draw(struct db_lane *lane, const struct bl_usage *u, int sign);
 int bl_draws_flush(struct db_lane *lane);
 void bl_draws_drop(struct db_lane *lane);
+int bl_op_page(struct db_lane *lane, struct bl_page *p);
+int bl_op_verify(struct db_lane *lane, struct bl_verify *v);
+int bl_op_rebuild_day(struct db_lane *lane, const struct bl_space_day *d);
+/* Reads the columns of a row, new in out->u. TF_E_NOMEM. */
+int bl_row_read(struct db_q *q, struct bl_ledger_row *out);
 /* Adds what the usage of a batch came to to the daily sums; days_drop forgets it. */
 int bl_days_flush(struct db_lane *lane);
 void bl_days_drop(struct db_lane *lane);

@@ -214,3 +214,34 @@ bl_usage_copy(const struct bl_usage *u)
 	}
 	return copy;
 }
+
+uint64_t
+bl_usage_cost(const struct bl_usage *u)
+{
+	const uint64_t n[TF_P_COUNT] = {
+		[TF_P_INPUT] = u->tokens.prompt, [TF_P_CACHED_INPUT] = u->tokens.cache_read,
+		[TF_P_CACHE_WRITE] = u->tokens.cache_write, [TF_P_OUTPUT] = u->tokens.completion,
+		[TF_P_REASONING] = u->tokens.reasoning, [TF_P_AUDIO_HOUR] = tf_billed_audio_ms(u->units.audio_ms),
+		[TF_P_CHARACTERS] = u->units.characters, [TF_P_IMAGE] = u->units.images,
+	};
+
+	return tf_cost(&u->price, n);
+}
+
+void
+bl_page_fini(struct bl_page *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		free(p->v[i].u);
+	free(p->v);
+	p->v = NULL;
+	p->n = 0;
+}
+
+void
+bl_verify_fini(struct bl_verify *v)
+{
+	free(v->instances);
+	v->instances = NULL;
+	v->n_instances = 0;
+}

@@ -252,6 +252,9 @@ struct bl_usage {
 /* Returns new (free()) with its own copy of the texts; NULL without memory. */
 struct bl_usage *bl_usage_copy(const struct bl_usage *u);
 
+/* What it costs: its units at its price. */
+uint64_t bl_usage_cost(const struct bl_usage *u);
+
 /* ---- operations --------------------------------------------------------------------------- */
 
 enum bl_op_kind {
@@ -290,6 +293,9 @@ enum bl_op_kind {
 	BL_OP_BACKUP,         /* arg bl_backup; in a batch aside */
 	BL_OP_EXPIRE,         /* arg bl_expire: some rows of the ledger whose time is over */
 	BL_OP_SHRINK,         /* arg bl_shrink: gives some free pages back to the file system */
+	BL_OP_PAGE,           /* arg bl_page; in a reading batch */
+	BL_OP_VERIFY,         /* arg bl_verify: one slice; in a reading batch */
+	BL_OP_REBUILD_DAY,    /* arg bl_space_day: makes its sums anew, unless rows of it may have been removed */
 };
 
 /* What a BL_OP_USAGE came to (op.result). */
@@ -423,6 +429,66 @@ struct bl_shrink {
 	uint64_t keep, pages; /* free pages that stay; most to give back now */
 	uint64_t left;        /* beyond keep */
 };
+
+#define BL_PAGE_MAX 1000
+/* Rows of the ledger that began in [from_ms, to_ms), behind the one named; by workspace, then by beginning. */
+struct bl_page {
+	bool all;                  /* every workspace */
+	struct tf_id workspace;    /* or with all that of the row before; zero: there is none */
+	int64_t from_ms, to_ms;
+	int64_t after_ms, after_id; /* began_ms and id of the row before; 0, 0: there is none */
+	size_t most;               /* 1 .. BL_PAGE_MAX */
+	struct bl_ledger_row {
+		int64_t id;
+		bool charged;
+		int64_t gpu_ms, price_gpu_hour; /* of a deployment; else 0 and TF_NO_PRICE */
+		struct bl_usage *u;
+	} *v;
+	size_t n;
+};
+void bl_page_fini(struct bl_page *p);
+
+/* What the ledger is held against. CHECK(SYM, "name", "what must hold") */
+#define BL_CHECKS(CHECK) \
+	CHECK(COST, "cost", "each row costs its units at its prices, and no more of it is unbilled than it costs") \
+	CHECK(CHARGED, "charged", "a request of which an attempt was served is charged once, another one never") \
+	CHECK(SEQUENCE, "sequence", "every record that was acknowledged to a gateway has its row") \
+	CHECK(DAYS, "days", "the sums by day are the sums of the rows") \
+	CHECK(BALANCE, "balance", "what is left of prepaid money is what was topped up, less what was charged since")
+enum bl_check {
+#define CHECK(sym, name, what) BL_CHECK_##sym,
+	BL_CHECKS(CHECK)
+#undef CHECK
+	BL_CHECK_COUNT
+};
+
+struct bl_space_day {
+	struct tf_id workspace;
+	int64_t day;
+};
+
+/* A check of everything, in slices: submit it again until it is over. All zero at first; bl_verify_fini. */
+struct bl_verify {
+	int phase;
+	bool over;
+	bool mend;          /* stops at a day whose sums are wrong: day says which, and it is looked at again */
+	bool stopped;
+	int64_t id;         /* the rest is the operation's own, but for at */
+	struct bl_space_day at;
+	int64_t first_day;  /* rows of days before it may have been removed */
+	struct bl_verify_instance {
+		int64_t id;
+		char name[104];
+		uint64_t seq, spent, rows;
+	} *instances;
+	size_t n_instances;
+	struct bl_finding {
+		uint64_t looked, wrong;
+		uint64_t skipped; /* of days: only their sums are kept */
+		char first[200];  /* of those that are wrong; "": none */
+	} found[BL_CHECK_COUNT];
+};
+void bl_verify_fini(struct bl_verify *v);
 
 /*
  * Opens the file, making or migrating it; this blocks. why gets a sentence for the operator.

@@ -84,33 +84,6 @@ choices(FILE *out, const char *list)
 		fputc(*list == '|' ? ' ' : *list, out);
 }
 
-/* The case of one command: its options, and the values of those that have a choice. */
-static void
-complete_cmd(FILE *out, const struct kc_line *c)
-{
-	const struct kc_line *l;
-
-	fprintf(out, "\t'%s'*)\n\t\topts='", c->name);
-	KC_EACH(c, l)
-		if (l->kind == KC_POS && l->what == KC_CHOICE) {
-			choices(out, l->meta);
-			fputc(' ', out);
-		}
-	KC_EACH(c, l)
-		if (l->kind == KC_OPT)
-			fprintf(out, "--%s ", l->name);
-	fputs("--json --help'\n\t\tcase $prev in\n", out);
-	KC_EACH(c, l) {
-		if (l->kind != KC_OPT || l->what == KC_FLAG)
-			continue;
-		fprintf(out, "\t\t--%s) opts='", l->name);
-		if (l->what == KC_CHOICE)
-			choices(out, l->meta);
-		fputs("' ;;\n", out);
-	}
-	fputs("\t\tesac\n\t\t;;\n", out);
-}
-
 /* Second words of the commands that begin with this one, or, for NULL, every first word once. */
 static void
 complete_words(FILE *out, const char *first)
@@ -131,7 +104,47 @@ complete_words(FILE *out, const char *first)
 	}
 }
 
-/* One case for each first word that has second ones. */
+/* The case of one command: its options, and the values of those that have a choice. */
+static void
+complete_cmd(FILE *out, const struct kc_line *c)
+{
+	const struct kc_line *l;
+
+	fprintf(out, "\t'%s'*)\n\t\topts='", c->name);
+	if (strchr(c->name, ' ') == NULL)
+		complete_words(out, c->name);
+	KC_EACH(c, l)
+		if (l->kind == KC_POS && l->what == KC_CHOICE) {
+			choices(out, l->meta);
+			fputc(' ', out);
+		}
+	KC_EACH(c, l)
+		if (l->kind == KC_OPT)
+			fprintf(out, "--%s ", l->name);
+	fputs("--json --help'\n\t\tcase $prev in\n", out);
+	KC_EACH(c, l) {
+		if (l->kind != KC_OPT || l->what == KC_FLAG)
+			continue;
+		fprintf(out, "\t\t--%s) opts='", l->name);
+		if (l->what == KC_CHOICE)
+			choices(out, l->meta);
+		fputs("' ;;\n", out);
+	}
+	fputs("\t\tesac\n\t\t;;\n", out);
+}
+
+static bool
+is_command(const char *name)
+{
+	const struct kc_line *c;
+
+	KC_EACH_CMD(c)
+		if (strcmp(c->name, name) == 0)
+			return true;
+	return false;
+}
+
+/* One case for each first word that has second ones and is no command by itself. */
 static void
 complete_groups(FILE *out)
 {
@@ -143,7 +156,7 @@ complete_groups(FILE *out)
 		size_t w = strcspn(c->name, " ");
 
 		snprintf(first, sizeof first, "%.*s", (int)w, c->name);
-		if (c->name[w] == '\0' || (strncmp(before, first, w) == 0 && before[w] == ' '))
+		if (c->name[w] == '\0' || (strncmp(before, first, w) == 0 && before[w] == ' ') || is_command(first))
 			continue;
 		fprintf(out, "\t%s) opts='", first);
 		complete_words(out, first);

@@ -93,6 +93,10 @@ void kc_grid(FILE *out, char *const *cells, size_t rows, size_t ncols, const boo
 int kc_local(struct kc *k);
 /* status.c */
 int kc_status(struct kc *k);
+/* ledger.c: "ledger verify", "ledger rebuild". */
+int kc_ledger(struct kc *k);
+/* export.c: "usage export". */
+int kc_export(struct kc *k);
 /* models.c: "model list". */
 int kc_models(struct kc *k);
 

@@ -82,8 +82,11 @@ kc_local(struct kc *k)
 	} commands[] = {
 		{ "config check", config_check },
 		{ "config show", config_show },
+		{ "ledger rebuild", kc_ledger },
+		{ "ledger verify", kc_ledger },
 		{ "model list", kc_models },
 		{ "status", kc_status },
+		{ "usage export", kc_export },
 	};
 
 	for (size_t i = 0; i < TF_LEN(commands); i++)

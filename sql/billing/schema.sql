@@ -28,7 +28,7 @@ CREATE TABLE instances (
 	name TEXT NOT NULL,
 	boot INTEGER NOT NULL,
 	seq INTEGER NOT NULL DEFAULT 0 CHECK (seq >= 0),
-	gone_ms INTEGER,
+	gone_ms INTEGER, spent INTEGER NOT NULL DEFAULT 0,
 	UNIQUE (name, boot)
 ) STRICT;
 CREATE TABLE key_endpoints (
@@ -57,6 +57,9 @@ CREATE TABLE keys (
 	revoked_ms INTEGER,
 	last_used_ms INTEGER
 , rpm INTEGER CHECK (rpm > 0), tpm INTEGER CHECK (tpm > 0), concurrency INTEGER CHECK (concurrency > 0), budget INTEGER CHECK (budget >= 0), scopes INTEGER NOT NULL DEFAULT 1 CHECK (scopes > 0)) STRICT;
+CREATE TRIGGER ledger_spent AFTER DELETE ON ledger BEGIN
+	UPDATE instances SET spent = spent + 1 WHERE id = old.instance;
+END;
 CREATE TABLE ledger (
 	id INTEGER PRIMARY KEY,
 	request BLOB NOT NULL CHECK (length(request) = 16),
@@ -101,6 +104,10 @@ CREATE INDEX members_user ON members (user);
 CREATE TABLE meta (
 	name TEXT NOT NULL PRIMARY KEY,
 	value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE prepaid (
+	workspace BLOB NOT NULL PRIMARY KEY REFERENCES workspaces (id),
+	billed INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE secrets (
 	digest BLOB NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
@@ -153,6 +160,11 @@ CREATE TABLE windows (
 	tokens INTEGER NOT NULL DEFAULT 0,
 	PRIMARY KEY (workspace, number)
 ) STRICT, WITHOUT ROWID;
+CREATE TRIGGER workspace_prepaid AFTER UPDATE OF balance ON workspaces WHEN old.balance IS NULL AND new.balance IS NOT NULL BEGIN
+	INSERT INTO prepaid (workspace, billed) SELECT new.id, coalesce(sum(cost - unbilled), 0) FROM usage_days
+		WHERE workspace = new.id
+		ON CONFLICT DO UPDATE SET billed = excluded.billed;
+END;
 CREATE TABLE workspaces (
 	id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
 	name TEXT NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 64),

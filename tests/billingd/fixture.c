@@ -113,7 +113,7 @@ fx_one(struct fixture *f, enum bl_op_kind kind, void *arg)
 {
 	struct db_batch *b = fx_batch(f);
 
-	b->read = kind == BL_OP_SUMS;
+	b->read = kind == BL_OP_SUMS || kind == BL_OP_PAGE || kind == BL_OP_VERIFY;
 	assert_int_equal(db_batch_add(b, kind, arg), 0);
 	return fx_run(f, b);
 }

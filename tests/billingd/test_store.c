@@ -385,7 +385,10 @@ fill(struct fixture *f, unsigned n)
 			(unsigned)rand() % 300, (unsigned)rand() % 40 };
 		u.units = (struct bl_units){ (unsigned)rand() % 4, (unsigned)rand() % 90000, (unsigned)rand() % 500 };
 		u.provisional = rand() % 4 == 0;
-		u.cost = (unsigned)rand() % 100000;
+		u.seq = i;
+		for (int k = 0; k < TF_P_COUNT; k++)
+			u.price.v[k] = rand() % 5 == 0 ? TF_NO_PRICE : (int64_t)rand() * 100;
+		u.cost = bl_usage_cost(&u);
 		u.unbilled = u.cost / 3 * ((unsigned)rand() % 2);
 		u.began_ms = 21000 * DAY + (int64_t)((unsigned)rand() % (5 * DAY));
 		u.text[BL_T_MODEL] = tf_cspan(models[(unsigned)rand() % 2]);
@@ -472,6 +475,26 @@ check_all(struct fixture *f)
 	bl_sums_fini(&all);
 }
 
+/* Everything that is derived adds up, after replays, replacements and second charges of all kinds. */
+static void
+check_verified(struct fixture *f, unsigned told)
+{
+	struct bl_verify v = { 0 };
+	char sql[64];
+
+	snprintf(sql, sizeof sql, "UPDATE instances SET seq = %u", told);
+	assert_int_equal(fx_int(f, sql), -1);
+	while (!v.over)
+		assert_int_equal(fx_one(f, BL_OP_VERIFY, &v), 0);
+	for (int c = 0; c < BL_CHECK_COUNT; c++)
+		if (v.found[c].wrong != 0)
+			fail_msg("%d: %s", c, v.found[c].first);
+	assert_int_equal(v.found[BL_CHECK_SEQUENCE].looked, told);
+	assert_int_equal(v.found[BL_CHECK_COST].looked, fx_int(f, "SELECT count(*) FROM ledger"));
+	assert_true(fx_int(f, "SELECT spent FROM instances") > told / 60);
+	bl_verify_fini(&v);
+}
+
 static void
 test_sums(void **state)
 {
@@ -483,6 +506,7 @@ test_sums(void **state)
 	assert_int_equal(fx_int(f, days_check), 0);
 	assert_int_equal(fx_int(f, days_more), 0);
 	assert_int_equal(fx_int(f, charged_check), 0);
+	check_verified(f, 3000);
 	check_sum(f, 21000 * DAY, 21005 * DAY, "");
 	check_sum(f, 21000 * DAY, 21005 * DAY, "openai");
 	check_sum(f, 21001 * DAY, 21002 * DAY, "anthropic");

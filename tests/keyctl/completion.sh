@@ -28,6 +28,8 @@ expect '' key mint --name ''
 expect '--grace' key rotate 01K --g
 expect 'day week month all' usage --period ''
 expect 'model' --json usage --by m
+expect 'export' usage ex
+expect 'csv jsonl' usage export --format ''
 expect 'limit list' --run-dir /tmp key l
 expect '--workspace' topup list --w
 expect '--money' topup main --m
