@@ -209,6 +209,13 @@ struct bl_state {
 	uint64_t room_tokens, room_money; /* in all meters of that unit; BL_NO_LIMIT */
 };
 struct bl_state bl_key_state(struct bl_key *k, struct bl_now now);
+/* What usage says of a workspace's limits; BL_NO_LIMIT: there is none. */
+struct bl_space_state {
+	struct bl_window window;     /* the plan's token window */
+	uint64_t limit, used;        /* its tokens, with what was topped up */
+	uint64_t cap[BL_METERS], spent[BL_METERS]; /* of the month's meters */
+};
+struct bl_space_state bl_space_state(struct bl *bl, struct bl_workspace *w, struct bl_now now);
 /* The same for an answer about a key. */
 void bl_admit_tell(struct bl *bl, struct bl_key *k, struct wire_key *m);
 /* Fills window_size and window_ends_ms. */

@@ -118,6 +118,28 @@ bl_key_state(struct bl_key *k, struct bl_now now)
 	return s;
 }
 
+struct bl_space_state
+bl_space_state(struct bl *bl, struct bl_workspace *w, struct bl_now now)
+{
+	const struct bl_account *a = &w->account;
+	struct bl_space_state s = { .limit = BL_NO_LIMIT };
+	struct bl_account nobody;
+	struct bl_pair pair = { { [BL_WORKSPACE] = &w->account, [BL_KEY] = &nobody } };
+
+	bl_account_init(&nobody, BL_KEY);
+	(void)workspace_limits(bl, w, now);
+	bl_account_turn(&pair, now);
+	s.window = a->window[BL_W_BUDGET];
+	s.used = a->meter[BL_M_WINDOW].used;
+	if (a->limited & 1u << BL_M_WINDOW)
+		s.limit = (s.used > a->size ? s.used : a->size) + a->extra;
+	for (unsigned m = 0; m < BL_METERS; m++) {
+		s.cap[m] = a->limited & 1u << m ? a->meter[m].limit : BL_NO_LIMIT;
+		s.spent[m] = a->meter[m].used;
+	}
+	return s;
+}
+
 /* ---- after a restart ---------------------------------------------------------------------- */
 
 static void

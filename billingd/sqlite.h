@@ -53,6 +53,8 @@ int bl_draw(struct db_lane *lane, const struct bl_usage *u, int sign);
 int bl_draws_flush(struct db_lane *lane);
 void bl_draws_drop(struct db_lane *lane);
 int bl_op_page(struct db_lane *lane, struct bl_page *p);
+/* The first day whose rows are all there; INT64_MIN: none was removed. */
+int bl_first_day(struct db_lane *lane, int64_t *out);
 int bl_op_verify(struct db_lane *lane, struct bl_verify *v);
 int bl_op_rebuild_day(struct db_lane *lane, const struct bl_space_day *d);
 /* Reads the columns of a row, new in out->u. TF_E_NOMEM. */

@@ -249,6 +249,20 @@ rows_add(struct db_lane *lane, const struct bl_sums *s, enum bl_stmt stmt, int64
 	return rc;
 }
 
+/* TF_E_NOENT: of a day that is not wanted whole the rows may have been removed. */
+static int
+parts_there(struct db_lane *lane, const struct range *r)
+{
+	int64_t first;
+	int rc = bl_first_day(lane, &first);
+
+	if (rc != 0 || first == INT64_MIN)
+		return rc;
+	if (r->head_from < r->head_to && r->head_from / DAY_MS < first)
+		return TF_E_NOENT;
+	return r->tail_from < r->tail_to && r->tail_from / DAY_MS < first ? TF_E_NOENT : 0;
+}
+
 int
 bl_op_sums(struct db_lane *lane, struct bl_sums *s)
 {
@@ -258,6 +272,9 @@ bl_op_sums(struct db_lane *lane, struct bl_sums *s)
 	int rc;
 
 	split(s->from_ms, s->to_ms, &r);
+	rc = parts_there(lane, &r);
+	if (rc != 0)
+		return rc;
 	/* there is a total of nothing, too */
 	if ((s->by & 1u << BL_BY_TOTAL) && group_of(&groups[BL_BY_TOTAL], &(struct row){ 0 }, BL_BY_TOTAL) == NULL)
 		return TF_E_NOMEM;

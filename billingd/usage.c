@@ -12,6 +12,7 @@
 
 #define DAY_MS INT64_C(86400000)
 #define LATE_MS 2500      /* longest wait for records that cannot be stored */
+#define PARTS_GONE "Of days so long ago only the sums are kept: begin and end at midnight, UTC."
 #define RANGE_MAX_S 253402300800 /* year 10000 */
 
 static const char *const period_names[] = { "window", "day", "week", "month", "all" };
@@ -98,7 +99,9 @@ query_summed(struct db_batch *b, void *arg)
 		rc = q->csv ? bl_usage_csv(q, &body) : bl_usage_json(q, ws, &body);
 	if (rc == 0 && q->gateway->peer != NULL)
 		rc = wire_send_answer(q->gateway->peer, &q->frame, 0, &m, tf_buf_span(&body));
-	if (rc == TF_E_RANGE)
+	if (rc == TF_E_NOENT)
+		refuse(q->gateway, &q->frame, TF_E_BAD_REQUEST, PARTS_GONE, "start");
+	else if (rc == TF_E_RANGE)
 		refuse(q->gateway, &q->frame, TF_E_BAD_REQUEST, "The answer is too long: ask for a shorter period.", "period");
 	else if (rc != 0)
 		refuse(q->gateway, &q->frame, TF_E_OVERLOADED, NULL, NULL);
@@ -190,15 +193,18 @@ read_arg(struct bl_question *q, struct args *a, struct tf_span name, struct tf_s
 	return "This parameter is not known here. Known are period, surface, start and end.";
 }
 
+/* The plan's token window, or the month without one; of one that is yet to start nothing. */
 static void
-window_range(const struct bl_workspace *ws, struct bl_question *q)
+window_range(struct bl_workspace *ws, struct bl_question *q)
 {
-	const struct bl_window *w = &ws->account.window[BL_W_MINUTE];
+	struct bl_now now = bl_now();
+	struct bl_space_state s = bl_space_state(q->bl, ws, now);
 
-	/* plans have minute windows; the running one, or nothing at all */
-	if (bl_window_runs(w, bl_now())) {
-		q->sums.from_ms = (int64_t)w->number;
-		q->sums.to_ms = (int64_t)w->number + BL_WINDOW_MS;
+	if (s.limit == BL_NO_LIMIT || s.window.length_ms == BL_MONTH) {
+		bl_period_range(BL_P_MONTH, bl_wall_ms(), &q->sums.from_ms, &q->sums.to_ms);
+	} else if (bl_window_runs(&s.window, now)) {
+		q->sums.from_ms = (int64_t)s.window.number;
+		q->sums.to_ms = (int64_t)bl_window_end(&s.window, now);
 	} else {
 		q->sums.from_ms = q->sums.to_ms = bl_wall_ms();
 	}
@@ -206,7 +212,7 @@ window_range(const struct bl_workspace *ws, struct bl_question *q)
 
 /* What the members mean together; param and the return value say what is wrong. */
 static const char *
-set_range(struct bl_question *q, const struct args *a, const struct bl_workspace *ws, const char **param)
+set_range(struct bl_question *q, const struct args *a, struct bl_workspace *ws, const char **param)
 {
 	int64_t now = bl_wall_ms();
 
@@ -231,7 +237,7 @@ set_range(struct bl_question *q, const struct args *a, const struct bl_workspace
 }
 
 static const char *
-read_args(struct bl_question *q, const struct bl_workspace *ws, struct tf_span text, char param[static 64])
+read_args(struct bl_question *q, struct bl_workspace *ws, struct tf_span text, char param[static 64])
 {
 	struct tf_buf name_buf = { 0 }, value_buf = { 0 };
 	struct tf_span key, value, name;
@@ -309,7 +315,9 @@ rows_summed(struct db_batch *b, void *arg)
 	db_batch_free(&b);
 	for (size_t i = 0; rc == 0 && i < q->sums.n[q->by]; i++)
 		bl_usage_row(q, &q->sums.v[q->by][i]);
-	if (rc != 0)
+	if (rc == TF_E_NOENT)
+		ctl_fail(q->req, CTL_NOT_FOUND, "%s", PARTS_GONE);
+	else if (rc != 0)
 		ctl_fail(q->req, CTL_FAILED, "the database does not answer: %s", tf_err_text(rc));
 	else
 		ctl_end(q->req);

@@ -25,7 +25,7 @@ struct bl_question {
 /* "window", "day", ...; NULL for BL_P_RANGE. Static. */
 const char *bl_period_name(enum bl_period p);
 /* Writes the document of the workspace. 0, TF_E_NOMEM, TF_E_RANGE: too long for one answer. */
-int bl_usage_json(const struct bl_question *q, const struct bl_workspace *ws, struct tf_buf *out) TF_MUSTCHECK;
+int bl_usage_json(const struct bl_question *q, struct bl_workspace *ws, struct tf_buf *out) TF_MUSTCHECK;
 /* The sums of the same document as one table after RFC 4180. Errors likewise. */
 int bl_usage_csv(const struct bl_question *q, struct tf_buf *out) TF_MUSTCHECK;
 /* Answers one row to q->req. */

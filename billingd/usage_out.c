@@ -149,42 +149,121 @@ write_surfaces(struct js_w *w, const struct bl_question *q)
 		js_w_key(w, families[f]);
 		write_counts_object(w, sum);
 	}
+	/* what came in through neither: deployments */
+	for (size_t i = 0; i < s->n[BL_BY_SURFACE]; i++) {
+		const struct bl_sum *sum = &s->v[BL_BY_SURFACE][i];
+
+		if (strcmp(sum->group, families[0]) == 0 || strcmp(sum->group, families[1]) == 0)
+			continue;
+		js_w_key(w, sum->group);
+		write_counts_object(w, sum);
+	}
 	js_w_object_end(w);
 }
 
 /* ---- the document ------------------------------------------------------------------------- */
 
+/* Null: no limit. */
 static void
-write_nulls(struct js_w *w, const char *const *names, size_t n)
+write_limit(struct js_w *w, const char *name, uint64_t limit)
 {
-	for (size_t i = 0; i < n; i++)
-		js_w_knull(w, names[i]);
+	if (limit == BL_NO_LIMIT)
+		js_w_knull(w, name);
+	else
+		js_w_ku64(w, name, limit);
 }
 
 static void
-write_limits(struct js_w *w, const struct bl_workspace *ws)
+write_money(struct js_w *w, const char *name, uint64_t nano)
 {
-	static const char *const budget[] = { "window", "limit", "used", "remaining", "resets_at" };
-	static const char *const caps[] = { "tokens", "images", "audio_seconds" }, *const cap[] = { "limit", "used" };
+	if (nano == BL_NO_LIMIT) {
+		js_w_knull(w, name);
+		return;
+	}
+	js_w_key(w, name);
+	js_w_nano(w, (int64_t)nano);
+}
+
+/* "month", "5h"; of a length that is no whole number of hours its seconds. */
+static void
+write_window(struct js_w *w, const struct bl_space_state *s)
+{
+	uint64_t seconds = s->window.length_ms / 1000;
+	char text[32];
+
+	if (s->limit == BL_NO_LIMIT) {
+		js_w_knull(w, "window");
+		return;
+	}
+	if (seconds % 3600 == 0)
+		snprintf(text, sizeof text, "%" PRIu64 "h", seconds / 3600);
+	else
+		snprintf(text, sizeof text, "%" PRIu64 "s", seconds);
+	js_w_kcstr(w, "window", s->window.length_ms == BL_MONTH ? "month" : text);
+}
+
+/* Of the plan's token window, with what was topped up. One that starts with its first request resets at no known time. */
+static void
+write_budget(struct js_w *w, const struct bl_workspace *ws, const struct bl_space_state *s, struct bl_now now)
+{
+	uint64_t end = s->window.length_ms == BL_MONTH ? bl_month_next(now.wall_ms) : bl_window_end(&s->window, now);
+	bool windowed = s->limit != BL_NO_LIMIT;
 
 	js_w_key(w, "budget");
 	js_w_object(w);
 	js_w_kcstr(w, "plan", ws->row.plan);
-	write_nulls(w, budget, TF_LEN(budget));
+	write_window(w, s);
+	write_limit(w, "limit", s->limit);
+	write_limit(w, "used", windowed ? s->used : BL_NO_LIMIT);
+	write_limit(w, "remaining", windowed ? s->limit - s->used : BL_NO_LIMIT);
+	if (windowed && end != 0)
+		js_w_ku64(w, "resets_at", (end + 999) / 1000);
+	else
+		js_w_knull(w, "resets_at");
+	/* below nothing: what was answered cost more than what was left */
+	write_money(w, "balance", !ws->row.balance.is ? BL_NO_LIMIT : ws->row.balance.v > 0 ? (uint64_t)ws->row.balance.v : 0);
 	js_w_object_end(w);
-	js_w_key(w, "caps");
+}
+
+static void
+write_cap(struct js_w *w, const char *name, const struct bl_space_state *s, enum bl_meter_id m)
+{
+	js_w_key(w, name);
 	js_w_object(w);
-	for (size_t i = 0; i < TF_LEN(caps); i++) {
-		js_w_key(w, caps[i]);
-		js_w_object(w);
-		write_nulls(w, cap, TF_LEN(cap));
-		js_w_object_end(w);
+	if (m == BL_M_BUDGET) {
+		write_money(w, "limit", s->cap[m]);
+		write_money(w, "used", s->spent[m]);
+	} else if (m == BL_M_CAP_AUDIO) {
+		if (s->cap[m] == BL_NO_LIMIT)
+			js_w_knull(w, "limit");
+		else
+			write_seconds(w, "limit", s->cap[m]);
+		write_seconds(w, "used", s->spent[m]);
+	} else {
+		write_limit(w, "limit", s->cap[m]);
+		js_w_ku64(w, "used", s->spent[m]);
 	}
 	js_w_object_end(w);
 }
 
+static void
+write_limits(struct js_w *w, const struct bl_question *q, struct bl_workspace *ws)
+{
+	struct bl_now now = bl_now();
+	struct bl_space_state s = bl_space_state(q->bl, ws, now);
+
+	write_budget(w, ws, &s, now);
+	js_w_key(w, "caps");
+	js_w_object(w);
+	write_cap(w, "tokens", &s, BL_M_CAP_TOKENS);
+	write_cap(w, "images", &s, BL_M_CAP_IMAGES);
+	write_cap(w, "audio_seconds", &s, BL_M_CAP_AUDIO);
+	write_cap(w, "cost", &s, BL_M_BUDGET);
+	js_w_object_end(w);
+}
+
 int
-bl_usage_json(const struct bl_question *q, const struct bl_workspace *ws, struct tf_buf *out)
+bl_usage_json(const struct bl_question *q, struct bl_workspace *ws, struct tf_buf *out)
 {
 	const struct bl_sums *s = &q->sums;
 	struct js_w w;
@@ -206,7 +285,7 @@ bl_usage_json(const struct bl_question *q, const struct bl_workspace *ws, struct
 	write_list(&w, q, "by_day", BL_BY_DAY);
 	if (s->more[BL_BY_MODEL] || s->more[BL_BY_KEY] || s->more[BL_BY_DAY])
 		js_w_kbool(&w, "truncated", true);
-	write_limits(&w, ws);
+	write_limits(&w, q, ws);
 	js_w_object_end(&w);
 	return js_w_done(&w);
 }

@@ -52,8 +52,8 @@ find_instance(const struct bl_verify *v, int64_t id)
 	return v->n_instances == 0 ? NULL : bsearch(&id, v->instances, v->n_instances, sizeof *v->instances, by_id);
 }
 
-static int
-first_day(struct db_lane *lane, int64_t *out)
+int
+bl_first_day(struct db_lane *lane, int64_t *out)
 {
 	struct db_q q = db_q(lane, BL_S_META_GET);
 	int rc;
@@ -91,7 +91,7 @@ begin(struct db_lane *lane, struct bl_verify *v)
 		db_q_col_text(&q, more->name, sizeof more->name);
 	}
 	v->phase = PHASE_ROWS;
-	return rc == 0 ? first_day(lane, &v->first_day) : rc;
+	return rc == 0 ? bl_first_day(lane, &v->first_day) : rc;
 }
 
 /*
@@ -348,7 +348,7 @@ days(struct db_lane *lane, struct bl_verify *v)
 	size_t wrong = 0;
 
 	/* rows may have gone since the last slice */
-	rc = first_day(lane, &v->first_day);
+	rc = bl_first_day(lane, &v->first_day);
 	if (rc != 0)
 		return rc;
 	in_sums = in_rows < 0 ? in_rows : day_next(lane, BL_S_VERIFY_SUMS_DAY, &v->at, &sums_at);
@@ -379,7 +379,7 @@ bl_op_rebuild_day(struct db_lane *lane, const struct bl_space_day *d)
 {
 	struct db_q clear, fill;
 	int64_t first;
-	int rc = first_day(lane, &first);
+	int rc = bl_first_day(lane, &first);
 
 	if (rc != 0 || d->day < first)
 		return rc;

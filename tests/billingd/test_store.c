@@ -499,6 +499,7 @@ static void
 test_sums(void **state)
 {
 	struct fixture *f = *state;
+	struct bl_sums gone = { .workspace = fx_id('w', 1), .to_ms = 21005 * DAY, .by = 1 };
 	struct bl_sums all = { .all = true, .from_ms = 21000 * DAY, .to_ms = 21005 * DAY, .by = ALL };
 
 	fill(f, 3000);
@@ -525,6 +526,16 @@ test_sums(void **state)
 	assert_int_equal(all.v[BL_BY_TOTAL][0].requests, fx_int(f, "SELECT sum(charged) FROM ledger"));
 	bl_sums_fini(&all);
 	check_all(f);
+	/* days whose rows may have gone are known as a whole */
+	assert_int_equal(fx_int(f, "INSERT INTO meta (name, value) VALUES ('ledger_from', 21002)"), -1);
+	check_sum(f, 21000 * DAY, 21005 * DAY, "");
+	check_sum(f, 21001 * DAY, 21003 * DAY - 9000, "");
+	gone.from_ms = 21001 * DAY + 7;
+	assert_int_equal(fx_one(f, BL_OP_SUMS, &gone), TF_E_NOENT);
+	gone.from_ms = 20000 * DAY;
+	gone.to_ms = 21001 * DAY + 1;
+	assert_int_equal(fx_one(f, BL_OP_SUMS, &gone), TF_E_NOENT);
+	assert_int_equal(fx_int(f, "DELETE FROM meta WHERE name = 'ledger_from'"), -1);
 	/* broken sums are made anew */
 	assert_int_equal(fx_int(f, "UPDATE usage_days SET prompt = prompt + 1"), -1);
 	assert_true(fx_int(f, days_check) > 0);

@@ -84,7 +84,10 @@ test_query(void **state)
 	assert_true(js_at(tf_cspan(json), "by_key[0].name", &v) && js_str_eq(v, "ci"));
 	assert_true(js_at(tf_cspan(json), "by_day[0].day", &v) && v.n == 12);
 	assert_true(js_at(tf_cspan(json), "budget.plan", &v) && js_str_eq(v, "test"));
-	assert_true(is_null(json, "budget.limit") && is_null(json, "caps.tokens.limit"));
+	assert_int_equal(number(json, "budget.limit"), 1000000);
+	assert_int_equal(number(json, "budget.remaining"), 1000000 - number(json, "budget.used"));
+	assert_true(js_at(tf_cspan(json), "budget.window", &v) && js_str_eq(v, "24h"));
+	assert_true(is_null(json, "caps.tokens.limit") && is_null(json, "caps.cost.limit") && is_null(json, "budget.balance"));
 	assert_true(js_at(tf_cspan(json), "workspace", &v) && js_str_eq(v, "main"));
 	assert_int_equal(number(json, "start"), tf_month_start(tf_wall_s()));
 	assert_int_equal(number(json, "end"), tf_month_next(tf_wall_s()));

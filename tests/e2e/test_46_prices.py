@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import time
 
 import pytest
 
@@ -19,6 +20,7 @@ PRICES = {
 FACTORY = {
     "conf": {
         "common": {"currency": "EUR"},
+        "plan windowed": {"rpm": "100000", "tpm": "100000000", "window": "first-use", "window-length": "5h", "window-tokens": "1000000"},
         "model " + MODEL: PRICES,
         "model " + CLAUDE: {"price-input": "3", "price-cached-input": "0.3", "price-output": "15"},
         "model " + VEC: {"capabilities": "embeddings", "price-input": "0.013"},
@@ -53,10 +55,10 @@ def cost(text):
 class Shop:
     """A workspace of its own."""
 
-    def __init__(self, factory):
+    def __init__(self, factory, plan="local"):
         self.factory = factory
         self.name = next(names)
-        factory.keyctl("workspace", "create", self.name, "--plan", "local")
+        factory.keyctl("workspace", "create", self.name, "--plan", plan)
         self.key = factory.mint("--name", "till", workspace=self.name)
         self.calls = 0
 
@@ -294,3 +296,45 @@ def test_keyctl(shop):
         assert factory.keyctl_run("usage", *bad).returncode == 2, bad
     table = factory.keyctl_run("usage", "--workspace", shop.name).stdout
     assert "COST" in table and total["cost"] in table and "UNBILLED" not in table
+
+
+def test_limits(factory):
+    """What is left of the plan's window, of caps, budget and balance stands beside what was used."""
+    shop = Shop(factory, "windowed")
+    seen = shop.usage().json()
+    assert seen["budget"] == {"plan": "windowed", "window": "5h", "limit": 1000000, "used": 0, "remaining": 1000000,
+                              "resets_at": None, "balance": None}
+    assert seen["caps"] == {"tokens": {"limit": None, "used": 0}, "images": {"limit": None, "used": 0},
+                            "audio_seconds": {"limit": None, "used": 0}, "cost": {"limit": None, "used": "0"}}
+    assert shop.usage("?period=window").json()["totals"]["requests"] == 0
+    factory.keyctl("workspace", "cap", shop.name, "--tokens", "500000", "--images", "7", "--audio-seconds", "90")
+    factory.keyctl("workspace", "budget", shop.name, "2.5")
+    factory.keyctl("topup", shop.name, "--money", "3", "--tokens", "1000")
+    began = time.time()
+    shop.chat("tokens=9&prompt=23&cached=11&completion=77&thought=13", max_tokens=100)
+    charged = shop.costs(rounded(nano("2.5", 12), nano("0.25", 11), nano("10", 64), nano("12.000001", 13)))["totals"]["cost"]
+    seen = shop.usage("?period=window").json()
+    assert seen["totals"]["requests"] == 1 and seen["end"] - seen["start"] == 5 * 3600
+    budget = seen["budget"]
+    assert (budget["limit"], budget["used"], budget["remaining"]) == (1001000, 100, 1000900)
+    assert began + 5 * 3600 - 120 <= budget["resets_at"] <= time.time() + 5 * 3600 + 120
+    assert cost(budget["balance"]) == cost("3") - cost(charged)
+    assert seen["caps"] == {"tokens": {"limit": 500000, "used": 100}, "images": {"limit": 7, "used": 0},
+                            "audio_seconds": {"limit": 90, "used": 0}, "cost": {"limit": "2.5", "used": charged}}
+    assert shop.factory.usage("--by", "model", workspace=shop.name)[0]["cost"] == charged
+    # what a call comes to beyond what was reserved for it, by a runtime that counts otherwise, is charged to nobody
+    shop.chat("tokens=9&prompt=100000&completion=9", max_tokens=100)
+    row = factory.settled(2, workspace=shop.name)
+    assert cost(row["unbilled"]) > 0 and cost(row["cost"]) + cost(row["unbilled"]) == cost(charged) + nano("2.5", 100000) + nano("10", 9)
+    assert cost(shop.usage().json()["budget"]["balance"]) == cost("3") - cost(row["cost"])
+
+
+def test_it_all_adds_up(factory):
+    """Behind all of the above."""
+    factory.acknowledged()
+    done = factory.keyctl_run("ledger", "verify")
+    assert done.returncode == 0 and done.stdout.count("yes") == 5, done.stdout + done.stderr
+    rows = list(csv.DictReader(io.StringIO(factory.keyctl_run("usage", "export", "--start", "1d").stdout, newline="")))
+    total = factory.keyctl("usage", "--period", "all")[0]
+    assert sum(cost(r["cost"]) - cost(r["unbilled"]) for r in rows if r["charged"] == "true") == cost(total["cost"])
+    assert sum(r["charged"] == "true" for r in rows) == int(total["requests"])
