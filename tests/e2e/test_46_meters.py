@@ -229,3 +229,21 @@ def test_requests_at_once_of_a_gateway_that_dies(factory):
     factory.restart("gatewayd")
     factory.wait_ready()
     wait_for("the slots of the dead", lambda: passes(factory, key), 30)
+
+
+def test_balance_held_by_a_gateway_that_dies(factory):
+    """What it had reserved is held until its successor has told what it wrote down, and is there again then: no more, no less."""
+    key = workspace(factory, "held")
+    factory.keyctl("topup", "held", "--money", "0.02")
+    running = factory.open("tokens=2000&delay_ms=20", key=key, max_tokens=1800)
+    assert running.status == 200
+    assert factory.chat("tokens=40", key=key, max_tokens=500).status == 429  # only reserved: it may come back
+    factory.daemons["gatewayd"].kill()
+    factory.restart("gatewayd")
+    factory.wait_ready()
+    answer = wait_for("the money of the dead", lambda: (a := factory.chat("tokens=40&prompt=50", key=key, max_tokens=500)).status == 200
+                      and a, 30)
+    assert answer.usage["completion_tokens"] == 40
+    row = factory.settled(2, workspace="held")
+    balance = fractions.Fraction(factory.keyctl("workspace", "show", "held")[0]["balance"])
+    assert balance == fractions.Fraction("0.02") - fractions.Fraction(row["cost"]) and row["unbilled"] == "0"
