@@ -47,7 +47,7 @@ struct gw_keeper {
 	struct tf_list jobs;
 	bool stop;
 	bool busy;            /* a start that died is being told */
-	uint64_t keep_ms, most; /* as the configuration in force says */
+	_Atomic uint64_t keep_ms, most; /* as the configuration in force says */
 	char dir[SP_PATH_MAX];
 	/* the keeper's own */
 	uint64_t looked, found; /* tf_mono_ms */
@@ -148,12 +148,12 @@ gw_mail_send(struct gw_keeper *k, struct gw_job *j)
 static void
 gw_keeper_make(struct gw_keeper *k, struct gw_job *j)
 {
-	uint64_t size = j->head.size, most = k->most > size ? k->most - size : 0;
+	uint64_t size = j->head.size, max = atomic_load(&k->most), most = max > size ? max - size : 0;
 	struct sp_sizes s;
 	int rc = sp_dir_sizes(k->dir, &s);
 
 	if (rc == 0 && s.bytes > most) {
-		sp_dir_drop(k->dir, k->keep_ms, most);
+		sp_dir_drop(k->dir, atomic_load(&k->keep_ms), most);
 		rc = sp_dir_sizes(k->dir, &s);
 	}
 	if (rc == 0)
@@ -266,7 +266,7 @@ gw_keeper_look(struct gw_keeper *k)
 	if (k->looked != 0 && now - k->looked < GW_KEEPER_LOOK_MS)
 		return;
 	k->looked = now;
-	sp_dir_drop(k->dir, k->keep_ms, UINT64_MAX);
+	sp_dir_drop(k->dir, atomic_load(&k->keep_ms), UINT64_MAX);
 	gw_keeper_metrics(k);
 	if (!k->former) {
 		k->former = true;
@@ -382,16 +382,14 @@ gw_keeper_settled(struct gw_thread *t, struct sp_left *left)
 static void
 gw_keeper_conf(struct gw_keeper *k, const struct conf_gatewayd *c)
 {
-	k->keep_ms = c->spool_keep;
-	k->most = c->spool_max;
+	atomic_store(&k->keep_ms, c->spool_keep);
+	atomic_store(&k->most, c->spool_max);
 }
 
 void
 gw_keeper_reload(struct gw *gw)
 {
-	pthread_mutex_lock(&gw->keeper->lock);
 	gw_keeper_conf(gw->keeper, &gw->conf->c->gatewayd);
-	pthread_mutex_unlock(&gw->keeper->lock);
 }
 
 int
