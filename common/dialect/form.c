@@ -103,7 +103,7 @@ first_word(struct tf_span v, struct tf_span *rest)
 	const char *semicolon = v.n > 0 ? memchr(v.p, ';', v.n) : NULL;
 	size_t n = semicolon != NULL ? (size_t)(semicolon - v.p) : v.n;
 
-	*rest = tf_span(v.p + n, v.n - n);
+	*rest = semicolon != NULL ? tf_span(semicolon, v.n - n) : tf_span(NULL, 0);
 	return trim(tf_span(v.p, n));
 }
 
