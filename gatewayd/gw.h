@@ -119,6 +119,7 @@ struct gw_key {
 	uint64_t ahead_again;  /* tf_mono_ms: until then nothing is asked ahead of need */
 	unsigned refusals;     /* so far */
 	struct gw_amount refused;   /* what the last of them was about */
+	uint64_t room_tokens, room_money; /* what it said is left; UINT64_MAX: nothing */
 	int short_err;              /* what was short when a refusal was transient last; 0: none was */
 	struct gw_windows windows;  /* of the newest grant */
 	uint64_t granted_by;        /* boot of the billingd that gave it */
@@ -189,6 +190,7 @@ struct gw_req {
 	bool unmetered;           /* let in while billingd was away: holds no reservation */
 	uint64_t short_since;     /* tf_mono_ms: since then no room for more output; 0: there was */
 	unsigned short_refusals;  /* key->refusals then */
+	bool last_piece;          /* what was left has been reserved: there is no more output */
 	bool running;             /* an attempt began and has not settled: frames of it count */
 	struct sp_open spooled;   /* it, in the spool */
 	uint64_t seq;             /* of its record, while billingd is not told whether it was delivered; 0: none */
@@ -407,6 +409,8 @@ void gw_need(struct gw_req *req);
 bool gw_need_partial(const struct gw_req *req);
 /* What so many more output tokens need. */
 struct gw_amount gw_need_output(const struct gw_req *req, uint64_t tokens);
+/* As much of so many more output tokens as fits into what is left. */
+uint64_t gw_need_fit(const struct gw_req *req, uint64_t output, uint64_t tokens, uint64_t money);
 /* It asked for no cap and limits are short: a piece of output, to be extended, instead of all. True if that is less. */
 bool gw_need_modest(struct gw_req *req);
 /* As much output as fits into what is left, if that is less than what it needs now but some. Then true. */

@@ -12,6 +12,7 @@
 #include "gatewayd/gw.h"
 
 #define GW_TRANSIENT_MS 50       /* pause before asking again when only reservations stand in the way */
+#define GW_EXTEND_AGAIN_MS 1000  /* pause before an answer asks again for more when nothing was left */
 #define GW_TRANSIENT_MAX_MS 2000 /* longest such wait of a request */
 
 /* ---- admission ------------------------------------------------------------------------------- */
@@ -119,12 +120,9 @@ struct gw_refusal {
 static bool
 gw_admit_shrink(struct gw_req *req, const struct gw_refusal *r)
 {
-	const struct wire_grant_refuse *m = r->m;
-
 	if (r->err != TF_E_TOKEN_BUDGET_EXCEEDED && r->err != TF_E_BALANCE_EXHAUSTED && r->err != TF_E_MONTHLY_CAP_EXCEEDED)
 		return false;
-	return gw_need_shrink(req, wire_has(m, GRANT_REFUSE, room_tokens) ? m->room_tokens : UINT64_MAX,
-	    wire_has(m, GRANT_REFUSE, room_money) ? m->room_money : UINT64_MAX);
+	return gw_need_shrink(req, req->key->room_tokens, req->key->room_money);
 }
 
 /* Those whom a final refusal concerns: all when no request is left, else the first, if it was asked for. */
@@ -175,12 +173,14 @@ gw_admit_refuse(struct gw_thread *t, const struct wire_frame *f, const struct wi
 	snprintf(message, sizeof message, TF_SPAN_FMT, TF_SPAN_ARG(m->message));
 	row = tf_err_by_code(code);
 	r.err = row != NULL ? row->err : TF_E_SERVER_ERROR;
+	k->refusals++;
+	k->refused = k->grant_least;
+	k->room_tokens = wire_has(m, GRANT_REFUSE, room_tokens) ? m->room_tokens : UINT64_MAX;
+	k->room_money = wire_has(m, GRANT_REFUSE, room_money) ? m->room_money : UINT64_MAX;
 	if (gw_admit_modest(k)) {
 		gw_admit_pump(t, k);
 		return;
 	}
-	k->refusals++;
-	k->refused = k->grant_least;
 	if (m->transient) {
 		k->grant_again = tf_mono_ms() + GW_TRANSIENT_MS;
 		k->short_err = r.err;
@@ -232,18 +232,35 @@ void
 gw_admit_extend(struct gw_req *req)
 {
 	struct gw_key *k = req->key;
-	uint64_t now, tokens = (uint64_t)GW_TRANCHE * req->head->n;
+	uint64_t now, whole, tokens = (uint64_t)GW_TRANCHE * req->head->n;
 	struct gw_amount piece;
 
+	if (req->last_piece) {
+		if (req->out_tokens >= req->need_output)
+			gw_attempt_cancel(req, WIRE_CANCEL_LENGTH);
+		return;
+	}
 	if (!req->admitted || req->unmetered || req->cancelled || req->out_tokens + tokens / 4 < req->need_output ||
 	    req->need_output >= req->most_output)
 		return;
 	if (tokens > req->most_output - req->need_output)
 		tokens = req->most_output - req->need_output;
+	whole = tokens;
+	if (req->short_since != 0 && k->refusals != req->short_refusals) /* less than a whole piece may be left */
+		tokens = gw_need_fit(req, tokens, k->room_tokens, k->room_money);
 	piece = gw_need_output(req, tokens);
 	now = tf_mono_ms();
-	if (gw_extend_try(req, &piece, now))
+	if (tokens == 0) {
+		if (req->out_tokens >= req->need_output)
+			gw_attempt_cancel(req, WIRE_CANCEL_LENGTH);
+		else if (now - req->short_since >= GW_EXTEND_AGAIN_MS)
+			req->short_since = 0; /* somebody may have given back meanwhile */
 		return;
+	}
+	if (gw_extend_try(req, &piece, now)) {
+		req->last_piece = tokens < whole; /* the runtime does not wait for another answer like that */
+		return;
+	}
 	if (req->short_since == 0) {
 		req->short_since = now;
 		req->short_refusals = k->refusals;

@@ -150,21 +150,29 @@ gw_need_output(const struct gw_req *req, uint64_t tokens)
 	return more;
 }
 
-/* The most output that costs no more than that. */
+/* The most output, up to high, that with that prompt costs no more than money; rest: beside all else that is priced. */
 static uint64_t
-gw_need_affordable(const struct gw_req *req, uint64_t money)
+gw_need_affordable(const struct gw_req *req, uint64_t prompt, uint64_t high, bool rest, uint64_t money)
 {
-	uint64_t low = 0, high = req->need_output;
+	uint64_t low = 0;
 
+	if (gw_need_money(req, prompt, high, rest) <= money)
+		return high;
 	while (low < high) {
 		uint64_t mid = low + (high - low + 1) / 2;
 
-		if (gw_need_money(req, req->need_prompt, mid, true) <= money)
+		if (gw_need_money(req, prompt, mid, rest) <= money)
 			low = mid;
 		else
 			high = mid - 1;
 	}
 	return low;
+}
+
+uint64_t
+gw_need_fit(const struct gw_req *req, uint64_t output, uint64_t tokens, uint64_t money)
+{
+	return gw_need_affordable(req, 0, output < tokens ? output : tokens, false, money);
 }
 
 bool
@@ -186,8 +194,7 @@ gw_need_shrink(struct gw_req *req, uint64_t tokens, uint64_t money)
 
 	if (output > req->need_output)
 		output = req->need_output;
-	if (gw_need_money(req, req->need_prompt, output, true) > money)
-		output = gw_need_affordable(req, money);
+	output = gw_need_affordable(req, req->need_prompt, output, true, money);
 	output -= output % req->head->n;
 	if (output == 0 || output >= req->need_output || req->shrunk >= GW_SHRINKS)
 		return false;

@@ -131,6 +131,22 @@ def test_200_calls_on_a_nearly_empty_purse(factory, what):
     wait_for("room", lambda: one(1).status == 200)
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_an_answer_ends_where_the_balance_does(factory, stream):
+    """Without a cap of its own it goes on while there is money, to the last of it, and no further."""
+    name = "ends-%d" % stream
+    key = workspace(factory, name)
+    factory.keyctl("topup", name, "--money", "3.2")
+    more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    answer = factory.chat("tokens=5000&prompt=20&delay_ms=1", key=key, **more)
+    assert answer.status == 200 and answer.finish() == "length" and answer.usage["completion_tokens"] < 5000
+    row = factory.settled(1, workspace=name)
+    assert 3.0 <= float(row["cost"]) - float(row["unbilled"]) <= 3.2
+    while (last := factory.chat("tokens=5", key=key, max_tokens=200)).status == 200:
+        pass
+    assert last.status == 402 and last.error["code"] == "balance_exhausted"
+
+
 def test_a_monthly_cap(factory):
     key = workspace(factory, "capped")
     factory.keyctl("workspace", "cap", "capped", "--tokens", "300")
@@ -154,6 +170,8 @@ def test_running_requests_stay_counted(factory):
     factory.daemons["billingd"].kill()
     factory.restart("billingd")
     factory.wait_billing()
+    for port in factory.ports:  # each has said what it holds before it asks for anything
+        wait_for("grants", lambda: factory.chat("tokens=1", max_tokens=5, port=port).status == 200)
     statuses = [factory.chat("tokens=1", key=key, max_tokens=5, port=factory.ports[i % 4]).status for i in range(12)]
     assert statuses.count(200) <= 6 and set(statuses) <= {200, 429}, json.dumps(statuses)
     for a in running:
