@@ -512,6 +512,8 @@ bl_admit_declare(struct bl *bl, struct bl_gateway *g, const struct wire_declare 
 		bl_holder_drop(&g->holder, bl_now());
 		g->declaring = true;
 		g->declared_ms = bl_wall_ms();
+		if (g->first_ms == 0)
+			g->first_ms = g->declared_ms;
 	}
 	if (!g->declaring)
 		return; /* what it got from us stands in the accounts already */

@@ -131,6 +131,7 @@ struct bl_gateway {
 	bool asking;                  /* the store is asked for its row */
 	bool awaited;                 /* was in session when billingd ended; has not said all it holds */
 	bool declaring;               /* has not said yet, to this billingd, that it declared all */
+	int64_t first_ms;             /* wall clock of its first declaration: it had no grant of ours before; 0: none yet */
 	int64_t declared_ms;          /* wall clock: it said then what runs, and those requests are counted; 0: it never did */
 	bool stopped;                 /* gone for so long that its attempts have ended too */
 	uint64_t committed;           /* every record up to here is in the ledger */

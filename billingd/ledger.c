@@ -359,6 +359,18 @@ on_retry(void *arg)
 
 /* ---- the way back ------------------------------------------------------------------------- */
 
+/*
+ * Was it admitted from a grant of a former billingd, and has nobody counted it here? That ends with the gateway's
+ * first declaration, not with our start: until it hears of us it admits from what it has. What ran when it
+ * declared was counted then.
+ */
+static bool
+is_foreign(const struct bl *bl, const struct bl_gateway *g, const struct bl_usage *u)
+{
+	return u->began_ms < (g->first_ms != 0 ? g->first_ms : bl->started_ms) &&
+	    (g->declared_ms == 0 || u->ended_ms < g->declared_ms);
+}
+
 static void
 settle(struct bl *bl, const struct db_op *op)
 {
@@ -367,8 +379,7 @@ settle(struct bl *bl, const struct db_op *op)
 	const char *labels[] = { wire_outcome_text(u->outcome) };
 	bool charged = u->outcome == WIRE_OUTCOME_SERVED || u->outcome == WIRE_OUTCOME_PARTIAL;
 	bool fresh = op->rc == 0 && op->result != BL_USAGE_REPLAY;
-	struct bl_settled s = { .usage = u, .foreign = op->result == BL_USAGE_NEW && u->began_ms < bl->started_ms &&
-		(g->declared_ms == 0 || u->ended_ms < g->declared_ms) };
+	struct bl_settled s = { .usage = u, .foreign = op->result == BL_USAGE_NEW && is_foreign(bl, g, u) };
 	struct bl_key *k = bl_index_key(&bl->index, tf_id_span(&u->key));
 
 	s.charged = fresh && charged && op->result != BL_USAGE_UNCHARGED;

@@ -562,6 +562,51 @@ test_restart(void **state)
 	assert_int_equal(b->gw[1].h.grant.remaining, 1);
 }
 
+/* Until a gateway has heard of a new billingd it admits from grants of the former one: those requests count, too. */
+static void
+test_served_before_it_declared(void **state)
+{
+	struct bed *b = *state;
+	struct wire_declare d = { .window = 0 };
+	struct wire_usage u;
+	uint64_t window, then;
+	struct tf_id key;
+
+	bed_close(b);
+	bed_open(b, "grant-ttl = 4s\n[plan small]\nrpm = 5\ntpm = 1000");
+	bed_gateway(b, 0, 11);
+	key = bed_key(b, bed_workspace(b, "main", "small"), BL_NEVER_MS);
+	assert_true(bed_ask(b, 0, key, 1, 0, 0));
+	window = b->gw[0].h.grant.window;
+	u = bed_usage(b, 0, key);
+	bed_tell(b, 0, &u, tf_id_new());
+	UNTIL(b, b->gw[0].h.ack == 1);
+	bed_stop(b);
+	bed_start(b);
+	UNTIL(b, b->gw[0].h.ups == 2);
+	then = (uint64_t)bl_wall_ms();
+	assert_true(then >= (uint64_t)b->bl->started_ms);
+	bed_pass(b, 20);
+	wire_set(&d, DECLARE, first, 1);
+	wire_set(&d, DECLARE, last, 1);
+	assert_int_equal(wire_send_declare(b->gw[0].peer, NULL, 0, &d, NONE), 0);
+	UNTIL(b, b->bl->blind_until == 0);
+	u = bed_usage(b, 0, key);
+	u.began_ms = u.ended_ms = then;
+	u.window = window;
+	bed_tell(b, 0, &u, tf_id_new());
+	UNTIL(b, b->gw[0].h.ack == 2);
+	assert_true(bed_ask(b, 0, key, 1, 0, 0));
+	assert_int_equal(b->gw[0].h.grant.remaining, 2); /* of 5: one by the ledger, that one, and this */
+	/* from here on what it admits was counted with its grant */
+	u = bed_usage(b, 0, key);
+	u.window = window;
+	bed_tell(b, 0, &u, tf_id_new());
+	UNTIL(b, b->gw[0].h.ack == 3);
+	assert_true(bed_ask(b, 0, key, 1, 0, 0));
+	assert_int_equal(b->gw[0].h.grant.remaining, 1);
+}
+
 /* One that never comes back is not waited for longer than the grace; a plan without limits never waits. */
 static void
 test_restart_without_one(void **state)
@@ -696,7 +741,8 @@ main(void)
 		T(test_keys), T(test_expiry), T(test_rotation), T(test_rotation_race), T(test_names), T(test_grants),
 		T(test_recall), T(test_dead_gateway), T(test_parallel), T(test_unlimited_and_plan_change), T(test_usage_and_ack),
 		T(test_group_commit), T(test_impossible_usage), T(test_disk_full),
-		T(test_restart), T(test_restart_without_one), T(test_repeat_after_restart), T(test_drain), T(test_wrong_pepper),
+		T(test_restart), T(test_served_before_it_declared),
+		T(test_restart_without_one), T(test_repeat_after_restart), T(test_drain), T(test_wrong_pepper),
 	};
 
 	tf_log_init("test", TF_ERROR, false);
