@@ -454,6 +454,7 @@ void bl_page_fini(struct bl_page *p);
 	CHECK(CHARGED, "charged", "a request of which an attempt was served is charged once, another one never") \
 	CHECK(SEQUENCE, "sequence", "every record that was acknowledged to a gateway has its row") \
 	CHECK(DAYS, "days", "the sums by day are the sums of the rows") \
+	CHECK(WINDOWS, "windows", "a plan's token window holds what its attempts were charged with") \
 	CHECK(BALANCE, "balance", "what is left of prepaid money is what was topped up, less what was charged since")
 enum bl_check {
 #define CHECK(sym, name, what) BL_CHECK_##sym,

@@ -19,7 +19,7 @@
 #define DAY_MS 86400000
 #define FIRST_DAY INT64_C(-100000)
 
-enum phase { PHASE_BEGIN, PHASE_ROWS, PHASE_INSTANCES, PHASE_DAYS, PHASE_BALANCES, PHASE_OVER };
+enum phase { PHASE_BEGIN, PHASE_ROWS, PHASE_INSTANCES, PHASE_DAYS, PHASE_WINDOWS, PHASE_BALANCES, PHASE_OVER };
 
 static void found(struct bl_verify *v, enum bl_check check, const char *fmt, ...) TF_PRINTF(3, 4);
 
@@ -355,8 +355,9 @@ days(struct db_lane *lane, struct bl_verify *v)
 	if (in_sums < 0)
 		return in_sums;
 	if (in_rows == 0 && in_sums == 0) {
-		v->phase = PHASE_BALANCES;
+		v->phase = PHASE_WINDOWS;
 		memset(&v->at, 0, sizeof v->at);
+		v->id = 0;
 		return 0;
 	}
 	c = in_rows && in_sums ? memcmp(&rows_at.workspace, &sums_at.workspace, sizeof rows_at.workspace) : in_sums - in_rows;
@@ -393,6 +394,45 @@ bl_op_rebuild_day(struct db_lane *lane, const struct bl_space_day *d)
 	db_q_id(&fill, &d->workspace);
 	db_q_int(&fill, d->day);
 	return db_q_run(&fill);
+}
+
+/* ---- windows ------------------------------------------------------------------------------ */
+
+/* One window; those that reach back to days whose rows may have gone are skipped. */
+static int
+windows(struct db_lane *lane, struct bl_verify *v)
+{
+	struct bl_finding *f = &v->found[BL_CHECK_WINDOWS];
+	struct db_q q = db_q(lane, BL_S_VERIFY_WINDOW);
+	char space[TF_ID_TEXT + 1];
+	int64_t tokens, rows_say;
+	int rc;
+
+	db_q_id(&q, &v->at.workspace);
+	db_q_int(&q, v->id);
+	rc = db_q_step(&q);
+	if (rc == 0) {
+		v->phase = PHASE_BALANCES;
+		memset(&v->at, 0, sizeof v->at);
+	}
+	if (rc != 1)
+		return rc;
+	db_q_col_blob(&q, v->at.workspace.b, sizeof v->at.workspace.b);
+	v->id = db_q_col_int(&q);
+	tokens = db_q_col_int(&q);
+	rows_say = db_q_col_int(&q);
+	db_q_end(&q);
+	rc = bl_first_day(lane, &v->first_day);
+	f->looked++;
+	if (v->first_day != INT64_MIN && v->id < (v->first_day + 1) * DAY_MS) {
+		f->skipped++;
+		return rc;
+	}
+	tf_id_text(v->at.workspace, space);
+	if (tokens != rows_say)
+		found(v, BL_CHECK_WINDOWS, "workspace %s, window of %" PRId64 ": %" PRId64 " tokens, its rows %" PRId64, space,
+		    v->id, tokens, rows_say);
+	return rc;
 }
 
 /* ---- balances ----------------------------------------------------------------------------- */
@@ -443,6 +483,9 @@ bl_op_verify(struct db_lane *lane, struct bl_verify *v)
 		break;
 	case PHASE_DAYS:
 		rc = days(lane, v);
+		break;
+	case PHASE_WINDOWS:
+		rc = windows(lane, v);
 		break;
 	case PHASE_BALANCES:
 		rc = balances(lane, v);

@@ -26,7 +26,7 @@ FIRST = 20000 * DAY
 PRICES = ('input', 'cached_input', 'cache_write', 'output', 'reasoning', 'audio_hour', 'characters', 'image')
 UNITS = (10**6,) * 5 + (3600000, 10**6, 1)
 COUNTS = ('prompt', 'cache_read', 'cache_write', 'completion', 'reasoning', 'images', 'audio_ms', 'characters', 'cost', 'unbilled')
-CHECKS = ['cost', 'charged', 'sequence', 'days', 'balance']
+CHECKS = ['cost', 'charged', 'sequence', 'days', 'windows', 'balance']
 
 
 def cost(row):
@@ -201,6 +201,18 @@ class Ledger(ControlBed):
         self.assertEqual((self.verify(), self.looked['balance']), ({}, 1))
         self.sql("UPDATE workspaces SET balance = balance - 1 WHERE name = 'main'")
         self.assertEqual(self.verify(), {'balance': 1})
+
+    def test_windows(self):
+        self.fill(500)
+        self.sql('UPDATE ledger SET window_budget = ? WHERE began_ms < ?', (FIRST, FIRST + DAY))
+        self.sql('UPDATE ledger SET reserved = 5000 WHERE id % 2')
+        self.sql('INSERT INTO windows (workspace, number, ends_ms, size, tokens) SELECT workspace, ?, ?, 5, sum(CASE WHEN reserved > 0'
+                 ' THEN min(5000, prompt + cache_read + cache_write + completion + reasoning) ELSE prompt + cache_read + cache_write'
+                 ' + completion + reasoning END) FROM ledger WHERE charged = 1 AND window_budget = ? GROUP BY 1',
+                 (FIRST, FIRST + DAY, FIRST))
+        self.assertEqual((self.verify(), self.looked['windows']), ({}, 2))
+        self.sql('UPDATE windows SET tokens = tokens + 1 WHERE workspace = (SELECT min(workspace) FROM windows)')
+        self.assertEqual(self.verify(), {'windows': 1})
 
     def test_meanwhile(self):
         """One at a time; others are served in between."""

@@ -333,7 +333,7 @@ def test_it_all_adds_up(factory):
     """Behind all of the above."""
     factory.acknowledged()
     done = factory.keyctl_run("ledger", "verify")
-    assert done.returncode == 0 and done.stdout.count("yes") == 5, done.stdout + done.stderr
+    assert done.returncode == 0 and done.stdout.count("yes") == 6, done.stdout + done.stderr
     rows = list(csv.DictReader(io.StringIO(factory.keyctl_run("usage", "export", "--start", "1d").stdout, newline="")))
     total = factory.keyctl("usage", "--period", "all")[0]
     assert sum(cost(r["cost"]) - cost(r["unbilled"]) for r in rows if r["charged"] == "true") == cost(total["cost"])
