@@ -70,5 +70,7 @@ def test_balance_through_a_kill(factory):
     usage = factory.call("GET", "/v1/usage", key=key).json()
     assert usage["totals"]["requests"] == 1, "slices are no requests"
     assert [m["model"] for m in usage["by_model"] if decimal.Decimal(m["cost"]) > 0] == [PRICED]
+    done = factory.keyctl_run("ledger", "verify")
+    assert done.returncode == 0, done.stdout + done.stderr
     factory.keyctl("topup", "prepaid", "--money", "10")
     assert factory.chat("tokens=1", model=PRICED, key=key).status == 200
