@@ -510,6 +510,8 @@ bl_admit_declare(struct bl *bl, struct bl_gateway *g, const struct wire_declare 
 	if (m->first) {
 		/* the link broke, and what came back on it meanwhile is lost: only the gateway knows */
 		bl_holder_drop(&g->holder, bl_now());
+		g->fronted = g->committed;
+		g->released = 0;
 		g->declaring = true;
 		g->declared_ms = bl_wall_ms();
 		if (g->first_ms == 0)

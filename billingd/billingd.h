@@ -135,6 +135,7 @@ struct bl_gateway {
 	int64_t declared_ms;          /* wall clock: it said then what runs, and those requests are counted; 0: it never did */
 	bool stopped;                 /* gone for so long that its attempts have ended too */
 	uint64_t committed;           /* every record up to here is in the ledger */
+	uint64_t fronted, released;   /* committed when it declared; last of those whose reservation was freed since */
 	uint64_t taken[BL_SEQ_AHEAD / 64]; /* bit seq % BL_SEQ_AHEAD: taken ... */
 	uint64_t stored[BL_SEQ_AHEAD / 64]; /* ... and committed, out of order */
 	struct db_batch *early;       /* records that came before its row's id was known */

@@ -216,6 +216,26 @@ gather(struct bl *bl)
 		ev_timer_set(&l->commit, bl->conf->billingd.commit_delay);
 }
 
+/*
+ * A record that was in the ledger when its gateway declared what it holds, but whose acknowledgement was lost: its
+ * reservation was declared with the others, and nothing but this frees it. Such records are told in order, once a session
+ * and again in silence.
+ */
+static void
+release(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, const struct wire_usage *m)
+{
+	struct bl_usage *u;
+
+	if (m->seq > g->fronted || m->seq <= g->released)
+		return;
+	u = usage_of(g, f, m);
+	if (u == NULL)
+		return;
+	g->released = m->seq;
+	bl_admit_settle(bl, g, &(struct bl_settled){ .usage = u });
+	free(u);
+}
+
 void
 bl_ledger_usage(struct bl *bl, struct bl_gateway *teller, const struct wire_frame *f, const struct wire_usage *m)
 {
@@ -229,6 +249,7 @@ bl_ledger_usage(struct bl *bl, struct bl_gateway *teller, const struct wire_fram
 	if (m->missing > 0 && m->missing < m->seq)
 		seq_skip(g, m->seq - m->missing, m->seq);
 	if (m->seq <= g->committed) {
+		release(bl, g, f, m);
 		tf_metric_add(TF_M_BL_LEDGER_REPLAYED, 1);
 		ack(g);
 		return;
@@ -268,6 +289,8 @@ bl_ledger_early(struct bl *bl, struct bl_gateway *g)
 		u->instance = g->row.id;
 		/* the store may know more than we did */
 		if (u->seq <= g->committed || put(bl, u) != 0) {
+			if (u->seq <= g->committed)
+				bl_admit_settle(bl, g, &(struct bl_settled){ .usage = u }); /* as in release */
 			bit_put(g->taken, u->seq, false);
 			g->refs--;
 			l->held--;

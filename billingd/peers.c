@@ -121,7 +121,7 @@ row_known(struct db_batch *b, void *arg)
 	if (rc == 0) {
 		g->row.id = op->row.id;
 		if (op->row.seq > g->committed)
-			g->committed = op->row.seq;
+			g->committed = g->fronted = op->row.seq;
 	}
 	free(op);
 	db_batch_free(&b);

@@ -7,6 +7,7 @@
 
 #include "tests/billingd/bed.h"
 
+#define NONE ((struct tf_span){ 0 })
 #define DEAD_BOOT UINT64_C(0x8877665544332211)
 
 static struct bed bed;
@@ -193,6 +194,56 @@ test_alive(void **state)
 	assert_int_equal(bed_sql(b, "SELECT count(*) FROM ledger"), 2);
 }
 
+/*
+ * billingd died between a commit and its acknowledgement: the gateway declares the reservation to the next one, and
+ * its record, which is in the ledger, frees it, once.
+ */
+static void
+test_acknowledgement_lost(void **state)
+{
+	struct bed *b = *state;
+	struct wire_declare d = { .window = 0 };
+	struct tf_id ws, key, request = tf_id_new();
+	struct wire_usage u;
+	uint64_t window;
+
+	bed_close(b);
+	bed_open(b, "[plan small]\nrpm = 50\ntpm = 1000");
+	bed_gateway(b, 0, 11);
+	ws = bed_workspace(b, "main", "small");
+	key = bed_key(b, ws, BL_NEVER_MS);
+	assert_true(bed_ask(b, 0, key, 1, 300, 0));
+	window = b->gw[0].h.grant.window;
+	u = bed_usage(b, 0, key);
+	u.reserved = 300;
+	bed_tell(b, 0, &u, request);
+	UNTIL(b, b->gw[0].h.ack == 1);
+	bed_stop(b);
+	bed_start(b);
+	UNTIL(b, b->gw[0].h.ups == 2);
+	d.key = tf_id_span(&key);
+	d.reserved = 300;
+	d.window = window;
+	wire_set(&d, DECLARE, first, 1);
+	wire_set(&d, DECLARE, last, 1);
+	assert_int_equal(wire_send_declare(b->gw[0].peer, NULL, 0, &d, NONE), 0);
+	UNTIL(b, b->bl->blind_until == 0);
+	/* 20 used, 300 reserved */
+	assert_false(bed_ask(b, 0, key, 1, 681, 0));
+	b->gw[0].seq = 0;
+	for (int i = 0; i < 3; i++) {
+		u = bed_usage(b, 0, key);
+		u.seq = b->gw[0].seq = 1;
+		u.reserved = 300;
+		u.window = window;
+		b->gw[0].h.ack = 0;
+		bed_tell(b, 0, &u, request);
+		UNTIL(b, b->gw[0].h.ack == 1);
+	}
+	assert_true(bed_ask(b, 0, key, 1, 980, 0));
+	assert_int_equal(bed_sql(b, "SELECT count(*) FROM ledger"), 1);
+}
+
 int
 main(void)
 {
@@ -201,6 +252,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_holes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_final_beats_provisional, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_alive, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_acknowledgement_lost, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
