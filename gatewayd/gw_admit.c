@@ -24,6 +24,7 @@ gw_admit_try(struct gw_req *req, uint64_t now)
 		return false;
 	req->windows = req->key->windows;
 	req->granted_by = req->key->granted_by;
+	req->began_wall = tf_wall_ns() / 1000000; /* usage belongs to the windows that let it in, never to those before */
 	req->admitted = true;
 	return true;
 }
