@@ -332,8 +332,14 @@ def test_limits(factory):
 def test_it_all_adds_up(factory):
     """Behind all of the above."""
     factory.acknowledged()
-    done = factory.keyctl_run("ledger", "verify")
-    assert done.returncode == 0 and done.stdout.count("yes") == 6, done.stdout + done.stderr
+    verify = ("-c", factory.conf_path, "ledger", "verify")
+    done = factory.keyctl_run(*verify)
+    assert done.returncode == 0 and done.stdout.count("yes") == 7, done.stdout + done.stderr
+    damaged = os.path.join(factory.dir, "spool", "gatewayd.9-1-1.bad")
+    open(damaged, "w").close()
+    done = factory.keyctl_run(*verify)
+    os.unlink(damaged)
+    assert done.returncode == 1 and "spool" in done.stdout and done.stdout.count("yes") == 6, done.stdout + done.stderr
     rows = list(csv.DictReader(io.StringIO(factory.keyctl_run("usage", "export", "--start", "1d").stdout, newline="")))
     total = factory.keyctl("usage", "--period", "all")[0]
     assert sum(cost(r["cost"]) - cost(r["unbilled"]) for r in rows if r["charged"] == "true") == cost(total["cost"])
