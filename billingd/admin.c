@@ -142,8 +142,8 @@ note_amount(struct js_w *w, const char *name, int64_t v)
 		js_w_ki64(w, name, v);
 }
 
-static void
-note_texts(struct js_w *w, const char *name, const struct bl_texts *t)
+void
+bl_write_texts(struct js_w *w, const char *name, const struct bl_texts *t)
 {
 	js_w_key(w, name);
 	js_w_array(w);
@@ -171,11 +171,11 @@ note_set(struct js_w *w, const struct bl_key_set *s)
 	if (s->parts & BL_KEY_SCOPES)
 		bl_write_scopes(w, "scopes", k->scopes);
 	if (s->parts & BL_KEY_MODELS)
-		note_texts(w, "models", &k->models);
+		bl_write_texts(w, "models", &k->models);
 	if (s->parts & BL_KEY_ENDPOINTS)
-		note_texts(w, "endpoints", &k->endpoints);
+		bl_write_texts(w, "endpoints", &k->endpoints);
 	if (s->parts & BL_KEY_NETWORKS)
-		note_texts(w, "networks", &k->networks);
+		bl_write_texts(w, "networks", &k->networks);
 }
 
 int

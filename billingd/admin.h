@@ -94,6 +94,8 @@ struct bl_mint {
 int bl_admin_mint(struct bl *bl, const struct bl_mint *m, const struct bl_order *o);
 /* Both secrets work until the grace is over; the one before these two ends at once. */
 int bl_admin_rotate(struct bl *bl, struct bl_key *k, int64_t grace_ms, const struct bl_order *o);
+/* A member that is an array of texts. */
+void bl_write_texts(struct js_w *w, const char *name, const struct bl_texts *t);
 /* Changes what the parts say. rc of the change: TF_E_STATE: revoked meanwhile. set's lists change hands, on errors too. */
 int bl_admin_key_set(struct bl *bl, struct bl_key *k, struct bl_key_set *set, const struct bl_order *o);
 /* All of them in one step; those that are revoked already stay as they are. TF_E_STATE: all are. */

@@ -46,6 +46,20 @@ bl_take_workspace(struct bl *bl, struct ctl_req *req)
 	return w;
 }
 
+bool
+bl_take_scope(struct bl *bl, struct ctl_req *req, bool *of_workspace, struct tf_id *workspace)
+{
+	struct bl_workspace *w;
+
+	*of_workspace = ctl_has(req, "workspace");
+	if (!*of_workspace)
+		return true;
+	w = bl_take_workspace(bl, req);
+	if (w != NULL)
+		*workspace = w->row.id;
+	return w != NULL;
+}
+
 struct bl_key *
 bl_take_key(struct bl *bl, struct ctl_req *req)
 {

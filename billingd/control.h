@@ -21,6 +21,8 @@ struct bl_order bl_order_of(struct ctl_req *req, bl_changed *done);
 bool bl_change_failed(struct ctl_req *req, int rc, const char *exists, const char *state);
 /* What "workspace" and "key" name; NULL: the request has ended. */
 struct bl_workspace *bl_take_workspace(struct bl *bl, struct ctl_req *req);
+/* Does the command speak of one workspace only, and of which? False: it names none that is there, and has ended. */
+bool bl_take_scope(struct bl *bl, struct ctl_req *req, bool *of_workspace, struct tf_id *workspace);
 struct bl_key *bl_take_key(struct bl *bl, struct ctl_req *req);
 
 /* What may be set of a key: parts that were given. False: the request has ended; set->row is to be freed either way. */

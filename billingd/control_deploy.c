@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "billingd/control.h"
 
@@ -101,16 +102,13 @@ bl_cmd_deployment_list(void *arg, struct ctl_req *req)
 	static const struct bl_read_kind kind = { BL_OP_DEPLOYMENTS, sizeof(struct bl_deployments), deployment_rows,
 		deployments_fini };
 	struct bl *bl = bl_of_command(arg);
-	struct bl_workspace *w = NULL;
-	struct bl_deployments *s;
+	struct bl_deployments *s = bl_read_new(&kind, req);
 
-	if (ctl_has(req, "workspace") && (w = bl_take_workspace(bl, req)) == NULL)
-		return;
-	s = bl_read_new(&kind, req);
 	if (s == NULL)
 		return;
-	s->of_workspace = w != NULL;
-	if (w != NULL)
-		s->workspace = w->row.id;
+	if (!bl_take_scope(bl, req, &s->of_workspace, &s->workspace)) {
+		free(s);
+		return;
+	}
 	bl_read(bl, req, &kind, s);
 }

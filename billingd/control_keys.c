@@ -9,16 +9,6 @@
 #define GRACE_MAX_S (366 * 86400)
 
 static void
-write_texts(struct js_w *w, const char *name, const struct bl_texts *t)
-{
-	js_w_key(w, name);
-	js_w_array(w);
-	for (size_t i = 0; i < t->n; i++)
-		js_w_cstr(w, t->v[i]);
-	js_w_array_end(w);
-}
-
-static void
 write_limit(struct js_w *w, const char *name, int64_t v)
 {
 	bl_write_opt(w, name, (struct bl_opt){ v != 0, v });
@@ -44,9 +34,9 @@ write_key(struct js_w *w, const struct bl_key *k)
 	bl_write_time(w, "expires", k->row.expires_ms);
 	bl_write_time(w, "rotated", s != NULL && s->row.generation > 1 ? s->row.created_ms : 0);
 	bl_write_time(w, "grace_until", before != NULL && before->row.until_ms > now ? before->row.until_ms : 0);
-	write_texts(w, "models", &k->row.models);
-	write_texts(w, "endpoints", &k->row.endpoints);
-	write_texts(w, "networks", &k->row.networks);
+	bl_write_texts(w, "models", &k->row.models);
+	bl_write_texts(w, "endpoints", &k->row.endpoints);
+	bl_write_texts(w, "networks", &k->row.networks);
 	bl_write_scopes(w, "scopes", k->row.scopes);
 	write_limit(w, "rpm", k->row.rpm);
 	write_limit(w, "tpm", k->row.tpm);

@@ -189,17 +189,14 @@ bl_cmd_member_list(void *arg, struct ctl_req *req)
 {
 	static const struct bl_read_kind kind = { BL_OP_MEMBERS, sizeof(struct bl_members), member_rows, members_fini };
 	struct bl *bl = bl_of_command(arg);
-	struct bl_workspace *w = NULL;
-	struct bl_members *s;
+	struct bl_members *s = bl_read_new(&kind, req);
 
-	if (ctl_has(req, "workspace") && (w = bl_take_workspace(bl, req)) == NULL)
-		return;
-	s = bl_read_new(&kind, req);
 	if (s == NULL)
 		return;
-	s->of_workspace = w != NULL;
-	if (w != NULL)
-		s->workspace = w->row.id;
+	if (!bl_take_scope(bl, req, &s->of_workspace, &s->workspace)) {
+		free(s);
+		return;
+	}
 	s->of_user = ctl_has(req, "user");
 	if (s->of_user && bl_user_name(&s->user, ctl_str(req, "user")) != 0) {
 		ctl_fail(req, CTL_USAGE, USER_RULE, BL_USER_MAX);
@@ -248,15 +245,12 @@ bl_cmd_audit(void *arg, struct ctl_req *req)
 	struct bl *bl = bl_of_command(arg);
 	int64_t limit = ctl_int(req, "limit", 100), before = ctl_int(req, "before", INT64_MAX), since = ctl_int(req, "since", 0);
 	struct tf_span action = ctl_str(req, "action");
-	struct bl_workspace *w = NULL;
 	struct bl_trail *s;
 
 	if (limit < 1 || limit > BL_TRAIL_MAX || before < 1 || since < 0 || since > INT64_MAX / 1000) {
 		ctl_fail(req, CTL_USAGE, "limit is 1 to %d, before the id of a row, since a time after 1970", BL_TRAIL_MAX);
 		return;
 	}
-	if (ctl_has(req, "workspace") && (w = bl_take_workspace(bl, req)) == NULL)
-		return;
 	if (action.n >= sizeof s->action) {
 		ctl_fail(req, CTL_NOT_FOUND, "no command has a name of that length");
 		return;
@@ -264,11 +258,12 @@ bl_cmd_audit(void *arg, struct ctl_req *req)
 	s = bl_read_new(&kind, req);
 	if (s == NULL)
 		return;
+	if (!bl_take_scope(bl, req, &s->of_workspace, &s->workspace)) {
+		free(s);
+		return;
+	}
 	if (action.n > 0)
 		memcpy(s->action, action.p, action.n);
-	s->of_workspace = w != NULL;
-	if (w != NULL)
-		s->workspace = w->row.id;
 	s->before = before;
 	s->since_ms = since * 1000;
 	s->most = (size_t)limit;

@@ -2,6 +2,8 @@
 /* The operator's commands about workspaces. */
 #include "config.h"
 
+#include <stdlib.h>
+
 #include "billingd/control.h"
 
 /* Whole seconds are what caps are set in. */
@@ -288,16 +290,13 @@ bl_cmd_topup_list(void *arg, struct ctl_req *req)
 {
 	static const struct bl_read_kind kind = { BL_OP_TOPUPS, sizeof(struct bl_topups), topup_rows, topups_fini };
 	struct bl *bl = bl_of_command(arg);
-	struct bl_workspace *w = NULL;
-	struct bl_topups *s;
+	struct bl_topups *s = bl_read_new(&kind, req);
 
-	if (ctl_has(req, "workspace") && (w = bl_take_workspace(bl, req)) == NULL)
-		return;
-	s = bl_read_new(&kind, req);
 	if (s == NULL)
 		return;
-	s->of_workspace = w != NULL;
-	if (w != NULL)
-		s->workspace = w->row.id;
+	if (!bl_take_scope(bl, req, &s->of_workspace, &s->workspace)) {
+		free(s);
+		return;
+	}
 	bl_read(bl, req, &kind, s);
 }
