@@ -39,6 +39,20 @@ enum {
 };
 
 /* clang-format off */
+#define ANSWER \
+	{ "", M_ROOT, 0 }, \
+	{ "id", M_ID, JS_UNIQUE }, \
+	{ "object", M_OBJECT, JS_UNIQUE }, \
+	{ "created", M_CREATED, JS_UNIQUE }, \
+	{ "model", M_MODEL, JS_UNIQUE }, \
+	{ "usage", M_USAGE, JS_UNIQUE }, \
+	{ "error", M_ERROR, JS_UNIQUE }, \
+	{ "choices", M_CHOICES, JS_UNIQUE }, \
+	{ "*", M_EXTRA, 0 }, \
+	{ "choices[*]", M_CHOICE, JS_AT_START }, \
+	{ "choices[*].index", M_INDEX, JS_UNIQUE }, \
+	{ "choices[*].finish_reason", M_FINISH, JS_UNIQUE }, \
+	{ "choices[*].logprobs", M_LOGPROBS, JS_UNIQUE }
 #define BODY(name) \
 	{ "choices[*]." name, M_BODY, JS_UNIQUE }, \
 	{ "choices[*]." name ".role", M_ROLE, JS_UNIQUE }, \
@@ -53,19 +67,7 @@ enum {
 
 /* A member given twice would mean one thing here and another to the client: such a chunk is malformed. */
 static const struct js_path paths[] = {
-	{ "", M_ROOT, 0 },
-	{ "id", M_ID, JS_UNIQUE },
-	{ "object", M_OBJECT, JS_UNIQUE },
-	{ "created", M_CREATED, JS_UNIQUE },
-	{ "model", M_MODEL, JS_UNIQUE },
-	{ "usage", M_USAGE, JS_UNIQUE },
-	{ "error", M_ERROR, JS_UNIQUE },
-	{ "choices", M_CHOICES, JS_UNIQUE },
-	{ "*", M_EXTRA, 0 },
-	{ "choices[*]", M_CHOICE, JS_AT_START },
-	{ "choices[*].index", M_INDEX, JS_UNIQUE },
-	{ "choices[*].finish_reason", M_FINISH, JS_UNIQUE },
-	{ "choices[*].logprobs", M_LOGPROBS, JS_UNIQUE },
+	ANSWER,
 	{ "choices[*].stop_reason", M_MATCHED, JS_UNIQUE },
 	{ "choices[*].matched_stop", M_MATCHED, JS_UNIQUE },
 	{ "choices[*].*", M_CHOICE_EXTRA, 0 },
@@ -75,20 +77,8 @@ static const struct js_path paths[] = {
 
 /* Of the older API: text, no messages. */
 static const struct js_path bare_paths[] = {
-	{ "", M_ROOT, 0 },
-	{ "id", M_ID, JS_UNIQUE },
-	{ "object", M_OBJECT, JS_UNIQUE },
-	{ "created", M_CREATED, JS_UNIQUE },
-	{ "model", M_MODEL, JS_UNIQUE },
-	{ "usage", M_USAGE, JS_UNIQUE },
-	{ "error", M_ERROR, JS_UNIQUE },
-	{ "choices", M_CHOICES, JS_UNIQUE },
-	{ "*", M_EXTRA, 0 },
-	{ "choices[*]", M_CHOICE, JS_AT_START },
-	{ "choices[*].index", M_INDEX, JS_UNIQUE },
+	ANSWER,
 	{ "choices[*].text", M_CONTENT, JS_UNIQUE },
-	{ "choices[*].finish_reason", M_FINISH, JS_UNIQUE },
-	{ "choices[*].logprobs", M_LOGPROBS, JS_UNIQUE },
 	{ "choices[*].*", M_CHOICE_EXTRA, 0 },
 };
 
