@@ -11,6 +11,8 @@
 
 #include "common/daemon/daemon.h"
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_models.h"
+#include "gatewayd/gw_record.h"
 #include "gatewayd/gatewayd.h"
 
 static int

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
+#include "gatewayd/gw_limit.h"
+#include "gatewayd/gw_record.h"
 
 #define GW_TRANSIENT_MS 50       /* pause before asking again when only reservations stand in the way */
 #define GW_EXTEND_AGAIN_MS 1000  /* pause before an answer asks again for more when nothing was left */

@@ -10,6 +10,10 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
+#include "gatewayd/gw_limit.h"
+#include "gatewayd/gw_record.h"
+#include "gatewayd/gw_stored.h"
 
 #define GW_CANCEL_REPEAT_MS 250
 #define GW_RETRY_SHARE 5    /* every so many requests earn a retry, each a part of it */

@@ -11,6 +11,7 @@
 
 #include "common/json/json.h"
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_models.h"
 
 #define GW_CODEX_MAX (4u << 20) /* bytes of the file */
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_limit.h"
 
 #define GW_GRANT_AHEAD_MS 700 /* a grant that ends within this is replaced while the key is busy */
 #define GW_AHEAD_PAUSE_MS 100 /* between two such questions: near a limit each brings next to nothing */

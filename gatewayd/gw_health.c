@@ -7,7 +7,9 @@
 
 #include "common/json/json.h"
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_models.h"
 #include "gatewayd/gw_op.h"
+#include "gatewayd/gw_stored.h"
 
 static int
 gw_health_reply(struct gw_req *req, int status, struct js_w *w, struct tf_buf *out)

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
 #include "gatewayd/gw_op.h"
+#include "gatewayd/gw_stored.h"
 
 #define GW_HOSTED_MAX 16           /* images of one answer */
 #define GW_HOSTED_BYTES (96u << 20) /* of one of them */

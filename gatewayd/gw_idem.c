@@ -12,6 +12,8 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
+#include "gatewayd/gw_stored.h"
 
 #define GW_IDEM_KEY_MAX 255
 #define GW_RELEASES_MAX 100000 /* that stored has not acknowledged; beyond, the oldest is given up */

@@ -10,7 +10,11 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
+#include "gatewayd/gw_limit.h"
+#include "gatewayd/gw_models.h"
 #include "gatewayd/gw_op.h"
+#include "gatewayd/gw_stored.h"
 
 static void
 gw_infer_refuse(struct gw_req *req, const struct dl_fault *f)

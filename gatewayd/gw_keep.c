@@ -11,6 +11,8 @@
 
 #include "common/json/json.h"
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
+#include "gatewayd/gw_stored.h"
 
 #define GW_KEEP_MAX (256u << 20) /* bytes of one answer; workers are bounded well below */
 

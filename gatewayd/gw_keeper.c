@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_record.h"
 
 #define GW_KEEPER_LOOK_MS 1000 /* how often it looks at the directory ... */
 #define GW_KEEPER_FIND_MS 3000 /* ... and for starts that died */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_limit.h"
 
 #define GW_REFUSED_MS 1000  /* how long a refusal is believed; a new key is announced anyway */
 #define GW_IMPORTED_RATE 50 /* look-ups a second of keys that carry no checksum of ours */

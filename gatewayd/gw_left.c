@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_record.h"
 
 #define GW_LEFT_AHEAD 256u     /* records told beyond the first that is not acknowledged */
 #define GW_LEFT_AGAIN_MS 2000  /* silence after which they are told again */

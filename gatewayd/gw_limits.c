@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_limit.h"
 
 #define GW_MINUTE 60
 

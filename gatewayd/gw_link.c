@@ -8,6 +8,11 @@
 #include <stdio.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
+#include "gatewayd/gw_limit.h"
+#include "gatewayd/gw_models.h"
+#include "gatewayd/gw_record.h"
+#include "gatewayd/gw_stored.h"
 
 bool
 gw_thread_billing_fresh(const struct gw_thread *t)

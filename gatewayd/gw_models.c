@@ -11,6 +11,7 @@
 
 #include "common/json/json.h"
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_models.h"
 #include "gatewayd/gw_op.h"
 
 static void

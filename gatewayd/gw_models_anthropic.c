@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_models.h"
 #include "gatewayd/gw_op.h"
 
 #define GW_PAGE 20

@@ -6,6 +6,8 @@
 #include "config.h"
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_limit.h"
+#include "gatewayd/gw_stored.h"
 
 /* Tokens a template adds at most for each message, tool and piece of media, beside its text. */
 #define GW_TOKENS_MESSAGE 16

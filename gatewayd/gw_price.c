@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_limit.h"
 
 /* What a request says of its images: the characters of a JSON string, or a form's text. Empty: nothing. */
 static struct tf_span

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
+#include "gatewayd/gw_models.h"
+#include "gatewayd/gw_stored.h"
 
 #define GW_RECALL_VALUE (1u << 20) /* bytes of one value, JSON */
 #define GW_RECALL_AHEAD (4u << 20) /* bytes that wait for the link; beyond, nothing is kept */

@@ -10,6 +10,10 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
+#include "gatewayd/gw_limit.h"
+#include "gatewayd/gw_record.h"
+#include "gatewayd/gw_stored.h"
 
 #define GW_CREDIT_REPEAT_MS 1000
 #define GW_QUEUED_SILENT_MS 45000 /* proxies in between cut idle connections after a minute */

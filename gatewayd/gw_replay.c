@@ -8,6 +8,8 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
+#include "gatewayd/gw_stored.h"
 
 #define GW_REPLAY_PIECE (512u << 10) /* bytes; the head of the answer is in the first one */
 #define GW_REPLAY_LOW (32u << 10)    /* unsent bytes below which the next piece is asked for */

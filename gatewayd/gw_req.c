@@ -10,7 +10,11 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
+#include "gatewayd/gw_limit.h"
 #include "gatewayd/gw_op.h"
+#include "gatewayd/gw_record.h"
+#include "gatewayd/gw_stored.h"
 
 static const char *const gw_state_names[] = {
 #define STATE(sym, name, whom) name,

@@ -12,6 +12,8 @@
 
 #include "common/json/json.h"
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
+#include "gatewayd/gw_stored.h"
 
 #define GW_NAME_MAX 256 /* longest id that stored knows */
 

@@ -10,6 +10,7 @@
 #include "common/json/json.h"
 #include "gatewayd/gw.h"
 #include "gatewayd/gw_op.h"
+#include "gatewayd/gw_stored.h"
 
 #define GW_ID_MAX 256  /* longest id looked up */
 #define GW_PAGE 20     /* items of a page, unless the call says it */

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_limit.h"
+#include "gatewayd/gw_record.h"
 
 #define GW_TELL_SLICE 128      /* records told in one loop turn when many are due */
 #define GW_TELL_AHEAD 16384u   /* records told beyond the first that is not acknowledged */

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
+#include "gatewayd/gw_limit.h"
+#include "gatewayd/gw_record.h"
 
 #define GW_SPOOL_TEXTS 640      /* bytes that an END may have more than its BEGIN: numbers, worker, finish, code */
 #define GW_MEMORY_MAX 200000u   /* usage records held in memory when the spool is full and the operator serves on */

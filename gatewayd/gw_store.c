@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_stored.h"
 
 #define GW_STORE_AHEAD (8u << 20) /* bytes of values handed to a link that has not sent them yet */
 

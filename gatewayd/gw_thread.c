@@ -12,6 +12,11 @@
 #include <unistd.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/gw_attempt.h"
+#include "gatewayd/gw_limit.h"
+#include "gatewayd/gw_models.h"
+#include "gatewayd/gw_record.h"
+#include "gatewayd/gw_stored.h"
 
 #define GW_DUMP_MAX 20 /* requests of one state that a dump names */
 
