@@ -89,6 +89,22 @@ write_csv(FILE *out, struct tf_span row, bool names)
 	return r;
 }
 
+/* The names when there is no row to read them from: a table without rows is one all the same. */
+static void
+write_heading(const struct kc *k)
+{
+	const struct kc_line *l;
+	const char *before = "";
+
+	KC_EACH(k->cmd, l) {
+		if (l->kind != KC_COL)
+			continue;
+		fprintf(k->out, "%s%s", before, l->name);
+		before = ",";
+	}
+	fputs("\r\n", k->out);
+}
+
 /* ---- pages -------------------------------------------------------------------------------- */
 
 /* What a page is asked with: what was given, but for the form, and where the one before ended. */
@@ -139,6 +155,8 @@ page_write(struct kc *k, bool csv, bool first, char after[static CURSOR_MAX])
 
 	if (csv && first && k->rows.n > 0)
 		r = write_csv(k->out, tf_cspan(k->rows.v[0]), true);
+	else if (csv && first)
+		write_heading(k);
 	for (size_t i = 0; i < k->rows.n && r == 0; i++) {
 		if (csv)
 			r = write_csv(k->out, tf_cspan(k->rows.v[i]), false);
