@@ -162,6 +162,9 @@ void	 http_conn_start(struct http_conn *c);		/* installs callbacks, starts readi
 void	 http_conn_turn(struct http_conn *c);		/* does what is to do */
 void	 http_conn_gone(struct http_conn *c, enum http_gone why);
 void	 http_conn_update_reading(struct http_conn *c);
+void	 http_conn_refuse(struct http_conn *c, enum http_refusal why);	/* the request, with an answer */
+/* Takes what has arrived of a body. False: wait for more, or the connection is gone. */
+bool	 http_conn_read_body(struct http_conn *c);
 bool	 http_conn_expired(struct http_conn *c, uint64_t now);
 struct evbuffer *http_conn_input(struct http_conn *c);
 struct evbuffer *http_conn_output(struct http_conn *c);
