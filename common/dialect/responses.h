@@ -17,6 +17,8 @@ enum responses_field {
 	RESPONSES_FIELDS
 };
 extern const struct dl_fields responses_fields;
+/* Of a value between RESPONSES_ITEM and RESPONSES_MORE_TOOLS; as dl_fields.value (responses_scan_items.c). */
+int responses_scan_item(struct dl_scan *s, const struct dl_value *v);
 
 /* What an item of `input` is. */
 enum responses_item {
