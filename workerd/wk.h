@@ -161,10 +161,15 @@ void wk_attempt_gateway_down(struct wk *wk, struct wk_gateway *g, bool for_good)
 void wk_attempts_fail(struct wk *wk, int err, const char *message);
 void wk_attempt_to(struct wk_attempt *a, enum wk_state state);
 void wk_attempt_end(struct wk_attempt *a); /* all is known: releases the slot, sends what credit allows, then END */
-void wk_attempt_flush(struct wk_attempt *a);
+void wk_attempt_finish(struct wk_attempt *a); /* all of it is sent: END */
 void wk_attempts_tick(struct wk *wk, uint64_t now);
 void wk_attempts_reap(void *wk);
 const char *wk_state_name(enum wk_state state);
+
+/* wk_answer.c: the answer on its way to the gateway */
+/* It is whole, or will not be: what is kept of it goes now. */
+void wk_answer_keep(struct wk_attempt *a);
+void wk_answer_flush(struct wk_attempt *a); /* sends what credit allows */
 
 /* wk_call.c: the runtime's side of an attempt */
 void wk_call_start(struct wk_attempt *a);

@@ -33,7 +33,7 @@ wk_call_out(struct wk_attempt *a)
 		wk_attempt_end(a);
 		return;
 	}
-	wk_attempt_flush(a);
+	wk_answer_flush(a);
 	if (a->state == WK_S_CALL && dl_xlate_live(a->x) && a->out.n > WK_HELD_PAUSE && !a->paused && a->call != NULL) {
 		a->paused = true;
 		http_call_pause(a->call);
