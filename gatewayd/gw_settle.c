@@ -191,6 +191,7 @@ gw_settle_ack(struct gw_thread *t, const struct wire_usage_ack *m)
 		return;
 	}
 	sp_writer_ack(&t->spool, m->seq);
+	atomic_store_explicit(&t->owed, t->spool.n, memory_order_relaxed);
 	gw_admit_settled(t, m->seq);
 	if (t->spool.n == before)
 		return;

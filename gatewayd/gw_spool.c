@@ -124,6 +124,7 @@ gw_spool_end(struct gw_req *req, const struct wire_usage *m)
 		abort();
 	}
 	tf_metric_add(TF_M_GW_UNSETTLED, 1);
+	atomic_store_explicit(&t->owed, t->spool.n, memory_order_relaxed);
 	req->ticket = t->ticket;
 	ev_turn_arm(t->loop, &t->flush);
 }

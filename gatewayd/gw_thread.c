@@ -135,7 +135,6 @@ static void
 gw_tick_show(struct gw_thread *t)
 {
 	atomic_store_explicit(&t->bodies, gw_body_bytes(t), memory_order_relaxed);
-	atomic_store_explicit(&t->owed, t->spool.n, memory_order_relaxed);
 	atomic_store_explicit(&t->workers, wire_hub_count(t->hub), memory_order_relaxed);
 	atomic_store_explicit(&t->billing_here, gw_thread_billing_fresh(t), memory_order_relaxed);
 	atomic_store_explicit(&t->router_here, gw_router(t) != NULL, memory_order_relaxed);
