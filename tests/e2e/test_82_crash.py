@@ -4,6 +4,7 @@ answer has exactly one whole row, whoever saw a part of one is charged once for 
 charged twice, and nothing stays reserved.
 
 TF_CRASH_SECONDS: how long it goes on (20); TF_CRASH_SEED: of the random numbers."""
+import collections
 import glob
 import json
 import os
@@ -55,10 +56,10 @@ class Call:
         self.stream = rng.random() < 0.6
         self.leaves = self.stream and rng.random() < 0.1
         self.delay = rng.choice((0, 2, 10))
-        self.id = self.status = None
+        self.id = self.text = self.status = None
         self.seen = 0       # tokens
         self.complete = False
-        self.began = time.monotonic()
+        self.began = self.ended = time.time()
 
     def run(self, factory):
         script = "tokens=%d&prompt=%d&delay_ms=%d" % (self.tokens, self.prompt, self.delay)
@@ -70,7 +71,8 @@ class Call:
         try:
             answer = factory.open(script, self.stream, key=self.key, raw=raw)
             self.status = answer.status
-            self.id = id_bytes(answer.response.get("x-request-id"))
+            self.text = answer.response.get("x-request-id")
+            self.id = id_bytes(self.text)
             if not answer.stream:
                 answer.take_all(raw)
                 self.complete = answer.status == 200
@@ -83,7 +85,7 @@ class Call:
         except (Closed, Malformed, OSError):
             pass  # cut off
         finally:
-            self.ended = time.monotonic()
+            self.ended = time.time()
             raw.close()
 
 
@@ -158,8 +160,9 @@ def ledger(factory):
 
 
 def check(calls, rows, kills):
-    by_id = {}
+    by_id, attempts = {}, collections.defaultdict(list)
     for r in rows:
+        attempts[r["request"]].append(r)
         if r["charged"]:
             assert r["request"] not in by_id, "charged twice"
             by_id[r["request"]] = r
@@ -167,8 +170,8 @@ def check(calls, rows, kills):
     problems, unseen = [], 0
     for c in calls:
         r = by_id.get(c.id)
-        about = "%s tokens=%d prompt=%d stream=%d seen=%d status=%s row=%s" % (
-            c.id.hex() if c.id else None, c.tokens, c.prompt, c.stream, c.seen, c.status, dict(r) if r else None)
+        about = "%s tokens=%d prompt=%d stream=%d seen=%d status=%s began=%.3f ended=%.3f rows=%s" % (
+            c.text, c.tokens, c.prompt, c.stream, c.seen, c.status, c.began, c.ended, [dict(a) for a in attempts[c.id]])
         if c.complete:
             if r is None or (r["outcome"], r["completion"], r["prompt"], r["estimated"], r["provisional"]) != (
                     SERVED, c.tokens, c.prompt, 0, 0):
