@@ -43,7 +43,16 @@ def finish(factory):
 
 @pytest.fixture(scope="module")
 def factory(request):
-    made = Factory(**getattr(request.module, "FACTORY", {}))
+    options = dict(getattr(request.module, "FACTORY", {}))
+    start = options.pop("start", True)
+    made = Factory(start=False, **options)
+    try:
+        if start:
+            made.start()
+    except BaseException:
+        print(made.logs()[-20000:])
+        made.close()  # nothing of it runs beside the tests that follow
+        raise
     yield made
     finish(made)
 

@@ -77,6 +77,9 @@ def soon(seconds, measure, tries=6):
     return took[-1]
 
 
+given = set()  # a port that nobody listens on yet is free, and given away all the same
+
+
 def free_port():
     """Of those that the kernel gives to nobody by itself: it is still free when its daemon is started again."""
     with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
@@ -84,7 +87,9 @@ def free_port():
     for port in random.sample(range(10000, low), 200) if low > 12000 else []:
         with socket.socket() as s, contextlib.suppress(OSError):
             s.bind(("127.0.0.1", port))
-            return port
+            if port not in given:
+                given.add(port)
+                return port
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
