@@ -86,7 +86,7 @@ find_pip() {
 	fi
 }
 
-# The unpacked wheel in $tmp/new, tried once.
+# The unpacked wheel in $tmp/new.
 fetch_wheel() {
 	machine=$(uname -m)
 	case $machine in
@@ -97,10 +97,16 @@ fetch_wheel() {
 	find_pip
 	echo "xllamacpp==$VERSION --hash=sha256:$sha" >"$tmp/requirements.txt"
 	echo "runtime.sh: installing llama.cpp (xllamacpp $VERSION) into $dir" >&2
-	"$pip" -m pip --disable-pip-version-check install --quiet --no-deps --no-compile \
+	try=1
+	until "$pip" -m pip --disable-pip-version-check install --quiet --no-deps --no-compile \
 		--only-binary :all: --require-hashes --target "$tmp/new/lib" \
-		-r "$tmp/requirements.txt" >"$tmp/pip.log" 2>&1 9>&- ||
-		{ cat "$tmp/pip.log" >&2; die "pip could not install xllamacpp $VERSION"; }
+		-r "$tmp/requirements.txt" >"$tmp/pip.log" 2>&1 9>&-; do
+		cat "$tmp/pip.log" >&2
+		[ $try -lt 3 ] || die "pip could not install xllamacpp $VERSION"
+		rm -rf "$tmp/new/lib"	# the index may be away for a minute
+		sleep $((try * 10))
+		try=$((try + 1))
+	done
 	write_launcher "$tmp/new/llama-server"
 	"$tmp/new/llama-server" --version >"$tmp/run.log" 2>&1 9>&- ||
 		{ cat "$tmp/run.log" >&2; die "the runtime does not start (libgomp1 and libstdc++6 are needed)"; }

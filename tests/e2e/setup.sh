@@ -67,6 +67,22 @@ rust_set() { # CARGO.TOML CARGO.LOCK SOURCES..: builds them
 		mv target/release/cases ../cases && rm -rf target
 }
 
+# attempt NAME DIR MAKER FILES..: makes it; three times, from nothing each time, for a registry may be away for a minute
+attempt() {
+	local name=$1 dir=$2 try
+	shift 2
+	for try in 1 2 3; do
+		echo "setup.sh: installing $name into $dir" >&2
+		rm -rf "$dir"
+		mkdir "$dir"
+		(cd "$dir" && "$@") >"$dir/setup.log" 2>&1 9>&- </dev/null && return 0
+		tail -n 20 "$dir/setup.log" >&2
+		echo "setup.sh: try $try at $name failed" >&2
+		[ "$try" -eq 3 ] || sleep $((try * ${TF_SETUP_PAUSE:-15}))
+	done
+	return 1
+}
+
 # make_set NAME MAKER FILES..: prints the directory, made if it is not there
 make_set() {
 	local name=$1 maker=$2 dir
@@ -77,11 +93,7 @@ make_set() {
 		exec 9>"$cache/.$name.lock"
 		flock 9
 		if [ ! -f "$dir/done" ]; then
-			echo "setup.sh: installing $name into $dir" >&2
-			rm -rf "$dir"
-			mkdir "$dir"
-			(cd "$dir" && $maker "$@") >"$dir/setup.log" 2>&1 9>&- </dev/null ||
-				{ tail -n 20 "$dir/setup.log" >&2; die "the installation failed ($dir/setup.log)"; }
+			attempt "$name" "$dir" "$maker" "$@" || die "the installation failed ($dir/setup.log)"
 			touch "$dir/done" # says that it is whole
 		fi
 		exec 9>&-
