@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """outcome.py - what runtests wants to know of pytest's reports (JUnit XML).
 
-    outcome.py again REPORT            the tests to run once more, one id a line; none when that is pointless
-    outcome.py count REPORT [SECOND]   "PASSED FAILED SKIPPED UNSTEADY"
-    outcome.py brief REPORT [SECOND]   a line or two for each test that failed or was unsteady
+    outcome.py again REPORT [LATER..]    what to run once more, an argument of pytest a line; none when that is pointless
+    outcome.py count REPORT [LATER..]    "PASSED FAILED SKIPPED UNSTEADY"
+    outcome.py brief REPORT [LATER..]    a line or two for each test that failed or was unsteady
 
-SECOND is the report of the second run. Only a test whose own words failed, a few at most, has a
-second try: a fixture that fails says that a daemon crashed, leaked or did not end, and no second run
-undoes that.
+LATER are the reports of the further tries, of which there are two at most: the second of the tests that
+failed alone, the third of all of their files, for what one of them may need of another. Only a test whose
+own words failed, a few at most, has further tries: a fixture that fails says that a daemon crashed, leaked
+or did not end, and no second run undoes that, nor does a pass undo what a later try said of that kind.
 """
 import os
 import re
@@ -55,26 +56,28 @@ def cases(path):
     return found
 
 
-def outcomes(first, second):
-    """(case, its state) of each: passed, failed, skipped, unsteady."""
+def outcomes(first, *later):
+    """(case, its state, the number of the try it passed at) of each: passed, failed, skipped, unsteady."""
     for key, case in first.items():
-        again = second.get(key)
-        if case.failure is not None and case.error is None and again and not again.bad and not again.skipped:
-            yield case, "unsteady"
+        tries = [report.get(key) for report in later]
+        good = [i for i, again in enumerate(tries) if again and not again.bad and not again.skipped]
+        if case.failure is not None and case.error is None and good and not any(t and t.error is not None for t in tries):
+            yield case, "unsteady", good[0] + 2
         elif case.bad:
-            yield case, "failed"
+            yield case, "failed", 0
         else:
-            yield case, "skipped" if case.skipped else "passed"
-    for key, case in second.items():
-        if key not in first or (case.error is not None and not first[key].bad):
-            yield case, "failed"
+            yield case, "skipped" if case.skipped else "passed", 1
+    for report in later:
+        for key, case in report.items():
+            if case.error is not None and not (key in first and first[key].bad):
+                yield case, "failed", 0
 
 
-def again(first):
-    bad = [c for c in first.values() if c.bad]
-    if 0 < len(bad) <= MOST and all(c.error is None for c in bad):
-        return [c.id for c in bad]
-    return []
+def again(first, *later):
+    bad = [c for c, state, _ in outcomes(first, *later) if state == "failed"]
+    if not 0 < len(bad) <= MOST or any(c.error is not None for report in (first, *later) for c in report.values()):
+        return []
+    return list(dict.fromkeys(c.id.split("::")[0] for c in bad)) if later else [c.id for c in bad]
 
 
 def words(text):
@@ -86,32 +89,32 @@ def words(text):
     return ["    " + line for line in dict.fromkeys(lines)]
 
 
-def brief(first, second):
-    for case, state in outcomes(first, second):
+def brief(first, *later):
+    for case, state, tried in outcomes(first, *later):
         if state == "unsteady":
-            yield "unsteady: %s passed at the second try" % case.id
+            yield "unsteady: %s passed at the %s try" % (case.id, ("second", "third")[tried - 2])
             yield from words(case.failure)
         elif state == "failed":
             if case.failure is not None:
                 yield "failed: " + case.id
                 yield from words(case.failure)
-            fixture = case.error or (second[case.module, case.name].error if (case.module, case.name) in second else None)
+            same = [report[case.module, case.name] for report in later if (case.module, case.name) in report]
+            fixture = next((c.error for c in (case, *same) if c.error), None)
             if fixture:
                 yield "failed: what %s needs or leaves behind" % case.id
                 yield from words(fixture)
 
 
 def main(command, *paths):
-    first = cases(paths[0])
-    second = cases(paths[1]) if len(paths) > 1 and os.path.exists(paths[1]) else {}
+    reports = [cases(path) for i, path in enumerate(paths) if i == 0 or os.path.exists(path)]
     if command == "again":
-        print("\n".join(again(first)))
+        print("\n".join(again(*reports)))
     elif command == "count":
-        states = [state for _, state in outcomes(first, second)]
+        states = [state for _, state, _ in outcomes(*reports)]
         print(states.count("passed") + states.count("unsteady"), states.count("failed"), states.count("skipped"),
               states.count("unsteady"))
     elif command == "brief":
-        print("\n".join(brief(first, second)))
+        print("\n".join(brief(*reports)))
     else:
         sys.exit(__doc__)
 

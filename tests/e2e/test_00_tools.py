@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tools themselves, without any daemon: a red test further down is then not their fault."""
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -127,7 +128,7 @@ SUITE = {
         def test_skipped(): pytest.skip("why")
         @pytest.mark.parametrize("what", ["whole", "a b::c/d"])
         def test_luck(what):
-            found, limit = (0 if os.environ.get("SECOND") else 7), 5
+            found, limit = (0 if os.environ.get("TRY", "1") >= {"whole": "2"}.get(what, "3") else 7), 5
             assert found < limit, "too slow"
         class TestInner:
             def test_wrong(self):
@@ -160,25 +161,42 @@ def suite(where, crashed=False, last=True):
     return pytest_run(where, "first.xml")
 
 
-def states(first, second):
-    return {c.name: s for c, s in outcome.outcomes(first, second)}
+def states(*reports):
+    return {c.name: s for c, s, _ in outcome.outcomes(*reports)}
 
 
-def test_a_second_try_tells_bad_luck_from_a_bug(tmp_path, monkeypatch):
+def test_further_tries_tell_bad_luck_from_a_bug(tmp_path, monkeypatch):
     first = suite(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert states(first, {})["test_luck[whole]"] == "failed"
+    assert states(first)["test_luck[whole]"] == "failed"
     ids = outcome.again(first)
     assert ids == ["test_a.py::test_luck[whole]", "test_a.py::test_luck[a b::c/d]", "test_a.py::TestInner::test_wrong"]
-    second = pytest_run(tmp_path, "second.xml", *ids, SECOND="1")
-    assert states(first, second) == {
+    second = pytest_run(tmp_path, "second.xml", *ids, TRY="2")
+    assert states(first, second)["test_luck[whole]"] == "unsteady" and states(first, second)["test_luck[a b::c/d]"] == "failed"
+    assert outcome.again(first, second) == ["test_a.py"]
+    third = pytest_run(tmp_path, "third.xml", "test_a.py", TRY="3")
+    assert states(first, second, third) == {
         "test_good": "passed", "test_skipped": "skipped", "test_luck[whole]": "unsteady", "test_luck[a b::c/d]": "unsteady",
         "test_wrong": "failed", "test_one": "passed", "test_last": "passed",
     }
-    said = list(outcome.brief(first, second))
+    said = list(outcome.brief(first, second, third))
     assert said[0] == "unsteady: test_a.py::test_luck[whole] passed at the second try", said
     assert said[1] == "    assert found < limit, \"too slow\"" and "too slow" in said[2], said
+    assert "unsteady: test_a.py::test_luck[a b::c/d] passed at the third try" in said, said
     assert "failed: test_a.py::TestInner::test_wrong" in said and "    assert 1 + 1 == 3" in said, said
+
+
+def test_a_pass_does_not_undo_a_crash(tmp_path, monkeypatch):
+    """The second try ends in a fixture that fails: there is no third, and one that passed would change nothing."""
+    first = suite(tmp_path, last=False)
+    monkeypatch.chdir(tmp_path)
+    assert "test_b.py::test_last" in outcome.again(first)
+    suite(tmp_path, crashed=True, last=True)
+    second = pytest_run(tmp_path, "second.xml", "test_b.py::test_last")
+    assert states(first, second)["test_last"] == "failed" and outcome.again(first, second) == []
+    suite(tmp_path)
+    third = pytest_run(tmp_path, "third.xml", "test_b.py")
+    assert not third["test_b", "test_last"].bad and states(first, second, third)["test_last"] == "failed"
 
 
 @pytest.mark.parametrize("last", [True, False])
@@ -189,7 +207,7 @@ def test_a_crash_has_no_second_try(tmp_path, monkeypatch, last):
     assert outcome.again(first) == []
     second = pytest_run(tmp_path, "second.xml", "test_b.py::test_one")
     assert states(first, second)["test_last"] == "failed" and states(first, second)["test_one"] == "failed"
-    assert any("gatewayd crashed" in line for line in outcome.brief(first, {}))
+    assert any("gatewayd crashed" in line for line in outcome.brief(first))
     assert any("gatewayd crashed" in line for line in outcome.brief({}, second))
 
 
@@ -199,3 +217,30 @@ def test_many_failures_have_no_second_try(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     assert outcome.again(pytest_run(tmp_path, "first.xml")) == []
+
+
+TRIES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools", "tries")
+
+
+@pytest.mark.parametrize("says,good_at,status,tries", [
+    ("[   LINE   ] --- a.c:7: error: Failure!", 3, 0, 3), ("[   LINE   ] --- a.c:7: error: Failure!", 2, 0, 2),
+    ("[   LINE   ] --- a.c:7: error: Failure!", 4, 1, 3), ("==1==ERROR: AddressSanitizer: heap-use-after-free", 2, 1, 1),
+    ("Test failed with exception: Segmentation fault(11)", 2, 1, 1), ("all good", 1, 0, 1),
+])
+def test_programs_of_make_check_have_their_tries(tmp_path, says, good_at, status, tries):
+    program, count, told = tmp_path / "program", tmp_path / "count", tmp_path / "unsteady"
+    program.write_text("#!/bin/sh\necho x >>%s\necho '%s'\n[ $(wc -l <%s) -ge %d ]\n" % (count, says, count, good_at))
+    program.chmod(0o755)
+    env = {"PATH": "/usr/bin:/bin", "TF_TRIES": "3", "TF_PAUSE": "0", "TF_UNSTEADY": str(told)}
+    done = subprocess.run([TRIES, str(program)], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert (done.returncode, len(count.read_text().split())) == (status, tries), done.stdout
+    assert done.stdout.count(says) == tries
+    if status == 0 and tries > 1:
+        assert told.read_text() == "unsteady: %s passed at try %d\n    %s\n" % (program, tries, says)
+    else:
+        assert not told.exists()
+    once = subprocess.run([TRIES, "sh", "-c", "kill -9 $$"], env=env, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert once.returncode in (-9, 137)
+    count.unlink()
+    del env["TF_TRIES"]
+    assert (subprocess.run([TRIES, str(program)], env=env, capture_output=True).returncode == 0) == (good_at == 1)
