@@ -485,6 +485,7 @@ window_of(uint64_t number)
 static void
 declare(struct bl *bl, struct bl_gateway *g, struct bl_key *k, const struct wire_declare *m)
 {
+	uint64_t requests = wire_has(m, DECLARE, seq) && m->requests > 0 ? bl_ledger_count(g, m->seq) : clamp(m->requests);
 	struct bl_record r = {
 		.window = { [BL_W_MINUTE] = window_of(m->window), [BL_W_BUDGET] = window_of(m->window_budget),
 			[BL_W_MONTH] = window_of(m->window_month), [BL_W_KEY] = window_of(m->window_key) },
@@ -492,7 +493,7 @@ declare(struct bl *bl, struct bl_gateway *g, struct bl_key *k, const struct wire
 		.reserved = { { [BL_U_TOKENS] = clamp(clamp(m->reserved) + clamp(m->tokens)),
 			[BL_U_MONEY] = clamp(m->reserved_money), [BL_U_IMAGES] = clamp(m->reserved_images),
 			[BL_U_AUDIO] = clamp(m->reserved_audio_ms), [BL_U_SLOTS] = clamp(m->reserved_slots) } },
-		.used = { { [BL_U_REQUESTS] = clamp(m->requests) } },
+		.used = { { [BL_U_REQUESTS] = requests } },
 	};
 	struct bl_pair pair = bl_key_pair(k);
 	struct bl_now now = bl_now();
@@ -571,6 +572,8 @@ bl_admit_settle(struct bl *bl, struct bl_gateway *g, const struct bl_settled *s)
 	r.used.v[BL_U_REQUESTS] = s->foreign;
 	pair = bl_key_pair(k);
 	bl_account_settle(&pair, &g->holder, &r, bl_now());
+	if (s->twice)
+		bl_account_uncount(&pair, r.window, 1, bl_now());
 	came_back(bl, k);
 }
 

@@ -138,6 +138,7 @@ struct bl_gateway {
 	uint64_t fronted, released;   /* committed when it declared; last of those whose reservation was freed since */
 	uint64_t taken[BL_SEQ_AHEAD / 64]; /* bit seq % BL_SEQ_AHEAD: taken ... */
 	uint64_t stored[BL_SEQ_AHEAD / 64]; /* ... and committed, out of order */
+	uint64_t counted[BL_SEQ_AHEAD / 64]; /* its request was counted when it was declared */
 	struct db_batch *early;       /* records that came before its row's id was known */
 };
 
@@ -175,6 +176,7 @@ struct bl_settled {
 	const struct bl_usage *usage;
 	bool charged; /* and was not before */
 	bool foreign; /* admitted by a former billingd: its request was not counted yet */
+	bool twice;   /* counted when it was declared, though it was in the ledger */
 };
 void bl_admit_settle(struct bl *bl, struct bl_gateway *g, const struct bl_settled *s);
 /* What came into the ledger without having been admitted: a deployment's. */
@@ -257,6 +259,11 @@ void bl_ledger_init(struct bl *bl);
 /* Submits nothing more and turns away who waits; then, when the store is closed, frees. */
 void bl_ledger_stop(struct bl *bl);
 void bl_ledger_free(struct bl *bl);
+/*
+ * The gateway declares the request of a record that nobody has counted. False: the ledger has it, or a declaration before.
+ * It is not counted again when the record comes.
+ */
+bool bl_ledger_count(struct bl_gateway *g, uint64_t seq);
 void bl_ledger_usage(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, const struct wire_usage *m);
 /* The row's id is known: what came early goes on. */
 void bl_ledger_early(struct bl *bl, struct bl_gateway *g);

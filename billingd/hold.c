@@ -316,6 +316,23 @@ bl_account_settle(const struct bl_pair *p, struct bl_holder *holder, const struc
 	}
 }
 
+void
+bl_account_uncount(const struct bl_pair *p, const uint64_t window[static BL_WINDOWS], uint64_t requests, struct bl_now now)
+{
+	unsigned i;
+
+	bl_account_turn(p, now);
+	BL_METERS_EACH(i, bl_pair_live(p, window, now)) {
+		struct bl_meter *m = &p->of[bl_meter_rows[i].scope]->meter[i];
+		uint64_t n = requests < m->used ? requests : m->used;
+
+		if (bl_meter_rows[i].unit != BL_U_REQUESTS)
+			continue;
+		m->used -= n;
+		m->debit -= n;
+	}
+}
+
 int
 bl_account_declare(const struct bl_pair *p, struct bl_holder *holder, const struct bl_record *r, struct bl_now now)
 {

@@ -87,12 +87,14 @@ seq_skip(struct bl_gateway *g, uint64_t first, uint64_t seq)
 			/* what came out of order comes again */
 			memset(g->stored, 0, sizeof g->stored);
 			memset(g->taken, 0, sizeof g->taken);
+			memset(g->counted, 0, sizeof g->counted);
 			g->committed = seq - 1;
 		}
 		while (g->committed < seq - 1) {
 			g->committed++;
 			bit_put(g->stored, g->committed, false);
 			bit_put(g->taken, g->committed, false);
+			bit_put(g->counted, g->committed, false);
 		}
 		while (bit_get(g->stored, g->committed + 1)) {
 			g->committed++;
@@ -216,6 +218,26 @@ gather(struct bl *bl)
 		ev_timer_set(&l->commit, bl->conf->billingd.commit_delay);
 }
 
+bool
+bl_ledger_count(struct bl_gateway *g, uint64_t seq)
+{
+	if (seq <= g->committed || bit_get(g->counted, seq))
+		return false;
+	/* further ahead than what is taken: it is counted when it comes, and once more now, which refuses rather than admits */
+	if (seq - g->committed < BL_SEQ_AHEAD)
+		bit_put(g->counted, seq, true);
+	return true;
+}
+
+static bool
+take_counted(struct bl_gateway *g, uint64_t seq)
+{
+	bool was = bit_get(g->counted, seq);
+
+	bit_put(g->counted, seq, false);
+	return was;
+}
+
 /*
  * A record that was in the ledger when its gateway declared what it holds, but whose acknowledgement was lost: its
  * reservation was declared with the others, and nothing but this frees it. Such records are told in order, once a session
@@ -232,7 +254,7 @@ release(struct bl *bl, struct bl_gateway *g, const struct wire_frame *f, const s
 	if (u == NULL)
 		return;
 	g->released = m->seq;
-	bl_admit_settle(bl, g, &(struct bl_settled){ .usage = u });
+	bl_admit_settle(bl, g, &(struct bl_settled){ .usage = u, .twice = take_counted(g, u->seq) });
 	free(u);
 }
 
@@ -290,7 +312,8 @@ bl_ledger_early(struct bl *bl, struct bl_gateway *g)
 		/* the store may know more than we did */
 		if (u->seq <= g->committed || put(bl, u) != 0) {
 			if (u->seq <= g->committed)
-				bl_admit_settle(bl, g, &(struct bl_settled){ .usage = u }); /* as in release */
+				/* as in release */
+				bl_admit_settle(bl, g, &(struct bl_settled){ .usage = u, .twice = take_counted(g, u->seq) });
 			bit_put(g->taken, u->seq, false);
 			g->refs--;
 			l->held--;
@@ -402,7 +425,10 @@ settle(struct bl *bl, const struct db_op *op)
 	const char *labels[] = { wire_outcome_text(u->outcome) };
 	bool charged = u->outcome == WIRE_OUTCOME_SERVED || u->outcome == WIRE_OUTCOME_PARTIAL;
 	bool fresh = op->rc == 0 && op->result != BL_USAGE_REPLAY;
-	struct bl_settled s = { .usage = u, .foreign = op->result == BL_USAGE_NEW && is_foreign(bl, g, u) };
+	bool counted = take_counted(g, u->seq);
+	/* what was in the ledger already was counted with all that is in there */
+	struct bl_settled s = { .usage = u, .foreign = op->result == BL_USAGE_NEW && !counted && is_foreign(bl, g, u),
+		.twice = (op->result == BL_USAGE_REPLAY || op->result == BL_USAGE_FINAL) && counted };
 	struct bl_key *k = bl_index_key(&bl->index, tf_id_span(&u->key));
 
 	s.charged = fresh && charged && op->result != BL_USAGE_UNCHARGED;

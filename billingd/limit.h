@@ -226,6 +226,9 @@ struct bl_record {
 /* An attempt is over: what it had reserved is free, what it used is used. */
 void bl_account_settle(const struct bl_pair *p, struct bl_holder *holder, const struct bl_record *r,
     struct bl_now now);
+/* So many requests of a window were counted twice. */
+void bl_account_uncount(const struct bl_pair *p, const uint64_t window[static BL_WINDOWS], uint64_t requests,
+    struct bl_now now);
 /*
  * After a restart of billingd, or of a link: books what a gateway says it holds, without asking
  * whether it fits. TF_E_NOMEM.

@@ -308,7 +308,7 @@ gw_settling_add(struct gw_req *req, uint64_t seq, uint64_t used)
 	uint64_t reserved = req->reserved.v[GW_U_TOKENS];
 	struct gw_settling s = {
 		.seq = seq, .key = k, .windows = req->windows, .reserved = req->reserved,
-		.back = reserved > used ? reserved - used : 0,
+		.back = reserved > used ? reserved - used : 0, .granted_by = req->granted_by,
 	};
 
 	if (!gw_settling_room(t))
@@ -402,7 +402,8 @@ struct gw_declared { /* what stands behind one request or one record */
 	const struct gw_key *key;
 	const struct gw_windows *windows;
 	const struct gw_amount *reserved;
-	bool uncounted; /* it runs, and this billingd has not counted its request */
+	uint64_t seq;         /* of its record; 0: it runs */
+	uint64_t *granted_by; /* boot of the billingd that counted its request; from now on this one has */
 };
 
 static void
@@ -414,9 +415,12 @@ gw_declare(struct wire_peer *p, const struct gw_declared *d)
 		.window_budget = w[GW_W_BUDGET], .window_month = w[GW_W_MONTH], .reserved = v[GW_U_TOKENS],
 		.reserved_money = v[GW_U_MONEY], .reserved_images = v[GW_U_IMAGES],
 		.reserved_audio_ms = v[GW_U_AUDIO_MS], .reserved_slots = v[GW_U_SLOTS],
-		.requests = d->uncounted,
+		.requests = v[GW_U_REQUESTS] > 0 && *d->granted_by != p->boot,
 	};
 
+	if (d->seq != 0)
+		wire_set(&m, DECLARE, seq, d->seq);
+	*d->granted_by = p->boot;
 	(void)wire_send_declare(p, NULL, 0, &m, (struct tf_span){ 0 });
 }
 
@@ -428,14 +432,12 @@ gw_declare_all(struct gw_thread *t, struct wire_peer *p)
 	size_t pos = 0;
 
 	while ((req = tf_map_next(&t->reqs, &pos)) != NULL)
-		if (req->admitted && !req->unmetered && req->reserved.v[GW_U_REQUESTS] > 0) {
-			gw_declare(p, &(struct gw_declared){ req->key, &req->windows, &req->reserved, req->granted_by != p->boot });
-			req->granted_by = p->boot;
-		}
+		if (req->admitted && !req->unmetered && req->reserved.v[GW_U_REQUESTS] > 0)
+			gw_declare(p, &(struct gw_declared){ req->key, &req->windows, &req->reserved, 0, &req->granted_by });
 	for (size_t i = 0; i < t->settling_n; i++) {
-		const struct gw_settling *s = &t->settling[(t->settling_at + i) % t->settling_cap];
+		struct gw_settling *s = &t->settling[(t->settling_at + i) % t->settling_cap];
 
-		gw_declare(p, &(struct gw_declared){ s->key, &s->windows, &s->reserved, false });
+		gw_declare(p, &(struct gw_declared){ s->key, &s->windows, &s->reserved, s->seq, &s->granted_by });
 	}
 }
 

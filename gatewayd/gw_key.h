@@ -45,6 +45,7 @@ struct gw_settling {
 	struct gw_windows windows;
 	struct gw_amount reserved;
 	uint64_t back;             /* tokens that it did not use */
+	uint64_t granted_by;       /* boot of the billingd that counted its request */
 };
 
 /* What a key may do beside its limits. */

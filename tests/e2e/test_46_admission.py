@@ -2,6 +2,7 @@
 """Admission under load: many requests at once, from several gatewayd, never take more than the limits give, and what
 was only reserved is there for the next one."""
 import concurrent.futures
+import time
 
 import pytest
 
@@ -74,3 +75,19 @@ def test_an_answer_without_a_cap_is_reserved_in_pieces(factory, stream):
     # what it took beyond its last piece until it was stopped is not charged
     left = factory.call("GET", "/v1/models", key=key).get("x-ratelimit-remaining-tokens")
     assert answer.usage["completion_tokens"] > 9000 and int(left) < 1000
+
+
+def test_records_on_their_way_when_billingd_dies(fresh):
+    """What ended before billingd did, and is not in the ledger yet, is counted before another gateway is given room."""
+    factory = fresh(gateways=2, plan="few", conf={"plan few": {"rpm": str(RPM), "tpm": "0"}, "billingd": {"commit-delay": "1s"}})
+    began = time.monotonic()
+    ended = [factory.chat("tokens=1", port=factory.ports[0]).status for _ in range(RPM // 2)]
+    assert ended == [200] * (RPM // 2)
+    factory.daemons["billingd"].kill()
+    factory.restart("billingd")
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda i: factory.chat("tokens=1", port=factory.ports[1]), range(2 * RPM)))
+    good = sum(a.status == 200 for a in answers)
+    assert {a.status for a in answers} <= {200, 429, 503}
+    assert good <= RPM - len(ended) or time.monotonic() - began > 59  # another minute has begun
+    assert factory.settled(len(ended) + good)
