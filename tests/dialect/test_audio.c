@@ -15,6 +15,7 @@
 #include "common/dialect/dialect.h"
 #include "common/dialect/media.h"
 #include "common/dialect/pcm.h"
+#include "tests/dialect/group.h"
 
 #define TYPE "multipart/form-data; boundary=XbX"
 #define PART(name, value) "--XbX\r\nContent-Disposition: form-data; name=\"" name "\"\r\n\r\n" value "\r\n"
@@ -700,21 +701,6 @@ test_unwave_refuses(void **state)
 	tf_buf_free(&out);
 }
 
-static int
-begin(void **state)
-{
-	(void)state;
-	return dl_init();
-}
-
-static int
-finish(void **state)
-{
-	(void)state;
-	dl_fini();
-	return 0;
-}
-
 int
 main(void)
 {
@@ -734,5 +720,5 @@ main(void)
 		cmocka_unit_test(test_unwave_refuses),
 	};
 
-	return cmocka_run_group_tests(tests, begin, finish);
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -17,8 +17,9 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "tests/dialect/gold.h"
 #include "tests/dialect/completer.h"
+#include "tests/dialect/gold.h"
+#include "tests/dialect/group.h"
 
 /* ---- requests ---------------------------------------------------------------------------- */
 
@@ -276,11 +277,6 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_chat_upstreams),
 		cmocka_unit_test(test_echo), cmocka_unit_test(test_heads) };
-	int r;
 
-	if (dl_init() < 0)
-		return 1;
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	dl_fini();
-	return r;
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "common/dialect/dialect.h"
+#include "tests/dialect/group.h"
 
 static const char messages[] = "{\"model\":\"m\",\"system\":\"be brief\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
 			       "\"stream\":true,\"temperature\":0.5,\"tools\":[{\"name\":\"f\",\"input_schema\":"
@@ -123,11 +124,6 @@ main(void)
 		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_faults),
 	};
-	int r;
 
-	if (dl_init() < 0)
-		return 1;
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	dl_fini();
-	return r;
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

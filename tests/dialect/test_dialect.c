@@ -15,6 +15,7 @@
 #include "common/dialect/canon.h"
 #include "common/dialect/field.h"
 #include "common/dialect/sse.h"
+#include "tests/dialect/group.h"
 
 #define MSG "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 #define OK(more) "{\"model\":\"m\"," MSG more "}"
@@ -677,11 +678,6 @@ main(void)
 		cmocka_unit_test(test_sse),
 		cmocka_unit_test(test_cut),
 	};
-	int r;
 
-	if (dl_init() < 0)
-		return 1;
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	dl_fini();
-	return r;
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

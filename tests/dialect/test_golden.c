@@ -25,6 +25,7 @@
 #include <cmocka.h>
 
 #include "tests/dialect/client.h"
+#include "tests/dialect/group.h"
 #include "tests/dialect/reader.h"
 
 struct golden {
@@ -508,13 +509,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_chat), cmocka_unit_test(test_messages_runtime),
 		cmocka_unit_test(test_messages_over_chat) };
-	int r;
 
 	if (getenv("top_srcdir") != NULL)
 		top = getenv("top_srcdir");
-	if (dl_init() < 0)
-		return 1;
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	dl_fini();
-	return r;
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

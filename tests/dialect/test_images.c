@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "tests/dialect/attempt.h"
+#include "tests/dialect/group.h"
 
 #define IMG DL_OPENAI_IMAGES
 #define DRAW(more) "{\"model\":\"m\",\"prompt\":\"a quay\"" more "}"
@@ -460,21 +461,6 @@ test_edits_json(void **state)
 	tf_buf_free(&sent);
 }
 
-static int
-setup(void **state)
-{
-	(void)state;
-	return dl_init();
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	dl_fini();
-	return 0;
-}
-
 int
 main(void)
 {
@@ -490,5 +476,5 @@ main(void)
 		cmocka_unit_test(test_edits_json),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

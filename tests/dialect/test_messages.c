@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "tests/dialect/gold.h"
+#include "tests/dialect/group.h"
 #include "tests/dialect/reader.h"
 
 /* ---- requests ---------------------------------------------------------------------------- */
@@ -290,11 +291,6 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_upstreams),
 		cmocka_unit_test(test_envelopes), cmocka_unit_test(test_signatures) };
-	int r;
 
-	if (dl_init() < 0)
-		return 1;
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	dl_fini();
-	return r;
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -17,6 +17,7 @@
 #include "common/dialect/split.h"
 #include "common/dialect/vector.h"
 #include "tests/dialect/attempt.h"
+#include "tests/dialect/group.h"
 
 /* ---- numbers ----------------------------------------------------------------------------- */
 
@@ -488,21 +489,6 @@ test_other_family(void **state)
 	tf_buf_free(&out);
 }
 
-static int
-setup(void **state)
-{
-	(void)state;
-	return dl_init();
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	dl_fini();
-	return 0;
-}
-
 int
 main(void)
 {
@@ -520,5 +506,5 @@ main(void)
 		cmocka_unit_test(test_other_family),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

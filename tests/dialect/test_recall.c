@@ -15,6 +15,7 @@
 #include "common/dialect/canon.h"
 #include "common/dialect/recall.h"
 #include "common/json/json.h"
+#include "tests/dialect/group.h"
 
 static const char *
 name_of(const char *id, const char *tool, const char *args)
@@ -267,21 +268,6 @@ test_look(void **state)
 	tf_buf_free(&out);
 }
 
-static int
-setup(void **state)
-{
-	(void)state;
-	return dl_init();
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	dl_fini();
-	return 0;
-}
-
 int
 main(void)
 {
@@ -290,5 +276,5 @@ main(void)
 		cmocka_unit_test(test_look),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "tests/dialect/gold.h"
+#include "tests/dialect/group.h"
 #include "tests/dialect/responses_reader.h"
 
 /* ---- requests ---------------------------------------------------------------------------- */
@@ -501,11 +502,6 @@ main(void)
 		cmocka_unit_test(test_mixed),
 		cmocka_unit_test(test_params_of_needs),
 	};
-	int r;
 
-	if (dl_init() < 0)
-		return 1;
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	dl_fini();
-	return r;
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -17,8 +17,9 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "tests/dialect/gold.h"
 #include "tests/dialect/client.h"
+#include "tests/dialect/gold.h"
+#include "tests/dialect/group.h"
 #include "tests/dialect/reader.h"
 
 static uint64_t max; /* output cap to enforce */
@@ -413,11 +414,6 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_golden), cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_cut_passed) };
-	int r;
 
-	if (dl_init() < 0)
-		return 1;
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	dl_fini();
-	return r;
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "common/dialect/dialect.h"
+#include "tests/dialect/group.h"
 
 #define HEAD "\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1790000000,\"model\":\"r\""
 #define CHUNK(delta, finish) \
@@ -297,11 +298,6 @@ main(void)
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_bounds),
 	};
-	int r;
 
-	if (dl_init() < 0)
-		return 1;
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	dl_fini();
-	return r;
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
