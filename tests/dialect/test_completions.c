@@ -9,7 +9,6 @@
  */
 #include "config.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,14 +25,7 @@
 static struct dl_xlate *
 attempt(const struct dl_scan *s, uint32_t can, uint64_t max)
 {
-	struct dl_xlate_conf conf = { .surface = DL_OPENAI_COMPLETIONS, .runtime = DL_OPENAI_CHAT, .can = can, .check = true,
-		.asked = tf_span(s->head.model, s->head.model_len), .model = TF_SPAN("runtime-model"), .max_output = max };
-	struct dl_xlate *x;
-
-	memset(conf.rid.b, 7, sizeof conf.rid.b);
-	x = dl_xlate_new(&conf, &s->head);
-	assert_non_null(x);
-	return x;
+	return gold_attempt(s, (struct dl_xlate_conf){ .runtime = DL_OPENAI_CHAT, .can = can, .max_output = max });
 }
 
 static void
@@ -80,7 +72,7 @@ static const char *const asks[] = {
 };
 
 static int
-answer(const char *ask, uint32_t can, const struct tf_buf *up, size_t cut, struct tf_buf *out)
+answer_of(const char *ask, uint32_t can, const struct tf_buf *up, size_t cut, struct tf_buf *out)
 {
 	struct dl_xlate *x;
 	struct dl_scan s;
@@ -89,54 +81,36 @@ answer(const char *ask, uint32_t can, const struct tf_buf *up, size_t cut, struc
 	dl_scan_init(&s, DL_OPENAI_COMPLETIONS, 0, 0);
 	assert_int_equal(dl_scan_end(&s, ask, strlen(ask)), 0);
 	x = attempt(&s, can, 0);
-	dl_xlate_head(x, 200, TF_SPAN(""), 0);
-	if (cut > 0)
-		assert_int_equal(dl_xlate_feed(x, up->p, cut, out), 0);
-	if (cut < up->n)
-		assert_int_equal(dl_xlate_feed(x, up->p + cut, up->n - cut, out), 0);
-	assert_int_equal(dl_xlate_end(x, out), 0);
-	err = dl_xlate_facts(x)->fault.err;
-	assert_true((err == 0) == dl_xlate_facts(x)->complete);
+	err = gold_answer(x, up, cut, out);
 	dl_xlate_free(&x);
 	return err;
 }
 
-static void
-judge(const char *name, const char *bad, const struct tf_buf *out)
+static int
+native(const char *ask, const struct tf_buf *up, size_t cut, struct tf_buf *out)
 {
-	if (bad != NULL)
-		fail_msg("%s: a client says: %s\n%.*s", name, bad, (int)out->n, out->p);
+	return answer_of(ask, DL_NEED_COMPLETIONS, up, cut, out);
 }
 
-static void
-one_upstream(const char *name, uint32_t can, const struct tf_buf *up, const char *const ask[2])
+static int
+chatted(const char *ask, const struct tf_buf *up, size_t cut, struct tf_buf *out)
 {
-	struct tf_buf a = { 0 }, b = { 0 }, c = { 0 }, made = { 0 }, made2 = { 0 };
-	bool usage = strstr(ask[1], "usage") != NULL;
-	int err = answer(ask[0], can, up, up->n, &a);
-
-	assert_int_equal(answer(ask[1], can, up, up->n, &b), err);
-	/* a broken stream has given its beginning; a broken whole answer nothing */
-	judge(name, completer_stream(tf_buf_span(&b), TF_SPAN("m"), usage, err == 0, &made), &b);
-	if (err == 0) {
-		judge(name, completer_json(tf_buf_span(&a), TF_SPAN("m"), &made2), &a);
-		if (!tf_span_eq(tf_buf_span(&made), tf_buf_span(&made2)))
-			fail_msg("%s: stream and whole differ\n%.*s\n---\n%.*s", name, (int)made.n, made.p, (int)made2.n, made2.p);
-	} else {
-		assert_int_equal(a.n, 0);
-	}
-	for (size_t i = 0; i < up->n; i++) {
-		tf_buf_reset(&c);
-		assert_int_equal(answer(ask[1], can, up, i, &c), err);
-		if (!tf_span_eq(tf_buf_span(&b), tf_buf_span(&c)))
-			fail_msg("%s: a cut at %zu gives other bytes", name, i);
-	}
-	tf_buf_free(&a);
-	tf_buf_free(&b);
-	tf_buf_free(&c);
-	tf_buf_free(&made);
-	tf_buf_free(&made2);
+	return answer_of(ask, 0, up, cut, out);
 }
+
+static const char *
+stream(const char *ask, struct tf_span got, bool whole, struct tf_buf *made)
+{
+	return completer_stream(got, TF_SPAN("m"), strstr(ask, "usage") != NULL, whole, made);
+}
+
+static const char *
+json(struct tf_span got, struct tf_buf *made)
+{
+	return completer_json(got, TF_SPAN("m"), made);
+}
+
+static const struct gold_clients of_native = { native, stream, json, NULL }, of_chat = { chatted, stream, json, NULL };
 
 static void
 golden_upstream(const char *name)
@@ -145,71 +119,49 @@ golden_upstream(const char *name)
 	struct tf_buf up = { 0 }, out = { 0 };
 
 	assert_true(gold_read("openai_completions", name, ".upstream", &up));
-	answer(ask[1], DL_NEED_COMPLETIONS, &up, up.n, &out);
+	native(ask[1], &up, up.n, &out);
 	gold_check("openai_completions", name, ".stream", tf_buf_span(&out));
 	tf_buf_reset(&out);
-	answer(ask[0], DL_NEED_COMPLETIONS, &up, up.n, &out);
+	native(ask[0], &up, up.n, &out);
 	gold_check("openai_completions", name, ".whole", tf_buf_span(&out));
-	one_upstream(name, DL_NEED_COMPLETIONS, &up, ask);
+	gold_both(&of_native, name, &up, ask);
 	tf_buf_free(&up);
 	tf_buf_free(&out);
+}
+
+static bool
+one_case(const char *name, const char *suffix)
+{
+	if (strcmp(suffix, ".request") == 0) {
+		one_request(name, DL_NEED_COMPLETIONS, ".native");
+		one_request(name, 0, ".chat");
+	} else if (strcmp(suffix, ".upstream") == 0) {
+		golden_upstream(name);
+	} else {
+		return false;
+	}
+	return true;
 }
 
 static void
 test_golden(void **state)
 {
-	struct dirent **e;
-	char path[2048];
-	int n, seen = 0;
-
 	(void)state;
-	snprintf(path, sizeof path, "%s/openai_completions", gold_root());
-	n = scandir(path, &e, NULL, alphasort);
-	assert_true(n > 0);
-	for (int i = 0; i < n; i++) {
-		char *dot = strrchr(e[i]->d_name, '.');
+	assert_true(gold_each("openai_completions", one_case) >= 25);
+}
 
-		if (dot != NULL && strcmp(dot, ".request") == 0) {
-			*dot = '\0';
-			one_request(e[i]->d_name, DL_NEED_COMPLETIONS, ".native");
-			one_request(e[i]->d_name, 0, ".chat");
-			seen++;
-		} else if (dot != NULL && strcmp(dot, ".upstream") == 0) {
-			*dot = '\0';
-			golden_upstream(e[i]->d_name);
-			seen++;
-		}
-		free(e[i]);
-	}
-	free(e);
-	assert_true(seen >= 25);
+static bool
+one_upstream(const char *name, const struct tf_buf *up)
+{
+	gold_both(&of_chat, name, up, asks);
+	return true;
 }
 
 static void
 test_chat_upstreams(void **state)
 {
-	char path[2048], file[600];
-	struct dirent **e;
-	int n, seen = 0;
-
 	(void)state;
-	snprintf(path, sizeof path, "%s/openai_chat", gold_root());
-	n = scandir(path, &e, NULL, alphasort);
-	assert_true(n > 0);
-	for (int i = 0; i < n; i++) {
-		struct tf_buf up = { 0 };
-
-		snprintf(file, sizeof file, "%s/upstream", e[i]->d_name);
-		if (e[i]->d_name[0] != '.' && strncmp(e[i]->d_name, "err_", 4) != 0 && gold_read("openai_chat", file, "", &up) &&
-		    up.n > 0 && up.n < 12000) {
-			one_upstream(e[i]->d_name, 0, &up, asks);
-			seen++;
-		}
-		tf_buf_free(&up);
-		free(e[i]);
-	}
-	free(e);
-	assert_true(seen >= 60);
+	assert_true(gold_chat_upstreams(12000, one_upstream) >= 60);
 }
 
 /* The prompt said again is no output, whatever is counted before the runtime gives its usage. */

@@ -8,7 +8,6 @@
  */
 #include "config.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,52 +21,11 @@
 
 /* ---- requests ---------------------------------------------------------------------------- */
 
-static struct dl_xlate *
-attempt(const struct dl_scan *s)
-{
-	struct dl_xlate_conf conf = { .surface = DL_ANTHROPIC_MESSAGES, .runtime = DL_OPENAI_CHAT, .check = true,
-		.quirks = DL_Q_TEMPLATE_THINKING, .asked = tf_span(s->head.model, s->head.model_len),
-		.model = TF_SPAN("runtime-model") };
-	struct dl_xlate *x;
-
-	memset(conf.rid.b, 7, sizeof conf.rid.b);
-	x = dl_xlate_new(&conf, &s->head);
-	assert_non_null(x);
-	return x;
-}
-
 static void
-one_request(const char *name)
+tell(const struct dl_scan *s, const struct dl_xlate *x, struct tf_buf *out)
 {
-	struct tf_buf body = { 0 }, sent = { 0 }, said = { 0 };
-	struct dl_xlate *x = NULL;
-	struct dl_scan s;
-	const struct dl_fault *f = &s.fault;
-	int r;
-
-	assert_true(gold_read("anthropic_messages", name, ".request", &body));
-	r = gold_scan(&s, DL_ANTHROPIC_MESSAGES, tf_buf_span(&body));
-	if (strstr(name, "blind") != NULL)
-		s.head.flags |= DL_HEAD_BLIND;
-	if (r == 0) {
-		x = attempt(&s);
-		r = dl_xlate_request(x, tf_buf_span(&body), &sent);
-		f = &dl_xlate_facts(x)->fault;
-	}
-	if (r == 0) {
-		assert_int_equal(js_valid(tf_buf_span(&sent)), 0);
-		tf_buf_addspan(&sent, TF_SPAN("\n"));
-		tf_buf_printf(&sent, "dropped=" TF_SPAN_FMT " images=%u files=%u tools=%u\n", TF_SPAN_ARG(dl_xlate_dropped(x)),
-		    s.head.images, s.head.files, s.head.tools);
-		gold_check("anthropic_messages", name, ".sent", tf_buf_span(&sent));
-	} else {
-		gold_fault(f, &said);
-		gold_check("anthropic_messages", name, ".fault", tf_buf_span(&said));
-	}
-	dl_xlate_free(&x);
-	tf_buf_free(&body);
-	tf_buf_free(&sent);
-	tf_buf_free(&said);
+	tf_buf_printf(out, "dropped=" TF_SPAN_FMT " images=%u files=%u tools=%u\n", TF_SPAN_ARG(dl_xlate_dropped(x)),
+	    s->head.images, s->head.files, s->head.tools);
 }
 
 /* ---- answers ----------------------------------------------------------------------------- */
@@ -83,128 +41,80 @@ static const char *const asks[] = {
 static int
 answer(const char *ask, const struct tf_buf *up, size_t cut, struct tf_buf *out)
 {
-	struct tf_buf body = { .p = (char *)(uintptr_t)ask, .n = strlen(ask) };
 	struct dl_xlate *x;
 	struct dl_scan s;
 	int err;
 
 	dl_scan_init(&s, DL_ANTHROPIC_MESSAGES, 0, 0);
-	assert_int_equal(dl_scan_end(&s, body.p, body.n), 0);
-	x = attempt(&s);
-	dl_xlate_head(x, 200, TF_SPAN(""), 0);
-	if (cut > 0)
-		assert_int_equal(dl_xlate_feed(x, up->p, cut, out), 0);
-	if (cut < up->n)
-		assert_int_equal(dl_xlate_feed(x, up->p + cut, up->n - cut, out), 0);
-	assert_int_equal(dl_xlate_end(x, out), 0);
-	err = dl_xlate_facts(x)->fault.err;
-	assert_true((err == 0) == dl_xlate_facts(x)->complete);
+	assert_int_equal(dl_scan_end(&s, ask, strlen(ask)), 0);
+	x = gold_attempt(&s, (struct dl_xlate_conf){ .runtime = DL_OPENAI_CHAT, .quirks = DL_Q_TEMPLATE_THINKING });
+	err = gold_answer(x, up, cut, out);
 	dl_xlate_free(&x);
 	return err;
 }
 
-static void
-judge(const char *name, const char *bad, const struct tf_buf *out)
+static const char *
+stream(const char *ask, struct tf_span got, bool whole, struct tf_buf *made)
 {
-	if (bad != NULL)
-		fail_msg("%s: a client says: %s\n%.*s", name, bad, (int)out->n, out->p);
+	(void)ask;
+	return reader_stream(got, TF_SPAN("m"), whole, made);
 }
 
-static void
-one_upstream(const char *name, const struct tf_buf *up, const char *whole, const char *stream)
+static const char *
+json(struct tf_span got, struct tf_buf *made)
 {
-	struct tf_buf a = { 0 }, b = { 0 }, c = { 0 }, made = { 0 }, made2 = { 0 };
-	int err = answer(whole, up, up->n, &a);
-	int err2 = answer(stream, up, up->n, &b);
+	return reader_json(got, TF_SPAN("m"), made);
+}
 
-	/* a broken stream has given its beginning; a broken whole answer nothing */
-	assert_int_equal(err, err2);
-	judge(name, reader_stream(tf_buf_span(&b), TF_SPAN("m"), err == 0, &made), &b);
-	if (err == 0) {
-		judge(name, reader_json(tf_buf_span(&a), TF_SPAN("m"), &made2), &a);
-		if (memmem(made.p, made.n, "broken", 6) == NULL && !tf_span_eq(tf_buf_span(&made), tf_buf_span(&made2)))
-			fail_msg("%s: stream and whole differ\n%.*s\n---\n%.*s", name, (int)made.n, made.p, (int)made2.n, made2.p);
-	} else {
-		assert_int_equal(a.n, 0);
-	}
-	for (size_t i = 0; i < up->n; i++) {
-		tf_buf_reset(&c);
-		assert_int_equal(answer(stream, up, i, &c), err);
-		if (!tf_span_eq(tf_buf_span(&b), tf_buf_span(&c)))
-			fail_msg("%s: a cut at %zu gives other bytes", name, i);
-	}
-	tf_buf_free(&a);
-	tf_buf_free(&b);
-	tf_buf_free(&c);
-	tf_buf_free(&made);
-	tf_buf_free(&made2);
+/* arguments that are no JSON reach a stream as they are */
+static const struct gold_clients clients = { answer, stream, json, "broken" };
+
+static bool
+one_upstream(const char *name, const struct tf_buf *up)
+{
+	if (strstr(name, "n2") != NULL)
+		return false;
+	gold_both(&clients, name, up, asks);
+	gold_both(&clients, name, up, asks + 2);
+	return true;
 }
 
 static void
 test_upstreams(void **state)
 {
-	char path[2048], file[600];
-	struct dirent **e;
-	int n, seen = 0;
-
 	(void)state;
-	snprintf(path, sizeof path, "%s/openai_chat", gold_root());
-	n = scandir(path, &e, NULL, alphasort);
-	assert_true(n > 0);
-	for (int i = 0; i < n; i++) {
-		struct tf_buf up = { 0 };
+	assert_true(gold_chat_upstreams(12000, one_upstream) >= 60);
+}
 
-		snprintf(file, sizeof file, "%s/upstream", e[i]->d_name);
-		if (e[i]->d_name[0] != '.' && strncmp(e[i]->d_name, "err_", 4) != 0 && strstr(e[i]->d_name, "n2") == NULL &&
-		    gold_read("openai_chat", file, "", &up) && up.n > 0 && up.n < 12000) {
-			one_upstream(e[i]->d_name, &up, asks[0], asks[1]);
-			one_upstream(e[i]->d_name, &up, asks[2], asks[3]);
-			seen++;
-		}
-		tf_buf_free(&up);
-		free(e[i]);
+static bool
+one_case(const char *name, const char *suffix)
+{
+	struct tf_buf up = { 0 }, out = { 0 };
+
+	if (strcmp(suffix, ".request") == 0) {
+		gold_request(DL_ANTHROPIC_MESSAGES, name, tell);
+		return true;
 	}
-	free(e);
-	assert_true(seen >= 60);
+	if (strcmp(suffix, ".upstream") != 0)
+		return false;
+	assert_true(gold_read("anthropic_messages", name, ".upstream", &up));
+	assert_int_equal(answer(asks[3], &up, up.n, &out), 0);
+	gold_check("anthropic_messages", name, ".stream", tf_buf_span(&out));
+	tf_buf_reset(&out);
+	assert_int_equal(answer(asks[0], &up, up.n, &out), 0);
+	gold_check("anthropic_messages", name, ".whole", tf_buf_span(&out));
+	gold_both(&clients, name, &up, asks);
+	gold_both(&clients, name, &up, asks + 2);
+	tf_buf_free(&up);
+	tf_buf_free(&out);
+	return true;
 }
 
 static void
 test_golden(void **state)
 {
-	struct dirent **e;
-	char path[2048];
-	int n, seen = 0;
-
 	(void)state;
-	snprintf(path, sizeof path, "%s/anthropic_messages", gold_root());
-	n = scandir(path, &e, NULL, alphasort);
-	assert_true(n > 0);
-	for (int i = 0; i < n; i++) {
-		char *dot = strrchr(e[i]->d_name, '.');
-		struct tf_buf up = { 0 }, out = { 0 };
-
-		if (dot != NULL && strcmp(dot, ".request") == 0) {
-			*dot = '\0';
-			one_request(e[i]->d_name);
-			seen++;
-		} else if (dot != NULL && strcmp(dot, ".upstream") == 0) {
-			*dot = '\0';
-			assert_true(gold_read("anthropic_messages", e[i]->d_name, ".upstream", &up));
-			assert_int_equal(answer(asks[3], &up, up.n, &out), 0);
-			gold_check("anthropic_messages", e[i]->d_name, ".stream", tf_buf_span(&out));
-			tf_buf_reset(&out);
-			assert_int_equal(answer(asks[0], &up, up.n, &out), 0);
-			gold_check("anthropic_messages", e[i]->d_name, ".whole", tf_buf_span(&out));
-			one_upstream(e[i]->d_name, &up, asks[0], asks[1]);
-			one_upstream(e[i]->d_name, &up, asks[2], asks[3]);
-			seen++;
-		}
-		tf_buf_free(&up);
-		tf_buf_free(&out);
-		free(e[i]);
-	}
-	free(e);
-	assert_true(seen >= 20);
+	assert_true(gold_each("anthropic_messages", one_case) >= 20);
 }
 
 static void

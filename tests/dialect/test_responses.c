@@ -8,7 +8,6 @@
  */
 #include "config.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,54 +21,12 @@
 
 /* ---- requests ---------------------------------------------------------------------------- */
 
-static struct dl_xlate *
-attempt(const struct dl_scan *s)
-{
-	struct dl_xlate_conf conf = { .surface = DL_OPENAI_RESPONSES, .runtime = DL_OPENAI_CHAT, .check = true,
-		.quirks = DL_Q_TEMPLATE_THINKING, .asked = tf_span(s->head.model, s->head.model_len),
-		.model = TF_SPAN("runtime-model") };
-	struct dl_xlate *x;
-
-	memset(conf.rid.b, 7, sizeof conf.rid.b);
-	x = dl_xlate_new(&conf, &s->head);
-	assert_non_null(x);
-	return x;
-}
-
 static void
-one_request(const char *name)
+tell(const struct dl_scan *s, const struct dl_xlate *x, struct tf_buf *out)
 {
-	struct tf_buf body = { 0 }, sent = { 0 }, said = { 0 };
-	struct dl_xlate *x = NULL;
-	struct dl_scan s;
-	const struct dl_fault *f = &s.fault;
-	int r;
-
-	assert_true(gold_read("openai_responses", name, ".request", &body));
-	r = gold_scan(&s, DL_OPENAI_RESPONSES, tf_buf_span(&body));
-	if (strstr(name, "blind") != NULL)
-		s.head.flags |= DL_HEAD_BLIND;
-	if (r == 0) {
-		x = attempt(&s);
-		r = dl_xlate_request(x, tf_buf_span(&body), &sent);
-		f = &dl_xlate_facts(x)->fault;
-	}
-	if (r == 0) {
-		assert_int_equal(js_valid(tf_buf_span(&sent)), 0);
-		tf_buf_addspan(&sent, TF_SPAN("\n"));
-		tf_buf_printf(&sent,
-		    "dropped=" TF_SPAN_FMT " messages=%u images=%u files=%u tools=%u needs=%x flags=%x prompts=%u\n",
-		    TF_SPAN_ARG(dl_xlate_dropped(x)), s.head.messages, s.head.images, s.head.files, s.head.tools, s.head.needs,
-		    s.head.flags, s.nprefix);
-		gold_check("openai_responses", name, ".sent", tf_buf_span(&sent));
-	} else {
-		gold_fault(f, &said);
-		gold_check("openai_responses", name, ".fault", tf_buf_span(&said));
-	}
-	dl_xlate_free(&x);
-	tf_buf_free(&body);
-	tf_buf_free(&sent);
-	tf_buf_free(&said);
+	tf_buf_printf(out, "dropped=" TF_SPAN_FMT " messages=%u images=%u files=%u tools=%u needs=%x flags=%x prompts=%u\n",
+	    TF_SPAN_ARG(dl_xlate_dropped(x)), s->head.messages, s->head.images, s->head.files, s->head.tools, s->head.needs,
+	    s->head.flags, s->nprefix);
 }
 
 /* ---- answers ----------------------------------------------------------------------------- */
@@ -97,17 +54,10 @@ answer(const char *ask, const struct tf_buf *up, size_t cut, struct tf_buf *out)
 	dl_scan_init(&s, DL_OPENAI_RESPONSES, 0, 0);
 	assert_int_equal(dl_scan_end(&s, ask, strlen(ask)), 0);
 	s.head.flags |= DL_HEAD_KEEP;
-	x = attempt(&s);
+	x = gold_attempt(&s, (struct dl_xlate_conf){ .runtime = DL_OPENAI_CHAT, .quirks = DL_Q_TEMPLATE_THINKING });
 	assert_int_equal(dl_xlate_request(x, tf_cspan(ask), &sent), 0);
 	tf_buf_free(&sent);
-	dl_xlate_head(x, 200, TF_SPAN(""), 0);
-	if (cut > 0)
-		assert_int_equal(dl_xlate_feed(x, up->p, cut, out), 0);
-	if (cut < up->n)
-		assert_int_equal(dl_xlate_feed(x, up->p + cut, up->n - cut, out), 0);
-	assert_int_equal(dl_xlate_end(x, out), 0);
-	err = dl_xlate_facts(x)->fault.err;
-	assert_true((err == 0) == dl_xlate_facts(x)->complete);
+	err = gold_answer(x, up, cut, out);
 	if (err == 0) {
 		const struct dl_facts *f = dl_xlate_facts(x);
 		struct tf_span object = tf_span(out->p + f->object, f->object_n), v;
@@ -122,68 +72,36 @@ answer(const char *ask, const struct tf_buf *up, size_t cut, struct tf_buf *out)
 	return err;
 }
 
-static void
-judge(const char *name, const char *bad, const struct tf_buf *out)
+static const char *
+stream(const char *ask, struct tf_span got, bool whole, struct tf_buf *made)
 {
-	if (bad != NULL)
-		fail_msg("%s: a client says: %s\n%.*s", name, bad, (int)out->n, out->p);
+	(void)ask;
+	return responses_reader_stream(got, TF_SPAN("m"), whole, made);
 }
 
-static void
-one_upstream(const char *name, const struct tf_buf *up, const char *whole, const char *stream)
+static const char *
+json(struct tf_span got, struct tf_buf *made)
 {
-	struct tf_buf a = { 0 }, b = { 0 }, c = { 0 }, made = { 0 }, made2 = { 0 };
-	int err = answer(whole, up, up->n, &a);
+	return responses_reader_json(got, TF_SPAN("m"), made);
+}
 
-	/* a broken stream has given its beginning; a broken whole answer nothing */
-	assert_int_equal(err, answer(stream, up, up->n, &b));
-	judge(name, responses_reader_stream(tf_buf_span(&b), TF_SPAN("m"), err == 0, &made), &b);
-	if (err == 0) {
-		judge(name, responses_reader_json(tf_buf_span(&a), TF_SPAN("m"), &made2), &a);
-		if (!tf_span_eq(tf_buf_span(&made), tf_buf_span(&made2)))
-			fail_msg("%s: stream and whole differ\n%.*s\n---\n%.*s", name, (int)made.n, made.p, (int)made2.n, made2.p);
-	} else {
-		assert_int_equal(a.n, 0);
-	}
-	for (size_t i = 0; i < up->n; i++) {
-		tf_buf_reset(&c);
-		assert_int_equal(answer(stream, up, i, &c), err);
-		if (!tf_span_eq(tf_buf_span(&b), tf_buf_span(&c)))
-			fail_msg("%s: a cut at %zu gives other bytes", name, i);
-	}
-	tf_buf_free(&a);
-	tf_buf_free(&b);
-	tf_buf_free(&c);
-	tf_buf_free(&made);
-	tf_buf_free(&made2);
+static const struct gold_clients clients = { answer, stream, json, NULL };
+
+static bool
+one_upstream(const char *name, const struct tf_buf *up)
+{
+	if (strstr(name, "n2") != NULL)
+		return false;
+	gold_both(&clients, name, up, asks);
+	gold_both(&clients, name, up, asks + 2);
+	return true;
 }
 
 static void
 test_upstreams(void **state)
 {
-	char path[2048], file[600];
-	struct dirent **e;
-	int n, seen = 0;
-
 	(void)state;
-	snprintf(path, sizeof path, "%s/openai_chat", gold_root());
-	n = scandir(path, &e, NULL, alphasort);
-	assert_true(n > 0);
-	for (int i = 0; i < n; i++) {
-		struct tf_buf up = { 0 };
-
-		snprintf(file, sizeof file, "%s/upstream", e[i]->d_name);
-		if (e[i]->d_name[0] != '.' && strncmp(e[i]->d_name, "err_", 4) != 0 && strstr(e[i]->d_name, "n2") == NULL &&
-		    gold_read("openai_chat", file, "", &up) && up.n > 0 && up.n < 8000) {
-			one_upstream(e[i]->d_name, &up, asks[0], asks[1]);
-			one_upstream(e[i]->d_name, &up, asks[2], asks[3]);
-			seen++;
-		}
-		tf_buf_free(&up);
-		free(e[i]);
-	}
-	free(e);
-	assert_true(seen >= 60);
+	assert_true(gold_chat_upstreams(8000, one_upstream) >= 60);
 }
 
 static void
@@ -198,38 +116,28 @@ one_answer(const char *name)
 	tf_buf_reset(&out);
 	assert_int_equal(answer(ask[0], &up, up.n, &out), 0);
 	gold_check("openai_responses", name, ".whole", tf_buf_span(&out));
-	one_upstream(name, &up, ask[0], ask[1]);
+	gold_both(&clients, name, &up, ask);
 	tf_buf_free(&up);
 	tf_buf_free(&out);
+}
+
+static bool
+one_case(const char *name, const char *suffix)
+{
+	if (strcmp(suffix, ".request") == 0)
+		gold_request(DL_OPENAI_RESPONSES, name, tell);
+	else if (strcmp(suffix, ".upstream") == 0)
+		one_answer(name);
+	else
+		return false;
+	return true;
 }
 
 static void
 test_golden(void **state)
 {
-	struct dirent **e;
-	char path[1100];
-	int n, seen = 0;
-
 	(void)state;
-	snprintf(path, sizeof path, "%s/openai_responses", gold_root());
-	n = scandir(path, &e, NULL, alphasort);
-	assert_true(n > 0);
-	for (int i = 0; i < n; i++) {
-		char *dot = strrchr(e[i]->d_name, '.');
-
-		if (dot != NULL && strcmp(dot, ".request") == 0) {
-			*dot = '\0';
-			one_request(e[i]->d_name);
-			seen++;
-		} else if (dot != NULL && strcmp(dot, ".upstream") == 0) {
-			*dot = '\0';
-			one_answer(e[i]->d_name);
-			seen++;
-		}
-		free(e[i]);
-	}
-	free(e);
-	assert_true(seen >= 70);
+	assert_true(gold_each("openai_responses", one_case) >= 70);
 }
 
 /* ---- sealed reasoning -------------------------------------------------------------------- */

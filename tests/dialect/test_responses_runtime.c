@@ -9,7 +9,6 @@
  */
 #include "config.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,14 +26,7 @@ static uint64_t max; /* output cap to enforce */
 static struct dl_xlate *
 attempt(const struct dl_scan *s, uint32_t quirks)
 {
-	struct dl_xlate_conf conf = { .surface = s->head.surface, .runtime = DL_OPENAI_RESPONSES, .check = true, .quirks = quirks,
-		.asked = tf_span(s->head.model, s->head.model_len), .model = TF_SPAN("runtime-model"), .max_output = max };
-	struct dl_xlate *x;
-
-	memset(conf.rid.b, 7, sizeof conf.rid.b);
-	x = dl_xlate_new(&conf, &s->head);
-	assert_non_null(x);
-	return x;
+	return gold_attempt(s, (struct dl_xlate_conf){ .runtime = DL_OPENAI_RESPONSES, .quirks = quirks, .max_output = max });
 }
 
 /* ---- requests ---------------------------------------------------------------------------- */
@@ -129,7 +121,6 @@ answer(int ask, const struct tf_buf *up, size_t cut, struct tf_buf *out, struct 
 	struct tf_buf sent = { 0 };
 	struct dl_xlate *x;
 	struct dl_scan s;
-	char *piece;
 	int err;
 
 	dl_scan_init(&s, asks[ask].surface, 0, 0);
@@ -137,17 +128,7 @@ answer(int ask, const struct tf_buf *up, size_t cut, struct tf_buf *out, struct 
 	x = attempt(&s, 0);
 	assert_int_equal(dl_xlate_request(x, tf_cspan(asks[ask].body), &sent), 0);
 	tf_buf_free(&sent);
-	dl_xlate_head(x, 200, TF_SPAN(""), 0);
-	/* its own memory, so that a sanitizer sees one byte too many */
-	piece = malloc(cut + 1);
-	assert_non_null(piece);
-	memcpy(piece, up->p, cut);
-	assert_int_equal(dl_xlate_feed(x, piece, cut, out), 0);
-	free(piece);
-	assert_int_equal(dl_xlate_feed(x, up->p + cut, up->n - cut, out), 0);
-	assert_int_equal(dl_xlate_end(x, out), 0);
-	err = dl_xlate_facts(x)->fault.err;
-	assert_true((err == 0) == dl_xlate_facts(x)->complete);
+	err = gold_answer(x, up, cut, out);
 	steady(out);
 	print_facts(x, facts);
 	dl_xlate_free(&x);
@@ -226,22 +207,14 @@ passed(const char *body, const struct tf_buf *up, size_t cut, struct tf_buf *out
 	struct tf_buf sent = { 0 };
 	struct dl_xlate *x;
 	struct dl_scan s;
-	char *piece = malloc(cut + 1);
 	int err;
 
-	assert_non_null(piece);
 	dl_scan_init(&s, DL_OPENAI_RESPONSES, 0, 0);
 	assert_int_equal(dl_scan_end(&s, body, strlen(body)), 0);
 	x = attempt(&s, DL_Q_HOSTED);
 	assert_int_equal(dl_xlate_request(x, tf_cspan(body), &sent), 0);
 	tf_buf_free(&sent);
-	dl_xlate_head(x, 200, TF_SPAN(""), 0);
-	memcpy(piece, up->p, cut);
-	assert_int_equal(dl_xlate_feed(x, piece, cut, out), 0);
-	free(piece);
-	assert_int_equal(dl_xlate_feed(x, up->p + cut, up->n - cut, out), 0);
-	assert_int_equal(dl_xlate_end(x, out), 0);
-	err = dl_xlate_facts(x)->fault.err;
+	err = gold_answer(x, up, cut, out);
 	steady(out);
 	print_facts(x, facts);
 	dl_xlate_free(&x);
@@ -309,35 +282,25 @@ surface_of(const char *suffix)
 						 : DL_OPENAI_RESPONSES;
 }
 
+static bool
+one_case(const char *name, const char *suffix)
+{
+	if (strcmp(suffix, ".sent") == 0 || strcmp(suffix, ".answer") == 0)
+		return false;
+	if (strcmp(suffix, ".upstream") == 0)
+		one_upstream(name);
+	else if (strcmp(suffix, ".passed") == 0)
+		one_passed(name);
+	else
+		one_request(name, suffix, surface_of(suffix));
+	return true;
+}
+
 static void
 test_golden(void **state)
 {
-	struct dirent **e;
-	char path[1100];
-	int n, seen = 0;
-
 	(void)state;
-	snprintf(path, sizeof path, "%s/responses_runtime", gold_root());
-	n = scandir(path, &e, NULL, alphasort);
-	assert_true(n > 0);
-	for (int i = 0; i < n; i++) {
-		char *dot = strrchr(e[i]->d_name, '.'), suffix[16];
-
-		snprintf(suffix, sizeof suffix, "%s", dot != NULL ? dot : "");
-		if (dot > e[i]->d_name + 1 && strcmp(suffix, ".sent") != 0 && strcmp(suffix, ".answer") != 0) {
-			*dot = '\0';
-			if (strcmp(suffix, ".upstream") == 0)
-				one_upstream(e[i]->d_name);
-			else if (strcmp(suffix, ".passed") == 0)
-				one_passed(e[i]->d_name);
-			else
-				one_request(e[i]->d_name, suffix, surface_of(suffix));
-			seen++;
-		}
-		free(e[i]);
-	}
-	free(e);
-	assert_true(seen >= 50);
+	assert_true(gold_each("responses_runtime", one_case) >= 50);
 }
 
 /* A limit of ours ends it: what there is, is an answer of its own length. */
