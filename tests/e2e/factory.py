@@ -611,5 +611,15 @@ class Factory:
         finally:
             answer.raw.close()
 
+    def last_word(self, ask, seconds=PATIENCE):
+        """The answer of ask(), which is asked again, as an SDK does, while it is refused for the moment: where a disk or a
+        machine is slow, what calls before it reserved may not have come back within the time that a call waits for it."""
+        until = time.monotonic() + seconds * SLOW
+        while True:
+            answer = ask()
+            if answer.status != 429 or answer.response.get("retry-after") != "1" or time.monotonic() > until:
+                return answer
+            time.sleep(0.2)
+
     def text(self, tokens, kind="words", big=0):
         return fake_script.text(tokens, kind, big)

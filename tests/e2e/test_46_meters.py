@@ -31,7 +31,7 @@ def use_up(factory, key, code, script="tokens=40&prompt=50", most=60, **more):
     """Calls until one is refused; returns what was answered and the refusal."""
     answers = []
     while len(answers) < most:
-        answer = factory.chat(script, key=key, max_tokens=40, **more)
+        answer = factory.last_word(lambda: factory.chat(script, key=key, max_tokens=40, **more))
         if answer.status != 200:
             assert answer.error["code"] == code, answer.error
             return answers, answer
