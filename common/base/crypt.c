@@ -127,50 +127,6 @@ tf_hmac_sha256(struct tf_span key, const void *p, size_t n, uint8_t out[static T
 	tf_wipe(inner, sizeof inner);
 }
 
-/* crc_table[k][b]: what byte b does to the sum when k more bytes follow it. */
-#define CRC_SLICES 8
-static pthread_once_t crc_once = PTHREAD_ONCE_INIT;
-static uint32_t crc_table[CRC_SLICES][256];
-
-static void
-crc_setup(void)
-{
-	for (uint32_t i = 0; i < 256; i++) {
-		uint32_t c = i;
-
-		for (int k = 0; k < 8; k++)
-			c = c & 1 ? UINT32_C(0xedb88320) ^ (c >> 1) : c >> 1;
-		crc_table[0][i] = c;
-	}
-	for (size_t k = 1; k < CRC_SLICES; k++)
-		for (size_t i = 0; i < 256; i++)
-			crc_table[k][i] = crc_table[0][crc_table[k - 1][i] & 0xff] ^ (crc_table[k - 1][i] >> 8);
-}
-
-static uint32_t
-crc_slices(uint32_t crc, const uint8_t *b)
-{
-	uint32_t out = 0;
-
-	for (size_t k = 0; k < CRC_SLICES; k++)
-		out ^= crc_table[CRC_SLICES - 1 - k][b[k] ^ (k < sizeof crc ? crc >> (8 * k) & 0xff : 0)];
-	return out;
-}
-
-uint32_t
-tf_crc32(uint32_t crc, const void *p, size_t n)
-{
-	const uint8_t *b = p;
-
-	pthread_once(&crc_once, crc_setup);
-	crc = ~crc;
-	for (; n >= CRC_SLICES; b += CRC_SLICES, n -= CRC_SLICES)
-		crc = crc_slices(crc, b);
-	for (; n > 0; b++, n--)
-		crc = crc_table[0][(crc ^ *b) & 0xff] ^ (crc >> 8);
-	return ~crc;
-}
-
 bool
 tf_ct_equal(const void *a, const void *b, size_t n)
 {

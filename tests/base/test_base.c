@@ -406,6 +406,38 @@ test_base64(void **state)
 	tf_buf_free(&out);
 }
 
+/* As the standard says it, one bit after the other. */
+static uint32_t
+crc_bits(uint32_t crc, const uint8_t *p, size_t n)
+{
+	crc = ~crc;
+	for (size_t i = 0; i < 8 * n; i++) {
+		uint32_t bit = (crc ^ p[i / 8] >> (i % 8)) & 1;
+
+		crc = bit ? UINT32_C(0xedb88320) ^ (crc >> 1) : crc >> 1;
+	}
+	return ~crc;
+}
+
+/* Every length and alignment of the fast ways, the joints between them, and the sum of what came before. */
+static void
+test_crc(void **state)
+{
+	uint8_t text[700];
+	uint32_t crc = 0;
+
+	(void)state;
+	tf_random(text, sizeof text);
+	for (size_t n = 0; n <= 600; n++) {
+		const uint8_t *p = text + n % 17;
+		uint32_t expect = crc_bits(crc, p, n);
+
+		assert_int_equal(tf_crc32(crc, p, n), expect);
+		assert_int_equal(tf_crc32(tf_crc32(crc, p, n / 3), p + n / 3, n - n / 3), expect);
+		crc = expect;
+	}
+}
+
 static void
 test_small_crypt(void **state)
 {
@@ -725,7 +757,7 @@ main(void)
 		cmocka_unit_test(test_sha256),
 		cmocka_unit_test(test_sha256_threads),
 		cmocka_unit_test(test_base64),
-		cmocka_unit_test(test_small_crypt),
+		cmocka_unit_test(test_crc), cmocka_unit_test(test_small_crypt),
 		cmocka_unit_test(test_err),
 		cmocka_unit_test(test_log_text),
 		cmocka_unit_test(test_log_journal),
