@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The SQLite store: a writing and a reading connection, and one for what takes long, each with a thread. The writer
- * carries out all that waits in one transaction (group commit); each batch in it has a
+ * carries out all that waits in one transaction (group commit); each batch in it that can be undone alone has a
  * savepoint. What an operation does is the daemon's, see struct db_schema.
  */
 #include "config.h"
@@ -72,8 +72,15 @@ run_batch(struct db_lane *lane, struct db_batch *b)
 static int
 run_saved(struct db_lane *lane, struct db_batch *b)
 {
-	int rc = transact(lane, DB_TX_SAVE);
+	int rc;
 
+	/*
+	 * Of a lenient one nothing is ever undone but with the whole transaction; a savepoint would have SQLite copy
+	 * every page that it touches into a file of its own first.
+	 */
+	if (b->lenient)
+		return run_batch(lane, b);
+	rc = transact(lane, DB_TX_SAVE);
 	if (rc == 0)
 		rc = run_batch(lane, b);
 	if (rc == 0 && b->rc != 0)
