@@ -315,15 +315,24 @@ lane_init(struct db_lane *lane, struct db_sqlite *db, bool reads)
 	return lane->stmt != NULL && lane->user != NULL ? 0 : TF_E_NOMEM;
 }
 
+/* Nobody asks how much memory SQLite has; counting it takes a lock of the whole process in each of its allocations. */
+static void
+library_setup(void)
+{
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* refused when SQLite runs already: no harm */
+}
+
 int
 db_sqlite_open(const struct db_file *file, struct db_store **out, char *why, size_t size)
 {
 	const char *path = file->path;
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct db_sqlite *db = calloc(1, sizeof *db);
 	int rc, rc2, rc3;
 
 	if (db == NULL)
 		return TF_E_NOMEM;
+	pthread_once(&once, library_setup);
 	db->lockfd = -1;
 	db->schema = file->schema;
 	db->base = (struct db_store){ .vt = &vt, .wake = file->wake, .wake_arg = file->wake_arg };
