@@ -76,6 +76,7 @@ bl_order_of(struct ctl_req *req, bl_changed *done)
 	struct bl_order o = { .action = ctl_words(req), .done = done, .arg = req };
 
 	ctl_actor(req, o.actor);
+	ctl_noted(req); /* its row is part of the change */
 	return o;
 }
 
@@ -295,6 +296,14 @@ static const struct ctl_arg a_audit[] = {
 	{ "limit", CTL_INT, false, "most rows; default 100" },
 	{ "before", CTL_INT, false, "only rows with a smaller id" },
 };
+static const struct ctl_arg a_record[] = {
+	{ "id", CTL_STR, true, "of the act; told again, it is the same one" },
+	{ "at_ms", CTL_INT, true, "when, milliseconds since 1970" },
+	{ "actor", CTL_STR, true, "who gave the command" },
+	{ "action", CTL_STR, true, "the command" },
+	{ "subject", CTL_STR, true, "what it was about" },
+	{ "detail", CTL_STR, true, "a JSON object, as text" },
+};
 static const struct ctl_arg a_member[] = {
 	{ "workspace", CTL_STR, true, "name or id" },
 	{ "user", CTL_STR, true, "name or id" },
@@ -322,6 +331,7 @@ static const struct ctl_arg a_user_out[] = { { "user", CTL_STR, true, "name or i
 #define ARGS(a) a, TF_LEN(a)
 const struct ctl_cmd bl_cmds[] = {
 	{ "audit", bl_cmd_audit, CTL_READ, "shows who did what", ARGS(a_audit) },
+	{ "audit record", bl_cmd_audit_record, CTL_FELLOW, "takes what was done to another daemon", ARGS(a_record) },
 	{ "backup", bl_cmd_backup, CTL_ADMIN, "copies the database", ARGS(a_file) },
 	{ "backup verify", bl_cmd_backup_verify, CTL_ADMIN, "checks a copy", ARGS(a_file) },
 	{ "deployment list", bl_cmd_deployment_list, CTL_READ, "lists deployments", ARGS(a_workspace_opt) },

@@ -3,7 +3,8 @@
  * The operator's commands, for the files that carry them out: control.c (the table, plans, status),
  * control_keys.c, control_limits.c (arguments that set limits), control_spaces.c (workspaces),
  * control_deploy.c (deployments),
- * control_people.c (users, members, the trail), control_read.c (rows from the store),
+ * control_people.c (users, members, the trail), control_acts.c (rows of the trail that others tell of),
+ * control_read.c (rows from the store),
  * control_backup.c (copies of the database). Keys and workspaces
  * are read from memory; changes go through admin.h and answer when they are durable and told.
  */
@@ -51,6 +52,9 @@ void *bl_read_new(const struct bl_read_kind *kind, struct ctl_req *req);
 /* Takes what; ends the request later. */
 void bl_read(struct bl *bl, struct ctl_req *req, const struct bl_read_kind *kind, void *what);
 
+/* As ctl_options.record: of our own commands that change nothing in the database. */
+void bl_record_act(void *arg, struct ctl_req *req, const struct ctl_act *a);
+
 #define BL_COMMAND(name) void name(void *arg, struct ctl_req *req)
 BL_COMMAND(bl_cmd_deployment_list);
 BL_COMMAND(bl_cmd_deployment_start);
@@ -78,6 +82,7 @@ BL_COMMAND(bl_cmd_member_list);
 BL_COMMAND(bl_cmd_member_remove);
 BL_COMMAND(bl_cmd_member_role);
 BL_COMMAND(bl_cmd_audit);
+BL_COMMAND(bl_cmd_audit_record);
 BL_COMMAND(bl_cmd_backup);
 BL_COMMAND(bl_cmd_backup_verify);
 BL_COMMAND(bl_cmd_ledger_rebuild);

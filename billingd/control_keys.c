@@ -293,6 +293,7 @@ bl_cmd_key_revoke(void *arg, struct ctl_req *req)
 		revoke_all(bl, req, &k, 1);
 		return;
 	}
+	ctl_noted(req); /* it was revoked already: no act */
 	key_row(req, k);
 	ctl_end(req);
 }

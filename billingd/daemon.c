@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "billingd/billingd.h"
+#include "billingd/control.h"
 #include "common/daemon/daemon.h"
 
 #define DRAIN_MS 10000 /* the disk has that long to take what is in memory */
@@ -75,7 +75,7 @@ bl_main(int argc, char **argv)
 {
 	const struct dmn_hooks hooks = { .name = "billingd", .summary = "keeps keys, limits and the usage ledger",
 		.init = init, .reload = reload, .drain = drain, .stop = stop, .dump = dump, .drain_ms = drain_ms,
-		.cmds = bl_cmds, .ncmds = bl_n_cmds };
+		.cmds = bl_cmds, .ncmds = bl_n_cmds, .record = bl_record_act };
 
 	return dmn_run(&hooks, argc, argv);
 }

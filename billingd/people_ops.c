@@ -209,7 +209,13 @@ audit_new(struct db_lane *lane, struct bl_audit_row *a)
 		db_q_text(&q, tf_buf_span(&a->detail));
 	else
 		db_q_str(&q, "");
+	if (a->has_act)
+		db_q_id(&q, &a->act);
+	else
+		db_q_null(&q);
 	rc = db_q_step(&q);
+	if (rc == 0 && a->has_act)
+		return 0; /* it was told before */
 	if (rc != 1)
 		return rc == 0 ? TF_E_IO : rc;
 	a->id = db_q_col_int(&q);

@@ -170,6 +170,8 @@ struct bl_audit_row {
 	const char *of;       /* not NULL: the subject, which an operation of the same batch fills */
 	const struct tf_id *at; /* not NULL: the workspace, likewise */
 	struct tf_buf detail;
+	bool has_act;
+	struct tf_id act;       /* of an act that another daemon tells of: told twice, it is one row */
 };
 
 /* A gateway thread's start, and what it holds acknowledgements for. */

@@ -113,6 +113,7 @@ kc_ask(struct kc *k, const char *instance, const char *cmd, struct kc_rows *rows
 		.fn = on_row,
 		.arg = rows };
 	char path[256];
+	int r;
 
 	if (dir == NULL) {
 		snprintf(message, size,
@@ -124,5 +125,8 @@ kc_ask(struct kc *k, const char *instance, const char *cmd, struct kc_rows *rows
 		return CTL_USAGE;
 	}
 	call.path = path;
-	return (int)ctl_ask(&call, message, size);
+	r = (int)ctl_ask(&call, message, size);
+	if (r == CTL_OK && message[0] != '\0')
+		fprintf(k->err, "keyctl: %s\n", message); /* it was done, but */
+	return r;
 }

@@ -17,7 +17,7 @@ describe(struct ctl_req *req, const struct ctl_cmd *cmd)
 	struct js_w *w = ctl_row(req);
 
 	js_w_kcstr(w, "cmd", cmd->words);
-	js_w_kcstr(w, "privilege", cmd->priv == CTL_ADMIN ? "admin" : "read");
+	js_w_kcstr(w, "privilege", cmd->priv == CTL_ADMIN ? "admin" : cmd->priv == CTL_FELLOW ? "daemons" : "read");
 	js_w_kcstr(w, "help", cmd->help);
 	js_w_key(w, "args");
 	js_w_array(w);

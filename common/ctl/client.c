@@ -132,6 +132,18 @@ refusal(struct asking *a, struct tf_span error)
 	return err;
 }
 
+/* An end may say something beside. */
+static void
+remark(struct asking *a, struct tf_span end)
+{
+	struct tf_span text;
+	struct tf_buf scratch = { 0 };
+
+	if (js_type(end) == JS_OBJECT && js_member(end, "remark", &text) && js_str(text, &scratch, &text) == 0)
+		(void)say(a, CTL_OK, TF_SPAN_FMT, TF_SPAN_ARG(text));
+	tf_buf_free(&scratch);
+}
+
 /* One line. True when it is the last one; *err is the outcome then. */
 static bool
 take_line(struct asking *a, struct tf_span line, enum ctl_err *err)
@@ -145,7 +157,9 @@ take_line(struct asking *a, struct tf_span line, enum ctl_err *err)
 		*err = say(a, CTL_FAILED, "stopped");
 	} else if (js_valid(line) == 0 && js_member(line, "error", &v)) {
 		*err = refusal(a, v);
-	} else if (js_valid(line) != 0 || !js_member(line, "end", &v)) {
+	} else if (js_valid(line) == 0 && js_member(line, "end", &v)) {
+		remark(a, v);
+	} else {
 		*err = say(a, CTL_FAILED,
 		    "%s: the answer makes no sense; is it a daemon of this version?",
 		    a->call->path);

@@ -216,6 +216,9 @@ ctl_conn_new(struct ctl *ctl, int fd)
 		c->uid = cred.uid;
 		c->admin = cred.uid == 0 || cred.uid == geteuid();
 		c->read = c->admin || (ctl->has_group && in_group(fd, ctl->group, &cred));
+		c->fellow = c->admin;
+		for (size_t i = 0; i < ctl->n_fellows; i++)
+			c->fellow |= ctl->fellows[i] == cred.uid;
 	}
 	c->ctl = ctl;
 	ev_fd_init(&c->fd, ctl->loop, fd, on_ready, c);

@@ -7,6 +7,8 @@
  *   < {"row":{...}}          any number
  *   < {"end":{"rows":2}}     or {"error":{"code":"not_found","message":"..."}}
  *
+ * An end may hold a "remark" for who asked.
+ *
  * Then the next request may follow on the same connection. The dispatcher checks the
  * command's row before its function runs: privilege (by the peer's credentials), unknown
  * and missing arguments, their types. Loop thread only; the client half blocks and needs
@@ -23,6 +25,8 @@
 #define CTL_CONNS_MAX 64             /* open connections of one daemon */
 #define CTL_IDLE_MS 60000            /* a connection without a request, or whose reader stands still, is closed */
 #define CTL_NAME_MAX 64              /* longest instance name */
+#define CTL_ACTS_MAX 256             /* acts that wait until billingd can be told of them; older ones are in the log only */
+#define CTL_TELL_MS 5000             /* who asked waits that long for billingd's answer about an act */
 
 /* How a call ends. The number is also keyctl's exit status. */
 enum ctl_err {
@@ -38,6 +42,7 @@ const char *ctl_err_code(enum ctl_err err); /* "not_found"; "ok" */
 enum ctl_priv {
 	CTL_READ,  /* root, the daemon's own user, members of group tokenfactory */
 	CTL_ADMIN, /* root and the daemon's own user */
+	CTL_FELLOW, /* those two, and the users that the packages make for the daemons */
 };
 enum ctl_type { CTL_STR, CTL_INT, CTL_BOOL, CTL_LIST }; /* CTL_LIST: array of strings */
 
@@ -76,6 +81,23 @@ const char *ctl_words(const struct ctl_req *req);
 #define CTL_ACTOR_MAX 63
 void ctl_actor(const struct ctl_req *req, char out[static CTL_ACTOR_MAX + 1]);
 
+/*
+ * What an administrative command did, for the trail. Every CTL_ADMIN command that ends well is one act, unless the command
+ * wrote its own row of the trail and says so here.
+ */
+void ctl_noted(struct ctl_req *req);
+#define CTL_SUBJECT_MAX 254
+struct ctl_act {
+	struct tf_id id;       /* told twice, it is the same one */
+	int64_t at_ms;         /* wall clock */
+	char actor[CTL_ACTOR_MAX + 1];
+	const char *action;    /* the command's words */
+	char subject[CTL_SUBJECT_MAX + 1]; /* its first text argument; of the commands that every daemon has: the instance */
+	struct tf_span detail; /* JSON object: the daemon, and the other arguments */
+};
+/* The end of a request whose act was given to ctl_options.record; not_recorded: NULL, or why the trail has no row of it. */
+void ctl_recorded(struct ctl_req *req, const char *not_recorded);
+
 /* A row: members go into the writer that ctl_row gives; ctl_row_end sends it. One at a time. An answer that
  * outgrows CTL_ANSWER_MAX or the memory ends in an error instead. */
 struct js_w *ctl_row(struct ctl_req *req);
@@ -100,6 +122,9 @@ struct ctl_options {
 	void *arg;           /* given to conf and to every command */
 	const struct ctl_cmd *cmds; /* static; besides: commands, config show, log, metrics, ping, version */
 	size_t ncmds;
+	/* Writes a row of the trail, then calls ctl_recorded, once; a->... is borrowed. NULL: there is no trail here. */
+	void (*record)(void *arg, struct ctl_req *req, const struct ctl_act *a);
+	bool tell; /* the trail is billingd's, which is told through its socket in run_dir; instead of record */
 };
 /*
  * Binds and serves. Takes RUN_DIR/NAME.ctl.lock first, so a second instance gets TF_E_EXIST and
@@ -121,8 +146,8 @@ typedef int ctl_row_fn(void *arg, struct tf_span row);
 
 /*
  * Asks the daemon behind the socket and waits for the end of its answer. args: a JSON object;
- * empty for none. fn may be NULL. message (size bytes) gets the reason when it is not CTL_OK.
- * timeout_ms bounds each wait for the daemon.
+ * empty for none. fn may be NULL. message (size bytes) gets the reason when it is not CTL_OK, and else what the
+ * daemon remarks about what it did, which is mostly nothing. timeout_ms bounds each wait for the daemon.
  */
 struct ctl_call {
 	const char *path;

@@ -5,7 +5,6 @@
  */
 #include "config.h"
 
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,13 +17,15 @@
 static void
 req_free(struct ctl_req *req)
 {
+	if (req->ctl != NULL)
+		tf_list_remove(&req->ctl->reqs, &req->node);
 	js_tree_free(&req->args);
 	tf_wipe(req->row.p, req->row.cap);
 	tf_buf_free(&req->row);
 	free(req);
 }
 
-/* The request's last line, then it is over. */
+/* The request's last line, then it is over. message: of an error, or a remark; may be NULL without one. */
 static void
 finish(struct ctl_req *req, enum ctl_err err, const char *message)
 {
@@ -39,6 +40,8 @@ finish(struct ctl_req *req, enum ctl_err err, const char *message)
 		js_w_object(&w);
 		if (err == CTL_OK) {
 			js_w_ku64(&w, "rows", req->rows);
+			if (message != NULL)
+				js_w_kcstr(&w, "remark", message);
 		} else {
 			js_w_kcstr(&w, "code", ctl_err_code(err));
 			js_w_kcstr(&w, "message", message);
@@ -85,8 +88,14 @@ ctl_end(struct ctl_req *req)
 {
 	if (req->overflow)
 		finish(req, CTL_FAILED, "the answer is too large; ask for less");
-	else
+	else if (!ctl_act(req))
 		finish(req, CTL_OK, NULL);
+}
+
+void
+ctl_recorded(struct ctl_req *req, const char *not_recorded)
+{
+	finish(req, CTL_OK, not_recorded);
 }
 
 void
@@ -105,6 +114,15 @@ void
 ctl_req_orphan(struct ctl_req *req)
 {
 	req->conn = NULL;
+}
+
+void
+ctl_reqs_leave(struct ctl *ctl)
+{
+	struct tf_node *e;
+
+	while ((e = tf_list_pop(&ctl->reqs)) != NULL)
+		TF_CONTAINER(e, struct ctl_req, node)->ctl = NULL;
 }
 
 /* ---- arguments ---------------------------------------------------------------------------- */
@@ -173,18 +191,6 @@ const char *
 ctl_words(const struct ctl_req *req)
 {
 	return req->cmd->words;
-}
-
-void
-ctl_actor(const struct ctl_req *req, char out[static CTL_ACTOR_MAX + 1])
-{
-	struct passwd pw, *found = NULL;
-	char buf[4096];
-
-	if (getpwuid_r(req->uid, &pw, buf, sizeof buf, &found) == 0 && found != NULL)
-		snprintf(out, CTL_ACTOR_MAX + 1, "uid %u (%s)", req->uid, found->pw_name);
-	else
-		snprintf(out, CTL_ACTOR_MAX + 1, "uid %u", req->uid);
 }
 
 /* NULL when the member is of the argument's type, else what it should be. */
@@ -303,13 +309,27 @@ split(struct tf_span line, struct tf_span *cmd, struct tf_span *args)
 	return cmd->p != NULL;
 }
 
+/* NULL: the peer may give that command; else: who may. */
+static const char *
+forbidden(const struct ctl_conn *c, enum ctl_priv priv)
+{
+	switch (priv) {
+	case CTL_READ:
+		return c->read ? NULL : "only root, the daemon's own user and group tokenfactory may do this";
+	case CTL_ADMIN:
+		return c->admin ? NULL : "only root and the daemon's own user may do this";
+	case CTL_FELLOW:
+		break;
+	}
+	return c->fellow ? NULL : "only root and the daemons' users may do this";
+}
+
 void
 ctl_dispatch(struct ctl_conn *c, struct tf_span line)
 {
 	struct ctl_req *req = calloc(1, sizeof *req);
 	struct tf_buf scratch = { 0 };
 	struct tf_span cmd, args, words;
-	bool builtin;
 
 	if (req == NULL) {
 		c->last = true;
@@ -319,6 +339,7 @@ ctl_dispatch(struct ctl_conn *c, struct tf_span line)
 	req->conn = c;
 	req->uid = c->uid;
 	req->ctl = c->ctl;
+	tf_list_append(&c->ctl->reqs, &req->node);
 	c->req = req;
 	if (!split(line, &cmd, &args) || js_str(cmd, &scratch, &words) != 0 ||
 	    js_tree_parse(args, &req->args, NULL, NULL) != 0) {
@@ -326,16 +347,12 @@ ctl_dispatch(struct ctl_conn *c, struct tf_span line)
 		ctl_fail(req, CTL_USAGE, "not a request: {\"cmd\":\"...\",\"args\":{...}}");
 		return;
 	}
-	req->cmd = find(c->ctl, words, &builtin);
+	req->cmd = find(c->ctl, words, &req->builtin);
 	if (req->cmd == NULL)
 		ctl_fail(req, CTL_USAGE, "%s has no command %s", c->ctl->opt.name, tf_log_q(words));
-	else if (!(req->cmd->priv == CTL_ADMIN ? c->admin : c->read))
-		ctl_fail(req, CTL_FORBIDDEN,
-		    req->cmd->priv == CTL_ADMIN ?
-			"%s: only root and the daemon's own user may do this" :
-			"%s: only root, the daemon's own user and group tokenfactory may do this",
-		    req->cmd->words);
+	else if (forbidden(c, req->cmd->priv) != NULL)
+		ctl_fail(req, CTL_FORBIDDEN, "%s: %s", req->cmd->words, forbidden(c, req->cmd->priv));
 	else if (take_args(req, args))
-		req->cmd->fn(builtin ? (void *)c->ctl : c->ctl->opt.arg, req);
+		req->cmd->fn(req->builtin ? (void *)c->ctl : c->ctl->opt.arg, req);
 	tf_buf_free(&scratch);
 }

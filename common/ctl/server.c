@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -81,6 +82,21 @@ bind_socket(struct ctl *ctl)
 	return listen(ctl->fd, BACKLOG) == 0 ? 0 : TF_E_IO;
 }
 
+/* Who the daemons of this host run as, where the packages made users for them. */
+static void
+find_fellows(struct ctl *ctl)
+{
+	static const char *const names[CTL_FELLOWS] = { "tf-billing", "tf-gateway", "tf-router", "tf-stored", "tf-worker" };
+	struct passwd pw, *found;
+	char buf[4096];
+
+	for (size_t i = 0; i < CTL_FELLOWS; i++) {
+		found = NULL;
+		if (getpwnam_r(names[i], &pw, buf, sizeof buf, &found) == 0 && found != NULL)
+			ctl->fellows[ctl->n_fellows++] = found->pw_uid;
+	}
+}
+
 static int
 copy_options(struct ctl *ctl, const struct ctl_options *opt)
 {
@@ -108,10 +124,14 @@ ctl_open(struct ev_loop *loop, const struct ctl_options *opt, struct ctl **out)
 	ctl->fd = ctl->lock = -1;
 	ctl->since_ms = tf_mono_ms();
 	tf_list_init(&ctl->conns);
+	tf_list_init(&ctl->reqs);
+	find_fellows(ctl);
 	r = ctl_path(opt->run_dir, opt->name, path, sizeof path) != 0 ? TF_E_INVAL :
 									copy_options(ctl, opt);
 	if (r == 0 && (ctl->path = strdup(path)) == NULL)
 		r = TF_E_NOMEM;
+	if (r == 0 && opt->tell)
+		r = ctl_tell_open(&ctl->tell, loop, opt->run_dir);
 	if (r == 0)
 		r = take_lock(ctl);
 	if (r == 0)
@@ -153,6 +173,8 @@ ctl_close(struct ctl **ctlp)
 	*ctlp = NULL;
 	while ((e = tf_list_first(&ctl->conns)) != NULL)
 		ctl_conn_close(TF_CONTAINER(e, struct ctl_conn, node));
+	ctl_tell_close(&ctl->tell);
+	ctl_reqs_leave(ctl);
 	if (ctl->fd >= 0) {
 		ev_fd_watch(&ctl->accept, 0);
 		close(ctl->fd);

@@ -436,6 +436,7 @@ dmn_ctl(struct dmn *d)
 	struct ctl_options opt = {
 		.run_dir = d->conf->common.run_dir, .name = name, .daemon = d->hooks->name, .conf = dmn_ctl_conf,
 		.arg = d, .cmds = d->hooks->cmds, .ncmds = d->hooks->ncmds, .wire = DMN_WIRE,
+		.record = d->hooks->record, .tell = d->hooks->record == NULL,
 	};
 	int rc = ctl_open(d->loop, &opt, &d->ctl);
 

@@ -51,6 +51,8 @@ struct dmn_hooks {
 	uint64_t (*drain_ms)(struct dmn *d);
 	const struct ctl_cmd *cmds; /* beside those every daemon has; their arg is the dmn */
 	size_t ncmds;
+	/* As in ctl_options; NULL: billingd is told of what operators do. arg is the dmn. */
+	void (*record)(void *arg, struct ctl_req *req, const struct ctl_act *a);
 	bool owns_conf; /* frees the configurations itself (gatewayd: threads still use the old one) */
 };
 

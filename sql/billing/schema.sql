@@ -10,7 +10,8 @@ CREATE TABLE audit (
 	workspace BLOB,
 	subject TEXT NOT NULL DEFAULT '',
 	detail TEXT NOT NULL DEFAULT ''
-) STRICT;
+, act BLOB CHECK (act IS NULL OR length(act) = 16)) STRICT;
+CREATE UNIQUE INDEX audit_act ON audit (act) WHERE act IS NOT NULL;
 CREATE INDEX audit_workspace ON audit (workspace, id);
 CREATE TABLE deployments (
 	id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),

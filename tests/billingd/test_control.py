@@ -5,6 +5,7 @@ The real billingd through its control socket: workspaces, keys, plans, usage; re
 a second instance, reload, kill -9; and a key's text nowhere but in the one answer that shows it.
 """
 import decimal
+import json
 import os
 import pwd
 import signal
@@ -415,6 +416,43 @@ class Control(ControlBed):
         db.close()
         self.start()
         self.assertEqual(self.ask('audit'), acts)
+
+    def test_other_acts(self):
+        """What changes nothing in the database is an act too: commands of billingd itself, and what other daemons tell of."""
+        who = f'uid {os.geteuid()} ({pwd.getpwuid(os.geteuid()).pw_name})'
+        copy = os.path.join(self.dir, 'copy.db')
+        self.ask('log', level='debug', subsystems='wire')
+        self.ask('log', level='info')
+        self.ask('backup', file=copy)
+        self.ask('backup verify', file=copy)
+        self.ask('ledger rebuild')
+        self.refused('conflict', 'backup', file=copy)
+        self.refused('usage', 'log', level='loud')
+        acts = [(a['actor'], a['action'], a['subject'], a['detail']) for a in reversed(self.ask('audit'))]
+        mine = {'daemon': 'billingd'}
+        self.assertEqual(acts, [(who, 'log', 'billingd', mine | {'level': 'debug', 'subsystems': 'wire'}),
+                                (who, 'log', 'billingd', mine | {'level': 'info'}), (who, 'backup', copy, mine),
+                                (who, 'backup verify', copy, mine), (who, 'ledger rebuild', 'billingd', mine)])
+        began = time.time()
+        act = {'id': '01ARZ3NDEKTSV4RRFFQ69G5FAV', 'at_ms': 1700000000000, 'actor': 'uid 7 (ann)', 'action': 'drain worker', 'subject': 'w0',
+               'detail': json.dumps({'daemon': 'routerd', 'told_by': 'nobody'})}
+        for wrong in ({'id': 'x'}, {'actor': ''}, {'action': ''}, {'action': 'x' * 32}, {'subject': 'x' * 255}, {'actor': 'a\nb'},
+                      {'detail': '[]'}, {'detail': '{'}, {'detail': ''}):
+            self.refused('usage', 'audit record', **act | wrong)
+        # told again after a break, before and after a new start, it is one row
+        self.ask('audit record', **act)
+        self.ask('audit record', **act)
+        self.stop()
+        self.start()
+        self.ask('audit record', **act | {'subject': 'other'})
+        row, = self.ask('audit', action='drain')
+        self.assertEqual((row['at'], row['actor'], row['action'], row['subject'], row['workspace']),
+                         (1700000000, 'uid 7 (ann)', 'drain worker', 'w0', None))
+        # who told of it is what its socket says, not what it writes
+        self.assertEqual(row['detail'], {'daemon': 'routerd', 'told_by': who})
+        self.ask('audit record', **act | {'id': '01ARZ3NDEKTSV4RRFFQ69G5FAW', 'at_ms': 1 << 60})
+        row = self.ask('audit', action='drain')[0]
+        self.assertTrue(int(began) <= row['at'] <= time.time())
 
     def secret_nowhere(self, texts):
         for name in os.listdir(self.dir):

@@ -155,6 +155,7 @@ static const struct ctl_cmd cmds[] = {
 	{ "admin", do_admin, CTL_ADMIN, "for the owner", NULL, 0 },
 	{ "echo it", do_echo, CTL_READ, "gives back", echo_args, TF_LEN(echo_args) },
 	{ "fail", do_fail, CTL_READ, "refuses", NULL, 0 },
+	{ "fellow", do_later, CTL_FELLOW, "for daemons", NULL, 0 },
 	{ "hold", do_hold, CTL_READ, "waits for release", NULL, 0 },
 	{ "later", do_later, CTL_READ, "answers later", NULL, 0 },
 	{ "many", do_many, CTL_READ, "many rows", many_args, TF_LEN(many_args) },
@@ -559,10 +560,11 @@ static void
 test_privilege(void **state)
 {
 	struct got g = { 0 };
+	int before = srv.calls;
 
 	(void)state;
 	assert_int_equal(ask(&g, "admin", ""), CTL_OK);
-	assert_int_equal(srv.calls, 1);
+	assert_int_equal(srv.calls, before + 1);
 	tf_buf_free(&g.rows);
 	if (geteuid() != 0)
 		skip(); /* only root can be somebody else */
@@ -579,8 +581,15 @@ test_privilege(void **state)
 	assert_int_equal(as_stranger("ping", GROUP, NOBODY), CTL_OK);
 	assert_int_equal(as_stranger("ping", NOBODY, GROUP), CTL_OK);
 	assert_int_equal(as_stranger("admin", GROUP, GROUP), CTL_FORBIDDEN);
+	/* and daemons what only daemons may */
+	assert_int_equal(as_stranger("fellow", GROUP, GROUP), CTL_FORBIDDEN);
+	srv.ctl->fellows[0] = NOBODY;
+	srv.ctl->n_fellows = 1;
+	assert_int_equal(as_stranger("fellow", GROUP, GROUP), CTL_OK);
+	assert_int_equal(as_stranger("admin", GROUP, GROUP), CTL_FORBIDDEN);
+	srv.ctl->n_fellows = 0;
 	srv.ctl->has_group = false;
-	assert_int_equal(srv.calls, 1);
+	assert_int_equal(srv.calls, before + 1);
 	assert_int_equal(chmod(path, 0660), 0);
 }
 
