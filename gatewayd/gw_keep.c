@@ -241,11 +241,3 @@ gw_keep_finish(struct gw_req *req)
 {
 	return req->keep != NULL ? gw_keep_release(req) : 0;
 }
-
-void
-gw_keep_abort(struct gw_req *req)
-{
-	/* all of the value is on its way: it is kept although nobody waits */
-	gw_store_leave(req);
-	gw_relay_kept(req, &req->keep->end.end);
-}

@@ -485,9 +485,9 @@ gw_req_abort(struct gw_req *req)
 	case GW_S_KEEP:
 		if (req->hosted != NULL)
 			gw_hosted_abort(req);
-		else if (!gw_recall_abort(req) && (req->idem == NULL || req->idem->step != GW_IDEM_PUTS))
-			gw_keep_abort(req);
-		/* else all of the answer is there: a retry finds it */
+		else
+			(void)gw_recall_abort(req);
+		/* else all of the answer is there and goes on to stored, where a retry or a look by its id finds it */
 		break;
 	case GW_S_HEAD:
 	case GW_S_BODY:

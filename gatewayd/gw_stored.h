@@ -64,8 +64,6 @@ void gw_keep_piece(struct gw_req *req, const struct wire_frame *f, const struct 
 bool gw_keep_waits(struct gw_req *req, const struct wire_end *m);
 /* Gives the bytes that were held; as http_respond_write. */
 int gw_keep_finish(struct gw_req *req);
-/* The client left while it waited. */
-void gw_keep_abort(struct gw_req *req);
 
 /* gw_idem.c: requests with an Idempotency-Key; the functions do nothing for those without */
 #define GW_IDEM_NAME 64 /* hexadecimal digits */
