@@ -557,14 +557,14 @@ bl_admit_settle(struct bl *bl, struct bl_gateway *g, const struct bl_settled *s)
 	if (k == NULL)
 		return;
 	if (s->charged) {
-		r.used.v[BL_U_TOKENS] = bl_charged(bl_tokens_sum(&u->tokens), u->reserved);
+		r.used.v[BL_U_TOKENS] = bl_drawn_tokens(&u->tokens, &u->units, u->reserved);
 		r.used.v[BL_U_MONEY] = u->cost - u->unbilled;
 		r.used.v[BL_U_IMAGES] = bl_charged(u->units.images, u->held.images);
 		r.used.v[BL_U_AUDIO] = bl_charged(u->units.audio_ms, u->held.audio_ms);
 	}
 	if (s->charged && b->charged) {
 		/* what it replaced was counted when it came */
-		less(&r.used.v[BL_U_TOKENS], bl_charged(bl_tokens_sum(&b->tokens), u->reserved));
+		less(&r.used.v[BL_U_TOKENS], bl_drawn_tokens(&b->tokens, &b->units, u->reserved));
 		less(&r.used.v[BL_U_MONEY], b->cost - b->unbilled);
 		less(&r.used.v[BL_U_IMAGES], b->units.images);
 		less(&r.used.v[BL_U_AUDIO], b->units.audio_ms);

@@ -144,7 +144,7 @@ int
 bl_draw(struct db_lane *lane, const struct bl_usage *u, int sign)
 {
 	struct bl_drawn *drawn = &((struct bl_gathered *)lane->user)->current->drawn;
-	int64_t tokens = sign * (int64_t)bl_charged(bl_tokens_sum(&u->tokens), u->reserved);
+	int64_t tokens = sign * (int64_t)bl_drawn_tokens(&u->tokens, &u->units, u->reserved);
 	int64_t money = sign * (int64_t)(u->cost - u->unbilled), extra = 0;
 	struct bl_draw_window *w = NULL;
 	struct bl_draw_purse *p;

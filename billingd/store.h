@@ -207,6 +207,16 @@ struct bl_units {
 	uint64_t images, audio_ms, characters;
 };
 
+/*
+ * Tokens that an attempt draws from limits of tokens. One that made images, heard or spoke draws on the limits of those
+ * instead: what its runtime counts beside stands in the ledger alone. Likewise LEDGER_DRAWN in stmt.def.
+ */
+static inline uint64_t
+bl_drawn_tokens(const struct bl_tokens *t, const struct bl_units *u, uint64_t reserved)
+{
+	return u->images > 0 || u->audio_ms > 0 || u->characters > 0 ? 0 : bl_charged(bl_tokens_sum(t), reserved);
+}
+
 /* Numbers of the windows that an attempt was admitted in; 0: it drew on none of that kind. */
 struct bl_windows {
 	uint64_t minute, budget, month, key;

@@ -45,7 +45,7 @@ gw_admit_unmetered(struct gw_req *req)
 static bool
 gw_admit_too_large(const struct gw_req *req, uint64_t tpm)
 {
-	return tpm != 0 && req->need_prompt + (req->need_output > 0 ? 1 : 0) > tpm;
+	return tpm != 0 && req->need.v[GW_U_TOKENS] > 0 && req->need_prompt + (req->need_output > 0 ? 1 : 0) > tpm;
 }
 
 int

@@ -42,10 +42,17 @@ gw_need_money(const struct gw_req *req, uint64_t prompt, uint64_t output, bool r
 	return tf_cost(&dear, n);
 }
 
+/* Calls that make images, hear or speak draw on the limits of those, and on none of tokens. */
+static bool
+gw_need_no_tokens(const struct gw_req *req)
+{
+	return req->need.v[GW_U_IMAGES] > 0 || req->need.v[GW_U_AUDIO_MS] > 0 || req->head->characters > 0;
+}
+
 static void
 gw_need_sum(struct gw_req *req)
 {
-	req->need.v[GW_U_TOKENS] = req->need_prompt + req->need_output;
+	req->need.v[GW_U_TOKENS] = gw_need_no_tokens(req) ? 0 : req->need_prompt + req->need_output;
 	req->need.v[GW_U_MONEY] = gw_need_money(req, req->need_prompt, req->need_output, true);
 }
 

@@ -72,6 +72,8 @@ class Ledger(ControlBed):
             row['charged'] = int(row['outcome'] < 3)
             row['ended_ms'] = row['began_ms'] + 5
             row.update({name: rng.randrange(3000) for name in COUNTS[:8]})
+            if seq % 3:
+                row.update(images=0, audio_ms=0, characters=0)
             row.update({'price_' + name: rng.choice([None, rng.randrange(10**11)]) for name in PRICES})
             row['cost'] = cost(row)
             row['unbilled'] = rng.choice([0, 0, row['cost'] // 3])
@@ -210,7 +212,8 @@ class Ledger(ControlBed):
         self.sql('UPDATE ledger SET reserved = 5000 WHERE id % 2')
         self.sql('INSERT INTO windows (workspace, number, ends_ms, size, tokens) SELECT workspace, ?, ?, 5, sum(CASE WHEN reserved > 0'
                  ' THEN min(5000, prompt + cache_read + cache_write + completion + reasoning) ELSE prompt + cache_read + cache_write'
-                 ' + completion + reasoning END) FROM ledger WHERE charged = 1 AND window_budget = ? GROUP BY 1',
+                 ' + completion + reasoning END) FROM ledger WHERE charged = 1 AND window_budget = ? AND images = 0 AND audio_ms = 0'
+                 ' AND characters = 0 GROUP BY 1',
                  (FIRST, FIRST + DAY, FIRST))
         self.assertEqual((self.verify(), self.looked['windows']), ({}, 2))
         self.sql('UPDATE windows SET tokens = tokens + 1 WHERE workspace = (SELECT min(workspace) FROM windows)')

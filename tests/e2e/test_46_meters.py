@@ -3,9 +3,11 @@
 used outlives billingd."""
 import concurrent.futures
 import fractions
+import json
+import os
 import time
 
-from factory import MODEL, wait_for
+from factory import MODEL, TOP, wait_for
 
 DRAW, HEAR, SAY = "fake/draw", "fake/hear", "fake/say"
 HOUR = 3600
@@ -13,7 +15,9 @@ FACTORY = {
     "conf": {
         "model " + MODEL: {"price-input": "2", "price-output": "10"},
         "model " + DRAW: {"capabilities": "images"},
-        "worker fake": {"models": "%s = upstream-name, %s = draw" % (MODEL, DRAW)},
+        "model " + HEAR: {"capabilities": "transcription"},
+        "model " + SAY: {"capabilities": "speech"},
+        "worker fake": {"models": "%s = upstream-name, %s = draw, %s = whisper, %s = tts" % (MODEL, DRAW, HEAR, SAY)},
         "plan free": {"rpm": "0", "tpm": "0"},
         "plan window": {"window": "first-use", "window-length": "1h", "window-tokens": "1500"},
         "plan month": {"window": "month", "window-tokens": "1200"},
@@ -138,6 +142,54 @@ def test_image_cap_stops_images_alone(factory):
     factory.acknowledged()
     kill_billingd(factory)
     assert draw(1).status == 429 and passes(factory, key)
+
+
+def test_each_cap_stops_its_own_kind_alone(factory):
+    """Pictures, speech and recordings draw on no limit of tokens, whatever their runtimes count, and tokens on none of theirs."""
+    key = workspace(factory, "kinds", "window")
+    with open(os.path.join(TOP, "tests", "media", "pcm.wav"), "rb") as f:
+        sound = f.read()
+
+    def served(path, kind, body):
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        with factory.raw() as raw:
+            raw.send(factory.head("POST", path, key, [("Content-Type", kind), ("Content-Length", len(body))]) + body)
+            answer = raw.response()
+        if answer.status != 200:
+            assert answer.json()["error"]["code"] in ("monthly_cap_exceeded", "token_budget_exceeded"), answer.body
+        return answer.status == 200
+
+    def kinds():
+        """What is served: text, pictures, what is heard, what is spoken."""
+        form = b"".join(b'--X\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % part for part in (
+            (b"model", HEAR.encode()), (b'file"; filename="a.wav', sound))) + b"--X--\r\n"
+        return [served(*call) for call in (
+            ("/v1/chat/completions", "application/json", factory.body("tokens=1", max_tokens=1)),
+            ("/v1/images/generations", "application/json", {"model": DRAW, "prompt": "fake?" + "p" * 3000}),
+            ("/v1/audio/transcriptions", "multipart/form-data; boundary=X", form),
+            ("/v1/audio/speech", "application/json", {"model": SAY, "voice": "x", "input": "s" * 3000}),
+        )]
+
+    def used():
+        factory.acknowledged()
+        return factory.call("GET", "/v1/usage", key=key).json()
+
+    assert kinds() == [True] * 4, "3000 characters are more than the token window"
+    seen = used()
+    assert seen["budget"]["used"] == seen["caps"]["tokens"]["used"] == 8, "those of the chat"
+    assert seen["caps"]["images"]["used"] == 1 and seen["caps"]["audio_seconds"]["used"] >= 1
+    for cap, left in (("tokens", [False, True, True, True]), ("images", [True, False, True, True]),
+                      ("audio-seconds", [True, True, False, True])):
+        options = [("--" + name, "0" if name == cap else "none") for name in ("tokens", "images", "audio-seconds")]
+        factory.keyctl("workspace", "cap", "kinds", *sum(options, ()))
+        assert kinds() == left, cap
+    factory.acknowledged()
+    kill_billingd(factory)
+    assert kinds() == [True, True, False, True]
+    before = used()["budget"]["used"]
+    use_up(factory, key, "token_budget_exceeded")
+    assert kinds() == [False, True, False, True] and used()["budget"]["used"] > before
+    assert factory.keyctl_run("-c", factory.conf_path, "ledger", "verify").returncode == 0
 
 
 def test_budget_of_a_workspace(factory):
