@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* A server in a thread, blocking clients and a scripted server. See fixture.h. */
 #include "config.h"
 
 #include <arpa/inet.h>
@@ -17,9 +18,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
 
 #include "common/base/base.h"
 #include "tests/http/fixture.h"
@@ -548,79 +546,4 @@ raw_stop(struct raw *r)
 	pthread_join(r->thread, NULL);
 	close(r->listen_fd);
 	tf_buf_free(&r->seen);
-}
-
-/* ---- certificates --------------------------------------------------------------------------- */
-
-static void
-extend(X509 *cert, X509 *issuer, int nid, const char *value)
-{
-	X509V3_CTX ctx;
-	X509_EXTENSION *ext;
-
-	X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
-	ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-	assert_non_null(ext);
-	X509_add_ext(cert, ext, -1);
-	X509_EXTENSION_free(ext);
-}
-
-static X509 *
-make_cert(const char *cn, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key)
-{
-	X509 *cert = X509_new();
-	X509_NAME *name = X509_get_subject_name(cert);
-
-	X509_set_version(cert, 2);
-	ASN1_INTEGER_set(X509_get_serialNumber(cert), issuer != NULL ? 2 : 1);
-	X509_gmtime_adj(X509_getm_notBefore(cert), -3600);
-	X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1, 0);
-	X509_set_issuer_name(cert, issuer != NULL ? X509_get_subject_name(issuer) : name);
-	X509_set_pubkey(cert, key);
-	return X509_sign(cert, issuer_key, EVP_sha256()) > 0 ? cert : NULL;
-}
-
-static FILE *
-open_in(const char *dir, const char *name)
-{
-	char path[512];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	f = fopen(path, "w");
-	assert_non_null(f);
-	return f;
-}
-
-void
-make_certs(const char *dir, const char *name)
-{
-	EVP_PKEY *ca_key = EVP_EC_gen("P-256"), *key = EVP_EC_gen("P-256");
-	X509 *ca = make_cert("test CA", ca_key, NULL, ca_key);
-	X509 *leaf = make_cert(name, key, ca, ca_key);
-	char san[256];
-	FILE *f;
-
-	assert_non_null(ca);
-	assert_non_null(leaf);
-	snprintf(san, sizeof(san), "DNS:%s,IP:127.0.0.1", name);
-	extend(ca, ca, NID_basic_constraints, "critical,CA:TRUE");
-	X509_sign(ca, ca_key, EVP_sha256());
-	extend(leaf, ca, NID_subject_alt_name, san);
-	X509_sign(leaf, ca_key, EVP_sha256());
-	f = open_in(dir, "ca.pem");
-	PEM_write_X509(f, ca);
-	fclose(f);
-	f = open_in(dir, "chain.pem");
-	PEM_write_X509(f, leaf);
-	PEM_write_X509(f, ca);
-	fclose(f);
-	f = open_in(dir, "key.pem");
-	PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL);
-	fclose(f);
-	X509_free(ca);
-	X509_free(leaf);
-	EVP_PKEY_free(ca_key);
-	EVP_PKEY_free(key);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For the socket tests of common/http: a server with a few handlers in a thread of its own, a
- * scripted raw server, plain blocking client sockets, throw-away certificates.
+ * scripted raw server, plain blocking client sockets.
  */
 #ifndef TESTS_HTTP_FIXTURE_H
 #define TESTS_HTTP_FIXTURE_H
@@ -62,8 +62,5 @@ struct raw {
 };
 void	 raw_start(struct raw *r, const struct script *scripts, size_t n, const char *unix_path);
 void	 raw_stop(struct raw *r);
-
-/* Writes ca.pem, chain.pem (leaf and CA) and key.pem for localhost and 127.0.0.1 into dir. */
-void	 make_certs(const char *dir, const char *name);
 
 #endif

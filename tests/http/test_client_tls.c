@@ -15,30 +15,15 @@
 #include <cmocka.h>
 
 #include "tests/http/caller.h"
-
-static char dir[] = "/tmp/tf-http-XXXXXX";
-
-static struct ssl_ctx_st *
-server_ctx(const char *name)
-{
-	char cert[600], key[600], err[256];
-	struct ssl_ctx_st *ctx;
-
-	make_certs(dir, name);
-	snprintf(cert, sizeof(cert), "%s/chain.pem", dir);
-	snprintf(key, sizeof(key), "%s/key.pem", dir);
-	ctx = http_tls_server_new(cert, key, err, sizeof(err));
-	assert_non_null(ctx);
-	return ctx;
-}
+#include "tests/http/certs.h"
 
 static struct ssl_ctx_st *
 client_ctx(void)
 {
-	char ca[600], err[256];
+	char ca[CERTS_PATH], err[256];
 	struct ssl_ctx_st *ctx;
 
-	snprintf(ca, sizeof(ca), "%s/ca.pem", dir);
+	certs_ca(ca);
 	ctx = http_tls_client_new(ca, err, sizeof(err));
 	assert_non_null(ctx);
 	return ctx;
@@ -57,9 +42,9 @@ test_tls(void **state)
 
 	(void)state;
 	http_server_conf_default(&c);
-	make_certs(dir, "elsewhere.test");
+	certs_make("elsewhere.test");
 	other = client_ctx();
-	sctx = server_ctx("localhost");
+	sctx = certs_server("localhost");
 	good = client_ctx();
 	fix_start(&f, &c, sctx);
 	snprintf(url, sizeof(url), "https://localhost:%d", f.port);
@@ -77,7 +62,7 @@ test_tls(void **state)
 	http_origin_free(&o);
 	fix_stop(&f);
 	http_tls_free(&sctx);
-	sctx = server_ctx("elsewhere.test");	/* right CA, wrong name */
+	sctx = certs_server("elsewhere.test");	/* right CA, wrong name */
 	http_tls_free(&good);
 	good = client_ctx();
 	fix_start(&f, &c, sctx);
@@ -163,7 +148,7 @@ static void
 test_tls_through_proxy(void **state)
 {
 	struct http_server_conf c;
-	struct ssl_ctx_st *sctx = server_ctx("localhost"), *cctx = client_ctx();
+	struct ssl_ctx_st *sctx = certs_server("localhost"), *cctx = client_ctx();
 	char url[64], proxy[64];
 	struct http_origin *o;
 	struct relay r;
@@ -189,19 +174,6 @@ test_tls_through_proxy(void **state)
 	http_tls_free(&cctx);
 }
 
-static void
-remove_certs(void)
-{
-	static const char *const names[] = { "ca.pem", "chain.pem", "key.pem" };
-	char path[600];
-
-	for (size_t i = 0; i < TF_LEN(names); i++) {
-		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-		(void)unlink(path);
-	}
-	(void)rmdir(dir);
-}
-
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int
@@ -210,12 +182,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_tls), T(test_proxy), T(test_tls_through_proxy),
 	};
-	int rc;
 
 	signal(SIGPIPE, SIG_IGN);
-	if (mkdtemp(dir) == NULL)
-		return 99;
-	rc = cmocka_run_group_tests(tests, NULL, NULL);
-	remove_certs();
-	return rc;
+	return cmocka_run_group_tests(tests, certs_begin, certs_end);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The server over real sockets: the framing table on fresh and on kept connections, early answers,
- * deadlines, clients that leave, pipelining, slow readers, TLS.
+ * deadlines, clients that leave, pipelining, slow readers. TLS: test_server_tls.c.
  */
 #include "config.h"
 
@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <openssl/ssl.h>
 
 #include "tests/http/fixture.h"
 
@@ -612,116 +611,6 @@ test_drain(void **state)
 	assert_true(fix_wait(&fix.closes, 2, 2000) >= 0);
 }
 
-/* ---- TLS ------------------------------------------------------------------------------------ */
-
-static char dir[] = "/tmp/tf-http-XXXXXX";
-
-static struct ssl_ctx_st *
-server_ctx(const char *name)
-{
-	char cert[600], key[600], err[256];
-	struct ssl_ctx_st *ctx;
-
-	make_certs(dir, name);
-	snprintf(cert, sizeof(cert), "%s/chain.pem", dir);
-	snprintf(key, sizeof(key), "%s/key.pem", dir);
-	ctx = http_tls_server_new(cert, key, err, sizeof(err));
-	if (ctx == NULL)
-		print_error("%s\n", err);
-	assert_non_null(ctx);
-	return ctx;
-}
-
-/* One request over TLS; checks who answered. */
-static void
-tls_request(int port, const char *name, const char *request, const char *want)
-{
-	static const unsigned char alpn[] = "\x02h2\x08http/1.1";
-	char ca[600], buf[2048];
-	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-	SSL *ssl = SSL_new(ctx);
-	const unsigned char *proto;
-	unsigned len;
-	size_t got = 0;
-	int fd = dial(port), n;
-
-	snprintf(ca, sizeof(ca), "%s/ca.pem", dir);
-	assert_int_equal(SSL_CTX_load_verify_file(ctx, ca), 1);
-	SSL_free(ssl);
-	ssl = SSL_new(ctx);
-	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
-	SSL_set1_host(ssl, name);
-	SSL_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1);
-	SSL_set_fd(ssl, fd);
-	assert_int_equal(SSL_connect(ssl), 1);
-	SSL_get0_alpn_selected(ssl, &proto, &len);
-	assert_int_equal(len, 8);
-	assert_int_equal(SSL_write(ssl, request, (int)strlen(request)), strlen(request));
-	while ((n = SSL_read(ssl, buf + got, (int)(sizeof(buf) - 1 - got))) > 0)
-		got += (size_t)n;
-	assert_int_equal(SSL_get_error(ssl, n), SSL_ERROR_ZERO_RETURN);
-	buf[got] = '\0';
-	assert_non_null(strstr(buf, want));
-	SSL_free(ssl);
-	SSL_CTX_free(ctx);
-	close(fd);
-}
-
-static struct ssl_ctx_st *next_ctx;
-
-static void
-reload(struct fix *f)
-{
-	http_server_set_tls(f->server, next_ctx);
-}
-
-static void
-test_tls(void **state)
-{
-	static const char post[] = "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-	    "Content-Length: 5\r\n\r\nhello";
-	struct http_server_conf c = quick_conf();
-	struct ssl_ctx_st *ctx;
-	int fd, aborts;
-
-	(void)state;
-	assert_non_null(mkdtemp(dir));
-	ctx = server_ctx("localhost");
-	fix_start(&fix, &c, ctx);
-	http_tls_free(&ctx);
-	tls_request(fix.port, "localhost", post, "\r\n\r\nhello");
-	tls_request(fix.port, "localhost", "GET /drip HTTP/1.0\r\n\r\n", "data: x\n\ndata: x\n\n");
-	tls_request(fix.port, "localhost", "GET / HTTP/1.1\r\n\r\n", "NO_HOST");
-	next_ctx = server_ctx("other.test");
-	fix_call(&fix, reload);
-	http_tls_free(&next_ctx);
-	tls_request(fix.port, "other.test", post, "\r\n\r\nhello");
-	fd = dial(fix.port);
-	say(fd, "GET / HTTP/1.1\r\n\r\n");	/* no TLS at all */
-	while (!at_eof(fd))
-		;
-	close(fd);
-	fd = dial(fix.port);			/* a handshake that never comes */
-	assert_true(at_eof(fd));
-	close(fd);
-	aborts = atomic_load(&fix.aborts);
-	assert_int_equal(aborts, 0);
-	fix_stop(&fix);
-}
-
-static void
-remove_certs(void)
-{
-	static const char *const names[] = { "ca.pem", "chain.pem", "key.pem" };
-	char path[600];
-
-	for (size_t i = 0; i < TF_LEN(names); i++) {
-		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-		(void)unlink(path);
-	}
-	(void)rmdir(dir);
-}
-
 #define T(fn) cmocka_unit_test_setup_teardown(fn, start, finish)
 
 int
@@ -735,12 +624,9 @@ main(void)
 		T(test_half_close_after_answer), T(test_deferred), T(test_large_body),
 		T(test_paused_body), T(test_chaos), T(test_streams),
 		T(test_big_answer_and_slow_reader), T(test_no_40_ms_step),
-		T(test_idle_streams_are_small), T(test_drain), cmocka_unit_test(test_tls),
+		T(test_idle_streams_are_small), T(test_drain),
 	};
-	int rc;
 
 	signal(SIGPIPE, SIG_IGN);
-	rc = cmocka_run_group_tests(tests, NULL, NULL);
-	remove_certs();
-	return rc;
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
