@@ -126,12 +126,12 @@ test_timer(void **state)
 	ev_timer_init(&t, loop, stop_loop, loop);
 	assert_false(ev_timer_pending(&t));
 	began = tf_mono_ns();
-	ev_timer_set(&t, 500);
+	ev_timer_set(&t, 60000);
 	ev_timer_set(&t, 20);
 	assert_true(ev_timer_pending(&t));
 	assert_int_equal(ev_loop_run(loop), 0);
 	assert_true(tf_mono_ns() - began >= 19000000);
-	assert_true(tf_mono_ns() - began < 400000000);
+	assert_true(tf_mono_ns() - began < UINT64_C(30000000000)); /* the nearer one counts */
 	assert_false(ev_timer_pending(&t));
 	ev_timer_set(&t, 1000);
 	ev_timer_del(&t);

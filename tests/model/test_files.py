@@ -115,7 +115,7 @@ class Runtime(unittest.TestCase):
             [RUNTIME, *args],
             env={**os.environ, **env},
             text=True,
-            timeout=20,
+            timeout=60,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )

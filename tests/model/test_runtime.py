@@ -48,7 +48,7 @@ TOOLS = [
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
-        super().__init__("localhost", timeout=20)
+        super().__init__("localhost", timeout=60)
         self.path = path
 
     def connect(self):
@@ -84,7 +84,7 @@ class Server:
             ],
             check=True,
             text=True,
-            timeout=20,
+            timeout=60,
             stdout=subprocess.PIPE,
         ).stdout.splitlines()
         self.log = tempfile.TemporaryFile()
@@ -94,7 +94,7 @@ class Server:
         path = subprocess.run(
             [RUNTIME, "ready-path"], check=True, text=True, stdout=subprocess.PIPE
         ).stdout.strip()
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while True:
             try:
                 if self.ask("GET", path)[0] == 200:
@@ -282,8 +282,10 @@ class Behaviour(unittest.TestCase):
         self.assertEqual(status, 200)
         self.assertEqual([len(d["embedding"]) for d in doc["data"]], [256, 256])
 
-    def test_client_leaves_a_stream(self):
+    def leave_a_stream(self):
+        """How long it went on, and how long it would have taken to its end."""
         c = self.server.connect()
+        began = time.monotonic()
         c.request(
             "POST",
             "/v1/chat/completions",
@@ -299,14 +301,21 @@ class Behaviour(unittest.TestCase):
             {"Content-Type": "application/json"},
         )
         answer = c.getresponse()
-        answer.read(300)
+        for _ in range(2 * 350):  # an event and an empty line
+            answer.readline()
         self.assertEqual(self.server.busy(), 1)
-        began = time.monotonic()
+        left = time.monotonic()
         answer.close()
         c.close()
         while self.server.busy():
-            self.assertLess(time.monotonic() - began, 5)
             time.sleep(0.01)
+        return time.monotonic() - left, 9 * (left - began)
+
+    def test_client_leaves_a_stream(self):
+        times = []
+        while not times or times[-1][0] > times[-1][1] / 3:
+            self.assertLess(len(times), 5, times)  # a busy machine is slow now and then
+            times.append(self.leave_a_stream())
 
 
 class UnixSocket(unittest.TestCase):
@@ -329,6 +338,9 @@ class Install(unittest.TestCase):
         self.cache = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.cache)
         self.env = {**os.environ, "XDG_CACHE_HOME": self.cache, "TOKENFACTORY_RUNTIME": "wheel"}
+        # what pip has downloaded before need not come through the network again
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        self.env.setdefault("PIP_CACHE_DIR", os.path.join(cache, "pip"))
 
     def start(self):
         return subprocess.Popen(
@@ -353,10 +365,8 @@ class Install(unittest.TestCase):
         self.assertEqual(
             sorted(os.listdir(root)), [".lock", os.path.basename(os.path.dirname(out[0][0]))]
         )
-        began = time.monotonic()
-        again = self.start()
-        self.assertEqual(again.communicate(timeout=60)[0], out[0][0])
-        self.assertLess(time.monotonic() - began, 5)
+        again = self.start().communicate(timeout=60)
+        self.assertEqual(again, (out[0][0], ""))  # else it says that it installs
 
 
 if __name__ == "__main__":
