@@ -155,6 +155,8 @@ struct bl_gateway *bl_gateway_find(struct bl *bl, const char *name, uint64_t boo
  * that this gateway may speak for, or no memory.
  */
 struct bl_gateway *bl_peers_teller(struct bl *bl, struct bl_gateway *g, const struct wire_usage *m);
+/* Its records will never come: it holds nothing any more. Not of one in session. */
+void bl_peers_forget(struct bl *bl, struct bl_gateway *g);
 /* Stops taking it for alive, when it is one that we wait for. */
 void bl_peers_settled(struct bl *bl, struct bl_gateway *g);
 

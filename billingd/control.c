@@ -247,6 +247,8 @@ static const struct ctl_arg a_deploy[] = {
 	{ "gpus", CTL_INT, true, "how many" },
 	{ "price", CTL_STR, false, "of an hour of one GPU; default the model's" },
 };
+static const struct ctl_arg a_gateways[] = { { "all", CTL_BOOL, false, "also those that are gone and hold nothing" } };
+static const struct ctl_arg a_gateway[] = { { "gateway", CTL_STR, true, "name of it, or of one of its threads" } };
 static const struct ctl_arg a_undeploy[] = { { "deployment", CTL_STR, true, "its id" } };
 static const struct ctl_arg a_cap[] = {
 	{ "workspace", CTL_STR, true, "name or id" },
@@ -337,6 +339,8 @@ const struct ctl_cmd bl_cmds[] = {
 	{ "deployment list", bl_cmd_deployment_list, CTL_READ, "lists deployments", ARGS(a_workspace_opt) },
 	{ "deployment start", bl_cmd_deployment_start, CTL_ADMIN, "records that GPUs are reserved", ARGS(a_deploy) },
 	{ "deployment stop", bl_cmd_deployment_stop, CTL_ADMIN, "records that they are free", ARGS(a_undeploy) },
+	{ "gateway forget", bl_cmd_gateway_forget, CTL_ADMIN, "frees what one holds that is gone for ever", ARGS(a_gateway) },
+	{ "gateway list", bl_cmd_gateway_list, CTL_READ, "shows what gateways hold", ARGS(a_gateways) },
 	{ "key import", bl_cmd_key_import, CTL_ADMIN, "takes a key made elsewhere", ARGS(a_import) },
 	{ "key limit", bl_cmd_key_limit, CTL_ADMIN, "sets what a key may do", ARGS(a_key_limit) },
 	{ "key list", bl_cmd_key_list, CTL_READ, "lists keys", ARGS(a_workspace_opt) },

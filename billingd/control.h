@@ -4,7 +4,7 @@
  * control_keys.c, control_limits.c (arguments that set limits), control_spaces.c (workspaces),
  * control_deploy.c (deployments),
  * control_people.c (users, members, the trail), control_acts.c (rows of the trail that others tell of),
- * control_read.c (rows from the store),
+ * control_gateways.c (what gateways hold), control_read.c (rows from the store),
  * control_backup.c (copies of the database). Keys and workspaces
  * are read from memory; changes go through admin.h and answer when they are durable and told.
  */
@@ -59,6 +59,8 @@ void bl_record_act(void *arg, struct ctl_req *req, const struct ctl_act *a);
 BL_COMMAND(bl_cmd_deployment_list);
 BL_COMMAND(bl_cmd_deployment_start);
 BL_COMMAND(bl_cmd_deployment_stop);
+BL_COMMAND(bl_cmd_gateway_forget);
+BL_COMMAND(bl_cmd_gateway_list);
 BL_COMMAND(bl_cmd_key_import);
 BL_COMMAND(bl_cmd_key_limit);
 BL_COMMAND(bl_cmd_key_list);

@@ -207,6 +207,17 @@ replace_former(struct bl *bl, const struct bl_gateway *now)
 	}
 }
 
+void
+bl_peers_forget(struct bl *bl, struct bl_gateway *g)
+{
+	tf_log(TF_WARN, "peers", NULL, "a gateway is gone for ever, an operator says: what it held is free name=%s boot=%016"
+	    PRIx64, g->row.name, g->row.boot);
+	if (g->awaited)
+		row_gone(g);
+	bl_holder_drop(&g->holder, bl_now());
+	bl_peers_settled(bl, g);
+}
+
 static void
 on_up(void *arg, struct wire_peer *p)
 {
