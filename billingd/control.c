@@ -95,6 +95,9 @@ bl_change_failed(struct ctl_req *req, int rc, const char *exists, const char *st
 	case TF_E_INVAL:
 		ctl_fail(req, CTL_USAGE, "a name has 1 to %d printable characters, without quotes and backslashes", BL_NAME_MAX);
 		break;
+	case TF_E_FULL:
+		ctl_fail(req, CTL_FAILED, "nothing was changed: the disk that the database is on has no room");
+		break;
 	default:
 		ctl_fail(req, CTL_FAILED, "nothing was changed: %s", tf_err_text(rc));
 		break;
