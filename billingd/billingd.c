@@ -164,6 +164,7 @@ bl_new(struct ev_loop *loop, const struct conf *conf, struct bl **out)
 		ev_timer_set(&bl->tick, BL_TICK_MS);
 		tf_log(TF_INFO, "daemon", NULL, "ready epoch=%llu workspaces=%zu keys=%zu", (unsigned long long)bl->epoch,
 		    bl->index.workspaces.n, bl->index.keys.n);
+		bl_limits_check(bl);
 		*out = bl;
 		return 0;
 	}
@@ -200,6 +201,7 @@ bl_reload(struct bl *bl, const struct conf *conf)
 	bl->conf = conf;
 	bl->conf_number++;
 	bl_tidy_reload(bl);
+	bl_limits_check(bl);
 	/* plans may have changed: gateways ask again, and grants of former limits run out */
 	bl_admin_tell(bl, NULL, NULL);
 }

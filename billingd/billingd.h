@@ -201,6 +201,8 @@ void bl_admit_tick(struct bl *bl);
 void bl_admit_recall(struct bl *bl, struct bl_workspace *w);
 /* The workspace's plan; NULL: no such plan in the configuration. Borrowed until a reload. */
 const struct conf_plan *bl_plan_of(struct bl *bl, struct bl_workspace *w);
+/* Logs an error when workspaces are on plans that are not configured. After each reading of the configuration. */
+void bl_limits_check(struct bl *bl);
 /* Brings the limits of a key and its workspace to what their rows and the plan say now. False: no such plan. */
 bool bl_admit_limits(struct bl *bl, struct bl_key *k, struct bl_now now);
 /* What is left of limits, as gateways are told; 0 of what is not limited. Brings the accounts up to date. */

@@ -19,6 +19,21 @@ bl_plan_of(struct bl *bl, struct bl_workspace *w)
 	return w->plan;
 }
 
+void
+bl_limits_check(struct bl *bl)
+{
+	const struct bl_workspace *first = NULL;
+	struct bl_workspace *w;
+	size_t pos = 0, n = 0;
+
+	while ((w = tf_map_next(&bl->index.workspaces, &pos)) != NULL)
+		if (bl_plan_of(bl, w) == NULL && n++ == 0)
+			first = w;
+	if (first != NULL)
+		tf_log(TF_ERROR, "limits", NULL, "workspaces whose plan is not configured are refused count=%zu first=%s plan=%s",
+		    n, tf_log_q(tf_cspan(first->row.name)), tf_log_q(tf_cspan(first->row.plan)));
+}
+
 /* Where 0 says that there is no limit. */
 static uint64_t
 limit_of(int64_t n)

@@ -170,6 +170,15 @@ def test_a_plan_is_reloaded(factory):
     factory.write_conf()
     assert factory.reload("billingd")
     wait_for("more", lambda: factory.chat("tokens=1", key=key).status == 200, 3)
+    # without a plan nothing is unlimited: nothing is served
+    del factory.conf["plan tiny"]
+    factory.write_conf()
+    assert factory.reload("billingd")
+    refused = wait_for("refused", lambda: (a := factory.chat("tokens=1", key=key)).status == 403 and a)
+    assert refused.error["code"] == "forbidden" and "plan" in refused.error["message"]
+    assert "not configured are refused count=1 first=\"on-tiny\" plan=\"tiny\"" in factory.log("billingd")
+    factory.keyctl("workspace", "set-plan", "on-tiny", "local")
+    assert factory.chat("tokens=1", key=key).status == 200
 
 
 @pytest.mark.parametrize("name", ["gatewayd", "routerd", "fake", "billingd", "stored"])
