@@ -82,6 +82,15 @@ const char *kc_conf_path(const struct kc *k);
 int kc_rows_add(struct kc_rows *rows, struct tf_span json) TF_MUSTCHECK;
 void kc_rows_free(struct kc_rows *rows);
 
+/* daemons.c: those that are expected, of the file when it is at hand; then whatever has a socket. */
+struct kc_names {
+	char (*v)[CTL_NAME_MAX + 1];
+	size_t n;
+};
+/* Loads the configuration when it must. 0, or CTL_FAILED (said). */
+int kc_daemons(struct kc *k, struct kc_names *a) TF_MUSTCHECK;
+void kc_names_free(struct kc_names *a);
+
 /* show.c */
 void kc_show(struct kc *k);
 /* One cell as text, safe for a terminal. Appends. */
@@ -97,6 +106,8 @@ int kc_status(struct kc *k);
 int kc_ledger(struct kc *k);
 /* export.c: "usage export". */
 int kc_export(struct kc *k);
+/* metrics.c: "metrics". */
+int kc_metrics(struct kc *k);
 /* models.c: "model list". */
 int kc_models(struct kc *k);
 

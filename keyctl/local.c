@@ -84,6 +84,7 @@ kc_local(struct kc *k)
 		{ "config show", config_show },
 		{ "ledger rebuild", kc_ledger },
 		{ "ledger verify", kc_ledger },
+		{ "metrics", kc_metrics },
 		{ "model list", kc_models },
 		{ "status", kc_status },
 		{ "usage export", kc_export },

@@ -89,15 +89,16 @@ width(const char *s)
 void
 kc_grid(FILE *out, char *const *cells, size_t rows, size_t ncols, const bool *nums)
 {
+	size_t *most = calloc(ncols > 0 ? ncols : 1, sizeof *most);
+
+	for (size_t i = 0; most != NULL && i < rows * ncols; i++)
+		if (width(cells[i]) > most[i % ncols])
+			most[i % ncols] = width(cells[i]);
 	for (size_t r = 0; r < rows; r++) {
 		for (size_t c = 0; c < ncols; c++) {
 			const char *cell = cells[r * ncols + c];
-			size_t most = 0, pad;
+			size_t pad = most != NULL ? most[c] - width(cell) : 0;
 
-			for (size_t i = 0; i < rows; i++)
-				if (width(cells[i * ncols + c]) > most)
-					most = width(cells[i * ncols + c]);
-			pad = most - width(cell);
 			if (nums[c])
 				fprintf(out, "%*s%s", (int)pad, "", cell);
 			else
@@ -105,6 +106,7 @@ kc_grid(FILE *out, char *const *cells, size_t rows, size_t ncols, const bool *nu
 			fputs(c + 1 < ncols ? "  " : "\n", out);
 		}
 	}
+	free(most);
 }
 
 /* ---- forms -------------------------------------------------------------------------------- */

@@ -7,12 +7,10 @@
  */
 #include "config.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 
 #include "keyctl/kc.h"
 
-#define DAEMONS_MAX 512
 #define COLS_MAX 24
 
 /* What is asked, of which daemon (NULL: all), and the kind, as JSON, of rows without one (NULL: the daemon). */
@@ -25,7 +23,7 @@ static const struct {
 };
 
 struct one {
-	char name[CTL_NAME_MAX + 1];
+	const char *name;
 	int state; /* enum ctl_err of its "version" */
 	char why[512];
 	struct kc_rows version, rows;
@@ -34,52 +32,6 @@ struct all {
 	struct one *v;
 	size_t n;
 };
-
-/* ---- who ---------------------------------------------------------------------------------- */
-
-static void
-add(struct all *a, struct tf_span name)
-{
-	if (a->n == DAEMONS_MAX || name.n == 0 || name.n > CTL_NAME_MAX)
-		return;
-	for (size_t i = 0; i < a->n; i++)
-		if (tf_span_is(name, a->v[i].name))
-			return;
-	memcpy(a->v[a->n++].name, name.p, name.n);
-}
-
-static int
-is_socket(const struct dirent *e)
-{
-	size_t n = strlen(e->d_name);
-
-	return n > 4 && strcmp(e->d_name + n - 4, ".ctl") == 0;
-}
-
-/* Expected ones first, those of the file when it is at hand; then whatever has a socket. */
-static int
-list_daemons(struct kc *k, struct all *a)
-{
-	const char *dir = kc_run_dir(k);
-	struct dirent **names = NULL;
-	int n;
-
-	if (dir == NULL)
-		return CTL_FAILED;
-	add(a, k->conf != NULL ? tf_cspan(k->conf->gatewayd.name) : TF_SPAN("gatewayd"));
-	add(a, k->conf != NULL ? tf_cspan(k->conf->routerd.name) : TF_SPAN("routerd"));
-	add(a, TF_SPAN("billingd"));
-	add(a, TF_SPAN("stored"));
-	for (size_t i = 0; k->conf != NULL && i < k->conf->worker_n; i++)
-		add(a, tf_cspan(k->conf->worker[i].name));
-	n = scandir(dir, &names, is_socket, alphasort);
-	for (int i = 0; i < n; i++) {
-		add(a, tf_span(names[i]->d_name, strlen(names[i]->d_name) - 4));
-		free(names[i]);
-	}
-	free(names);
-	return 0;
-}
 
 /* The kind of a row as JSON text; empty when it has none. */
 static struct tf_span
@@ -390,11 +342,19 @@ show_json(struct kc *k, const struct all *a)
 int
 kc_status(struct kc *k)
 {
-	struct all a = { calloc(DAEMONS_MAX, sizeof *a.v), 0 };
-	int r = a.v != NULL ? list_daemons(k, &a) : kc_fail(k, CTL_FAILED, "out of memory");
+	struct all a = { 0 };
+	struct kc_names names;
+	int r = kc_daemons(k, &names);
 
-	for (size_t i = 0; i < a.n && r == 0; i++)
-		ask_one(k, &a.v[i]);
+	if (r != 0)
+		return r;
+	a.v = calloc(names.n, sizeof *a.v);
+	if (a.v == NULL)
+		r = kc_fail(k, CTL_FAILED, "out of memory");
+	for (; r == 0 && a.n < names.n; a.n++) {
+		a.v[a.n].name = names.v[a.n];
+		ask_one(k, &a.v[a.n]);
+	}
 	if (r == 0 && k->json)
 		show_json(k, &a);
 	else if (r == 0)
@@ -406,5 +366,6 @@ kc_status(struct kc *k)
 		kc_rows_free(&a.v[i].rows);
 	}
 	free(a.v);
+	kc_names_free(&names);
 	return r;
 }

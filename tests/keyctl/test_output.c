@@ -132,6 +132,14 @@ test_daemon_commands(void **state)
 	assert_memory_equal(got.out, "# ", 2);
 	assert_non_null(strstr(got.out, "\ntf_router_workers "));
 	assert_null(strstr(got.out, "tf_gateway_"));
+	/* of all: one text, in which each name stands once, and whose each sample is */
+	assert_int_equal(keyctl("--run-dir DIR metrics"), CTL_UNREACHABLE);
+	assert_non_null(strstr(got.err, "gatewayd.ctl: No such file"));
+	assert_non_null(strstr(got.out, "\ntf_router_workers{daemon=\"routerd\"} "));
+	assert_non_null(strstr(got.out, "\ntf_wire_peers{daemon=\"routerd\"} "));
+	assert_non_null(strstr(got.out, "\ntf_wire_peers{daemon=\"billingd\"} "));
+	assert_null(strstr(strstr(got.out, "# TYPE tf_wire_peers gauge") + 1, "# TYPE tf_wire_peers gauge"));
+	assert_null(strstr(got.out, "{daemon=\"routerd\"},"));
 	assert_int_equal(keyctl("--run-dir DIR config show --daemon routerd"), CTL_FAILED);
 	assert_string_equal(got.err, "keyctl: this daemon has no configuration\n");
 }
