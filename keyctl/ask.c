@@ -10,22 +10,15 @@
 int
 kc_rows_add(struct kc_rows *rows, struct tf_span json)
 {
-	char *copy = tf_span_dup(json);
+	char **v = tf_grow(rows->v, rows->n, &rows->cap, sizeof *v, 16);
 
-	if (copy != NULL && rows->n == rows->cap) {
-		size_t cap = rows->cap > 0 ? rows->cap * 2 : 16;
-		char **v = reallocarray(rows->v, cap, sizeof *v);
-
-		if (v == NULL) {
-			free(copy);
-			return TF_E_NOMEM;
-		}
-		rows->v = v;
-		rows->cap = cap;
-	}
-	if (copy == NULL)
+	if (v == NULL)
 		return TF_E_NOMEM;
-	rows->v[rows->n++] = copy;
+	rows->v = v;
+	v[rows->n] = tf_span_dup(json);
+	if (v[rows->n] == NULL)
+		return TF_E_NOMEM;
+	rows->n++;
 	return 0;
 }
 

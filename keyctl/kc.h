@@ -42,7 +42,8 @@ extern const size_t kc_ntable;
 
 struct kc_rows {
 	char **v; /* JSON objects */
-	size_t n, cap;
+	size_t n;
+	uint32_t cap;
 };
 
 struct kc {

@@ -153,6 +153,20 @@ tf_buf_span(const struct tf_buf *b)
 	return (struct tf_span){ b->p, b->n };
 }
 
+/* ---- growing arrays ----------------------------------------------------------------------- */
+
+void *tf_grow_more(void *v, uint32_t *cap, size_t size, uint32_t first) TF_MUSTCHECK;
+/*
+ * Room for element n, the first that is not used, in an array of *cap elements of size bytes: when it is full it gets
+ * `first` of them, from then on twice as many. NULL and 0 are an empty array. Returns the array, perhaps elsewhere; NULL
+ * without memory, and v is as it was. What is new is not cleared. The caller bounds n, far below 2^31.
+ */
+static inline void *
+tf_grow(void *v, size_t n, uint32_t *cap, size_t size, uint32_t first)
+{
+	return n < *cap ? v : tf_grow_more(v, cap, size, first);
+}
+
 /* ---- lists: membership is state ----------------------------------------------------------- */
 
 struct tf_node {

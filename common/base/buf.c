@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Spans and growable bytes. Everything that builds text or a frame goes through
+ * Spans, growable bytes and growing arrays. Everything that builds text or a frame goes through
  * here. Knows nothing of what the bytes mean.
  */
 #include "config.h"
@@ -177,4 +177,18 @@ tf_buf_cstr(struct tf_buf *b)
 		return NULL;
 	b->p[b->n] = '\0';
 	return b->p;
+}
+
+/* ---- growing arrays ----------------------------------------------------------------------- */
+
+void *
+tf_grow_more(void *v, uint32_t *cap, size_t size, uint32_t first)
+{
+	uint32_t more = *cap > 0 ? 2 * *cap : first;
+
+	assert(more > *cap);
+	v = reallocarray(v, more, size);
+	if (v != NULL)
+		*cap = more;
+	return v;
 }

@@ -24,15 +24,11 @@ db_batch_new(void (*done)(struct db_batch *b, void *arg), void *arg)
 int
 db_batch_add(struct db_batch *b, int kind, void *arg)
 {
-	if (b->n == b->cap) {
-		size_t cap = b->cap ? 2 * b->cap : 8;
-		struct db_op *ops = realloc(b->ops, cap * sizeof *ops);
+	struct db_op *ops = tf_grow(b->ops, b->n, &b->cap, sizeof *ops, 8);
 
-		if (ops == NULL)
-			return TF_E_NOMEM;
-		b->ops = ops;
-		b->cap = cap;
-	}
+	if (ops == NULL)
+		return TF_E_NOMEM;
+	b->ops = ops;
 	b->ops[b->n++] = (struct db_op){ .kind = kind, .arg = arg };
 	return 0;
 }

@@ -33,7 +33,8 @@ struct db_op {
 struct db_batch {
 	struct tf_node node;
 	struct db_op *ops; /* owned by the batch */
-	size_t n, cap;
+	size_t n;
+	uint32_t cap;
 	bool read;         /* only reads: does not wait for writes that were submitted before */
 	bool lenient;
 	bool aside;        /* takes long: on a connection of its own, in no transaction, its writes go to other files */

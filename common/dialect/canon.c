@@ -274,6 +274,18 @@ dl_plain_name(struct tf_buf *out, size_t from)
 	return r < 0 ? r : tf_buf_append(out, hex, 8);
 }
 
+void *
+dl_choices(void *v, uint32_t n, uint32_t *count, size_t size)
+{
+	if (n < *count)
+		return v;
+	if (n >= DL_CHOICES_MAX || (v = realloc(v, (n + 1) * size)) == NULL)
+		return NULL;
+	memset((char *)v + *count * size, 0, (n + 1 - *count) * size);
+	*count = n + 1;
+	return v;
+}
+
 void
 dl_mint_id(
     char *out, size_t cap, const char *prefix, const struct tf_id *rid, uint32_t a, uint32_t b)

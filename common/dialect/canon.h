@@ -259,7 +259,7 @@ typedef int dl_emit_fn(void *arg, const struct dl_event *e);
 struct dl_grammar {
 	bool started, failed;
 	struct dl_grammar_choice *choice;
-	size_t nchoice;
+	uint32_t nchoice;
 };
 /* 0, TF_E_PROTO when e must not come here (why: static text), TF_E_NOMEM. */
 int dl_grammar_check(struct dl_grammar *g, const struct dl_event *e, const char **why) TF_MUSTCHECK;
@@ -407,6 +407,12 @@ int dl_unseal(const uint8_t *key, struct tf_span token, struct tf_buf *out) TF_M
 
 /* ---- shared by dialects ------------------------------------------------------------------ */
 
+/*
+ * What is kept per choice: an array of *count elements of size bytes that reaches up to n afterwards, what is new being
+ * zero. Returns the array, perhaps elsewhere; NULL when n is no choice (DL_CHOICES_MAX) or without memory, and v is as
+ * it was.
+ */
+void *dl_choices(void *v, uint32_t n, uint32_t *count, size_t size) TF_MUSTCHECK;
 /* Writes prefix and n base 62 characters that depend on rid, a and b, and a NUL. */
 void dl_mint_id(char *out, size_t cap, const char *prefix, const struct tf_id *rid, uint32_t a, uint32_t b);
 

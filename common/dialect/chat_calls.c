@@ -102,19 +102,11 @@ find(const struct dl_dec *d, struct chat_choice *c, const struct call_delta *del
 static struct chat_call *
 add(struct dl_dec *d, struct chat_choice *c, const struct call_delta *delta)
 {
-	struct chat_call *v;
-	uint32_t cap;
+	struct chat_call *v = c->ncall < CALLS_MAX * 8 ? tf_grow(c->call, c->ncall, &c->callcap, sizeof *v, 4) : NULL;
 
-	if (c->ncall == c->callcap) {
-		cap = c->callcap > 0 ? c->callcap * 2 : 4;
-		if (cap > CALLS_MAX * 8)
-			return NULL;
-		v = realloc(c->call, cap * sizeof *v);
-		if (v == NULL)
-			return NULL;
-		c->call = v;
-		c->callcap = cap;
-	}
+	if (v == NULL)
+		return NULL;
+	c->call = v;
 	v = &c->call[c->ncall];
 	memset(v, 0, sizeof *v);
 	v->index = delta->has_index ? delta->index : c->ncall;

@@ -68,17 +68,13 @@ chat_dec_choice(struct dl_dec *d, uint32_t n)
 {
 	struct chat_choice *v;
 
-	if (n >= DL_CHOICES_MAX)
+	if (n < d->nchoice)
+		return &d->choice[n];
+	v = dl_choices(d->choice, n, &d->nchoice, sizeof *v);
+	if (v == NULL)
 		return NULL;
-	if (n >= d->nchoice) {
-		v = realloc(d->choice, (n + 1) * sizeof *v);
-		if (v == NULL)
-			return NULL;
-		memset(v + d->nchoice, 0, (n + 1 - d->nchoice) * sizeof *v);
-		d->choice = v;
-		d->nchoice = n + 1;
-	}
-	return &d->choice[n];
+	d->choice = v;
+	return &v[n];
 }
 
 static int

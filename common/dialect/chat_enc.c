@@ -59,17 +59,13 @@ chat_enc_choice(struct dl_enc *e, uint32_t n)
 {
 	struct enc_choice *v;
 
-	if (n >= DL_CHOICES_MAX)
+	if (n < e->nchoice)
+		return &e->choice[n];
+	v = dl_choices(e->choice, n, &e->nchoice, sizeof *v);
+	if (v == NULL)
 		return NULL;
-	if (n >= e->nchoice) {
-		v = realloc(e->choice, (n + 1) * sizeof *v);
-		if (v == NULL)
-			return NULL;
-		memset(v + e->nchoice, 0, (n + 1 - e->nchoice) * sizeof *v);
-		e->choice = v;
-		e->nchoice = n + 1;
-	}
-	return &e->choice[n];
+	e->choice = v;
+	return &v[n];
 }
 
 const char *
@@ -115,20 +111,15 @@ chat_enc_item(
 {
 	struct enc_choice *c = chat_enc_choice(e, ev->choice);
 	struct enc_item *v;
-	uint32_t cap;
 
 	if (c == NULL)
 		return TF_E_NOMEM;
 	*cp = c;
 	if (ev->kind == DL_EV_ITEM && ev->item == c->nitem) {
-		if (c->nitem == c->cap) {
-			cap = c->cap > 0 ? c->cap * 2 : 4;
-			v = realloc(c->item, cap * sizeof *v);
-			if (v == NULL)
-				return TF_E_NOMEM;
-			c->item = v;
-			c->cap = cap;
-		}
+		v = tf_grow(c->item, c->nitem, &c->cap, sizeof *v, 4);
+		if (v == NULL)
+			return TF_E_NOMEM;
+		c->item = v;
 		v = &c->item[c->nitem++];
 		memset(v, 0, sizeof *v);
 		v->kind = ev->item_kind;

@@ -117,18 +117,13 @@ static int
 begin_piece(struct chat_msg *m, const struct js_hit *h)
 {
 	struct chat_piece *v;
-	uint32_t cap;
 
 	if (h->index[0] >= DL_CHOICES_MAX)
 		return TF_E_FULL;
-	if (h->index[0] >= m->cap) {
-		cap = m->cap > 0 ? m->cap * 2 : 2;
-		v = realloc(m->piece, cap * sizeof *v);
-		if (v == NULL)
-			return TF_E_NOMEM;
-		m->piece = v;
-		m->cap = cap;
-	}
+	v = tf_grow(m->piece, h->index[0], &m->cap, sizeof *v, 2);
+	if (v == NULL)
+		return TF_E_NOMEM;
+	m->piece = v;
 	memset(&m->piece[h->index[0]], 0, sizeof m->piece[0]);
 	m->npiece = h->index[0] + 1;
 	return 0;

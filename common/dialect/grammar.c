@@ -58,17 +58,12 @@ bad(const char **why, const char *text)
 static int
 choice_at(struct dl_grammar *g, uint32_t n, struct dl_grammar_choice **out)
 {
-	struct dl_grammar_choice *v;
+	struct dl_grammar_choice *v = dl_choices(g->choice, n, &g->nchoice, sizeof *v);
 
-	if (n >= g->nchoice) {
-		v = realloc(g->choice, (n + 1) * sizeof *v);
-		if (v == NULL)
-			return TF_E_NOMEM;
-		memset(v + g->nchoice, 0, (n + 1 - g->nchoice) * sizeof *v);
-		g->choice = v;
-		g->nchoice = n + 1;
-	}
-	*out = &g->choice[n];
+	if (v == NULL)
+		return TF_E_NOMEM;
+	g->choice = v;
+	*out = &v[n];
 	return 0;
 }
 

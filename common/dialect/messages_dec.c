@@ -242,19 +242,11 @@ find(struct dl_dec *d, uint64_t index)
 static struct mdec_block *
 add(struct dl_dec *d, uint64_t index, enum mdec_kind kind)
 {
-	struct mdec_block *v;
-	uint32_t cap;
+	struct mdec_block *v = d->nblock < DL_ITEMS_MAX ? tf_grow(d->block, d->nblock, &d->cap, sizeof *v, 4) : NULL;
 
-	if (d->nblock == d->cap) {
-		cap = d->cap > 0 ? d->cap * 2 : 4;
-		if (cap > DL_ITEMS_MAX)
-			return NULL;
-		v = realloc(d->block, cap * sizeof *v);
-		if (v == NULL)
-			return NULL;
-		d->block = v;
-		d->cap = cap;
-	}
+	if (v == NULL)
+		return NULL;
+	d->block = v;
 	v = &d->block[d->nblock++];
 	*v = (struct mdec_block){ .index = index, .kind = kind };
 	return v;

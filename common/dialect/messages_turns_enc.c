@@ -323,19 +323,13 @@ call_id(struct mreq *e, struct tf_span id, char out[static 64])
 static struct mreq_id *
 new_id(struct mreq *e, const struct dl_part *call)
 {
-	struct mreq_id *v;
+	struct mreq_id *v = tf_grow(e->id, e->nid, &e->cap, sizeof *v, 8);
 
-	if (e->nid == e->cap) {
-		uint32_t cap = e->cap > 0 ? e->cap * 2 : 8;
-
-		v = realloc(e->id, cap * sizeof *v);
-		if (v == NULL) {
-			note(e, TF_E_NOMEM);
-			return NULL;
-		}
-		e->id = v;
-		e->cap = cap;
+	if (v == NULL) {
+		note(e, TF_E_NOMEM);
+		return NULL;
 	}
+	e->id = v;
 	v = &e->id[e->nid++];
 	v->call = call;
 	call_id(e, call->id, v->id);
@@ -477,13 +471,10 @@ collect(struct mreq *e, const struct dl_turn *t, struct tf_map *by_id, struct mr
 		}
 		if (t->parts == NULL)
 			continue;
-		if (*n == cap) {
-			cap = cap > 0 ? cap * 2 : 8;
-			v = realloc(*out, cap * sizeof *v);
-			if (v == NULL)
-				return TF_E_NOMEM;
-			*out = v;
-		}
+		v = tf_grow(*out, *n, &cap, sizeof *v, 8);
+		if (v == NULL)
+			return TF_E_NOMEM;
+		*out = v;
 		(*out)[(*n)++] = (struct mreq_result){ .part = t->parts };
 	}
 	for (uint32_t i = *n; i-- > 0;) {

@@ -29,19 +29,11 @@ rdec_items_free(struct dl_dec *d)
 static struct rdec_item *
 add(struct dl_dec *d, const struct rdec_event *e, enum rdec_kind kind)
 {
-	struct rdec_item *v;
-	uint32_t cap;
+	struct rdec_item *v = d->count < RDEC_ITEMS ? tf_grow(d->item, d->count, &d->cap, sizeof *v, 4) : NULL;
 
-	if (d->count == RDEC_ITEMS)
+	if (v == NULL)
 		return NULL;
-	if (d->count == d->cap) {
-		cap = d->cap > 0 ? d->cap * 2 : 4;
-		v = realloc(d->item, cap * sizeof *v);
-		if (v == NULL)
-			return NULL;
-		d->item = v;
-		d->cap = cap;
-	}
+	d->item = v;
 	v = &d->item[d->count];
 	memset(v, 0, sizeof *v);
 	v->kind = kind;
@@ -145,7 +137,6 @@ static int
 part_said(struct rdec_item *it, enum rdec_what what, uint64_t index, bool *before)
 {
 	struct rdec_part *v;
-	uint32_t cap;
 
 	*before = true;
 	for (uint32_t i = it->nparts; i-- > 0;)
@@ -154,14 +145,10 @@ part_said(struct rdec_item *it, enum rdec_what what, uint64_t index, bool *befor
 	*before = false;
 	if (it->nparts == RDEC_PARTS)
 		return TF_E_FULL;
-	if (it->nparts == it->cap) {
-		cap = it->cap > 0 ? it->cap * 2 : 2;
-		v = realloc(it->part, cap * sizeof *v);
-		if (v == NULL)
-			return TF_E_NOMEM;
-		it->part = v;
-		it->cap = cap;
-	}
+	v = tf_grow(it->part, it->nparts, &it->cap, sizeof *v, 2);
+	if (v == NULL)
+		return TF_E_NOMEM;
+	it->part = v;
 	it->part[it->nparts++] = (struct rdec_part){ what, index };
 	return 0;
 }

@@ -132,17 +132,12 @@ new_item(struct dl_enc *e, const struct dl_event *ev)
 {
 	struct renc_item *v;
 	char minted[64];
-	uint32_t cap;
 	int r;
 
-	if (e->nitem == e->cap) {
-		cap = e->cap > 0 ? e->cap * 2 : 4;
-		v = realloc(e->item, cap * sizeof *v);
-		if (v == NULL)
-			return TF_E_NOMEM;
-		e->item = v;
-		e->cap = cap;
-	}
+	v = tf_grow(e->item, e->nitem, &e->cap, sizeof *v, 4);
+	if (v == NULL)
+		return TF_E_NOMEM;
+	e->item = v;
 	v = &e->item[e->nitem];
 	memset(v, 0, sizeof *v);
 	v->kind = ev->item_kind;

@@ -23,7 +23,7 @@ struct dl_stop {
 	struct tf_span *string;
 	size_t nstring;
 	struct stop_choice *choice;
-	size_t nchoice;
+	uint32_t nchoice;
 	uint32_t ended;
 };
 
@@ -97,12 +97,11 @@ choice_at(struct dl_stop *s, uint32_t n)
 
 	if (n < s->nchoice)
 		return &s->choice[n];
-	if (n >= DL_CHOICES_MAX || (more = realloc(s->choice, (n + 1) * sizeof *more)) == NULL)
+	more = dl_choices(s->choice, n, &s->nchoice, sizeof *more);
+	if (more == NULL)
 		return NULL;
-	memset(more + s->nchoice, 0, (n + 1 - s->nchoice) * sizeof *more);
 	s->choice = more;
-	s->nchoice = n + 1;
-	return &s->choice[n];
+	return &more[n];
 }
 
 /* The first place where one of the strings stands, the longest of those that begin there; NULL none. */

@@ -161,28 +161,21 @@ choice_at(struct dl_undo *u, uint32_t n)
 
 	if (n < u->nchoice)
 		return &u->choice[n];
-	if (n >= DL_CHOICES_MAX || (v = realloc(u->choice, (n + 1) * sizeof *v)) == NULL)
+	v = dl_choices(u->choice, n, &u->nchoice, sizeof *v);
+	if (v == NULL)
 		return NULL;
-	memset(v + u->nchoice, 0, (n + 1 - u->nchoice) * sizeof *v);
 	u->choice = v;
-	u->nchoice = n + 1;
-	return &u->choice[n];
+	return &v[n];
 }
 
 static struct undo_item *
 new_item(struct undo_choice *c)
 {
-	struct undo_item *v;
-	uint32_t cap;
+	struct undo_item *v = tf_grow(c->item, c->nitem, &c->cap, sizeof *v, 4);
 
-	if (c->nitem == c->cap) {
-		cap = c->cap > 0 ? c->cap * 2 : 4;
-		v = realloc(c->item, cap * sizeof *v);
-		if (v == NULL)
-			return NULL;
-		c->item = v;
-		c->cap = cap;
-	}
+	if (v == NULL)
+		return NULL;
+	c->item = v;
 	v = &c->item[c->nitem++];
 	memset(v, 0, sizeof *v);
 	return v;

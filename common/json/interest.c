@@ -13,7 +13,7 @@
 
 struct build {
 	struct js_interest *in;
-	size_t cap;
+	uint32_t cap;
 };
 
 static int
@@ -22,15 +22,10 @@ node_add(struct build *b, uint16_t parent, const char *name, size_t len, uint16_
 	struct js_interest *in = b->in;
 	struct js_node *nd;
 
-	if (in->nnodes == b->cap) {
-		size_t cap = b->cap ? b->cap * 2 : 32;
-		struct js_node *v = cap > NODES_MAX ? NULL : realloc(in->node, cap * sizeof *v);
-
-		if (v == NULL)
-			return TF_E_NOMEM;
-		in->node = v;
-		b->cap = cap;
-	}
+	nd = in->nnodes < NODES_MAX ? tf_grow(in->node, in->nnodes, &b->cap, sizeof *nd, 32) : NULL;
+	if (nd == NULL)
+		return TF_E_NOMEM;
+	in->node = nd;
 	nd = &in->node[in->nnodes];
 	memset(nd, 0, sizeof *nd);
 	nd->name = name;

@@ -90,23 +90,19 @@ struct old {
 };
 struct olds {
 	struct old *v;
-	size_t n, cap;
+	size_t n;
+	uint32_t cap;
 };
 
 static int
 old_add(void *arg, const char *path, const struct stat *st)
 {
 	struct olds *o = arg;
+	struct old *v = tf_grow(o->v, o->n, &o->cap, sizeof *v, 64);
 
-	if (o->n == o->cap) {
-		size_t cap = o->cap ? 2 * o->cap : 64;
-		struct old *v = realloc(o->v, cap * sizeof *v);
-
-		if (v == NULL)
-			return TF_E_NOMEM;
-		o->v = v;
-		o->cap = cap;
-	}
+	if (v == NULL)
+		return TF_E_NOMEM;
+	o->v = v;
 	o->v[o->n] = (struct old){ .when = st->st_mtim.tv_sec, .bytes = (uint64_t)st->st_blocks * 512 };
 	memcpy(o->v[o->n++].path, path, strlen(path) + 1);
 	return 0;
@@ -189,28 +185,26 @@ struct starts {
 		uint64_t boot;
 		bool live;
 	} *v;
-	size_t n, cap;
+	size_t n;
+	uint32_t cap;
 	bool live; /* what is added now is */
 };
 
 static int
 start_add(struct starts *s, const char *name, uint64_t boot)
 {
+	struct start *v;
+
 	for (size_t i = 0; i < s->n; i++) {
 		if (s->v[i].boot == boot && strcmp(s->v[i].name, name) == 0) {
 			s->v[i].live |= s->live;
 			return 0;
 		}
 	}
-	if (s->n == s->cap) {
-		size_t cap = s->cap ? 2 * s->cap : 16;
-		struct start *v = realloc(s->v, cap * sizeof *v);
-
-		if (v == NULL)
-			return TF_E_NOMEM;
-		s->v = v;
-		s->cap = cap;
-	}
+	v = tf_grow(s->v, s->n, &s->cap, sizeof *v, 16);
+	if (v == NULL)
+		return TF_E_NOMEM;
+	s->v = v;
 	s->v[s->n] = (struct start){ .boot = boot, .live = s->live };
 	snprintf(s->v[s->n++].name, SP_NAME_MAX, "%s", name);
 	return 0;

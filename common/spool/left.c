@@ -23,7 +23,8 @@ struct found {
 };
 struct finds {
 	struct found *v;
-	size_t n, cap;
+	size_t n;
+	uint32_t cap;
 };
 
 /* Without a head nobody can tell whose it is. One that is being written always has one. */
@@ -45,6 +46,7 @@ static int
 find_add(void *arg, const char *path, const struct stat *st)
 {
 	struct finds *f = arg;
+	struct found *v;
 	struct sp_head h;
 	int rc = sp_path_head(path, &h);
 
@@ -53,15 +55,10 @@ find_add(void *arg, const char *path, const struct stat *st)
 		headless(path);
 	if (rc != 0)
 		return 0;
-	if (f->n == f->cap) {
-		size_t cap = f->cap ? 2 * f->cap : 16;
-		struct found *v = realloc(f->v, cap * sizeof *v);
-
-		if (v == NULL)
-			return TF_E_NOMEM;
-		f->v = v;
-		f->cap = cap;
-	}
+	v = tf_grow(f->v, f->n, &f->cap, sizeof *v, 16);
+	if (v == NULL)
+		return TF_E_NOMEM;
+	f->v = v;
 	f->v[f->n].head = h;
 	memcpy(f->v[f->n++].path, path, strlen(path) + 1);
 	return 0;
@@ -156,48 +153,38 @@ load(int fd, struct tf_buf *out)
 }
 
 static int
-grow(void **v, size_t n, size_t size)
-{
-	void *p;
-
-	if (n & (n - 1) || (n > 0 && n < 64))
-		return 0; /* grows at 0 and at powers of two from 64 on */
-	p = realloc(*v, (n ? 2 * n : 64) * size);
-	if (p == NULL)
-		return TF_E_NOMEM;
-	*v = p;
-	return 0;
-}
-
-static int
 left_add(struct sp_left *l, uint32_t file, const struct sp_rec *r, struct sp_map *map)
 {
 	const struct sp_slot *s;
+	struct sp_left_begin *b;
 
 	if (r->kind == SP_END) {
-		if (grow((void **)&l->ends, l->nends, sizeof *l->ends) != 0)
+		struct sp_left_end *ends = tf_grow(l->ends, l->nends, &l->ends_cap, sizeof *ends, 64);
+
+		if (ends == NULL)
 			return TF_E_NOMEM;
+		l->ends = ends;
 		l->ends[l->nends++] = (struct sp_left_end){ .seq = r->seq, .file = file, .at = (uint32_t)r->at,
 			.n = (uint32_t)r->payload.n, .id = r->id, .attempt = r->attempt, .delivered = r->delivered };
 		if (r->seq > l->last)
 			l->last = r->seq;
 		return 0;
 	}
-	if (grow((void **)&l->begins, l->nbegins, sizeof *l->begins) != 0)
+	b = tf_grow(l->begins, l->nbegins, &l->begins_cap, sizeof *b, 64);
+	if (b == NULL)
 		return TF_E_NOMEM;
-	l->begins[l->nbegins] = (struct sp_left_begin){ .file = file, .at = (uint32_t)r->at, .n = (uint32_t)r->payload.n,
+	l->begins = b;
+	b = &l->begins[l->nbegins++];
+	*b = (struct sp_left_begin){ .file = file, .at = (uint32_t)r->at, .n = (uint32_t)r->payload.n,
 		.id = r->id, .attempt = r->attempt };
 	s = map != NULL ? sp_map_slot(map, r->slot, r->id, r->attempt) : NULL;
 	if (s != NULL) {
-		struct sp_left_begin *b = &l->begins[l->nbegins];
-
 		b->known = true;
 		b->given = atomic_load(&s->given) != 0;
 		b->tokens = atomic_load(&s->tokens);
 		b->reserved = atomic_load(&s->reserved);
 		b->money = atomic_load(&s->money);
 	}
-	l->nbegins++;
 	return 0;
 }
 

@@ -281,6 +281,7 @@ struct sp_left {
 	struct sp_left_end *ends; /* beyond acked, by seq; none twice */
 	struct sp_left_begin *begins; /* in the order in which they began */
 	size_t nends, nbegins;
+	uint32_t ends_cap, begins_cap;
 	size_t nbad, ntorn;     /* segments whose rest was damaged; that end in an unfinished write */
 };
 /*

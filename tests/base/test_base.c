@@ -99,6 +99,30 @@ test_buf_printf_edges(void **state)
 	}
 }
 
+/* What stands in an array stays there while it grows, and no more is taken than the next doubling. */
+static void
+test_grow(void **state)
+{
+	uint32_t cap = 0, grown = 0, *v = NULL, *more;
+
+	(void)state;
+	for (uint32_t n = 0; n < 100; n++) {
+		uint32_t before = cap;
+
+		more = tf_grow(v, n, &cap, sizeof *v, 3);
+		assert_non_null(more);
+		assert_true(n < before ? more == v && cap == before : cap == (before > 0 ? 2 * before : 3));
+		grown += cap != before;
+		v = more;
+		v[n] = n;
+	}
+	assert_int_equal(cap, 192);
+	assert_int_equal(grown, 7);
+	for (uint32_t n = 0; n < 100; n++)
+		assert_int_equal(v[n], n);
+	free(v);
+}
+
 static void
 test_list(void **state)
 {
@@ -496,6 +520,7 @@ main(void)
 		cmocka_unit_test(test_span),
 		cmocka_unit_test(test_buf),
 		cmocka_unit_test(test_buf_printf_edges),
+		cmocka_unit_test(test_grow),
 		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_map),
 		cmocka_unit_test(test_map_churn),
