@@ -15,7 +15,7 @@
 /* ---- the table ---------------------------------------------------------------------------- */
 
 enum kc_kind { KC_CMD, KC_POS, KC_OPT, KC_COL, KC_SLOW, KC_END };
-enum kc_target { KC_LOCAL, KC_BILLINGD, KC_ROUTERD, KC_GATEWAYD, KC_DAEMON };
+enum kc_target { KC_LOCAL, KC_BILLINGD, KC_ROUTERD, KC_GATEWAYD, KC_STORED, KC_DAEMON };
 enum kc_output { KC_ROWS, KC_ONE, KC_KEY };
 enum kc_type { KC_TEXT, KC_PATH, KC_CHOICE, KC_MANY, KC_FLAG, KC_SPAN, KC_UNTIL, KC_SINCE, KC_COUNT, KC_NUMBER, KC_MONEY, KC_FILE };
 enum kc_form { KC_AS_TEXT, KC_AS_NUM, KC_AS_SOME, KC_AS_TIME, KC_AS_LIST };

@@ -152,7 +152,7 @@ instance(struct kc *k)
 		return k->conf != NULL ? k->conf->gatewayd.name : "gatewayd";
 	if (k->cmd->what == KC_ROUTERD)
 		return k->conf != NULL ? k->conf->routerd.name : "routerd";
-	return "billingd";
+	return k->cmd->what == KC_STORED ? "stored" : "billingd";
 }
 
 static int

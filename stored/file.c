@@ -9,11 +9,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "stored/sqlite.h"
+
+static atomic_int pinned;
 
 struct st_file {
 	struct tf_node node;
@@ -28,6 +31,7 @@ files_of(struct db_lane *lane)
 	if (f->made.head.next == NULL) {
 		tf_list_init(&f->made);
 		tf_list_init(&f->gone);
+		tf_list_init(&f->later);
 	}
 	return f;
 }
@@ -72,8 +76,8 @@ write_all(int fd, struct tf_span bytes)
 	return fsync(fd) == 0 ? 0 : TF_E_IO;
 }
 
-static int
-sync_dir(const char *dir)
+int
+st_dir_sync(const char *dir)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
 
@@ -105,7 +109,7 @@ st_file_make(struct db_lane *lane, const char *dir, struct tf_span bytes, char n
 	rc = write_all(fd, bytes);
 	if (close(fd) != 0 && rc == 0)
 		rc = TF_E_IO;
-	return rc == 0 ? sync_dir(dir) : rc;
+	return rc == 0 ? st_dir_sync(dir) : rc;
 }
 
 int
@@ -142,7 +146,18 @@ st_files_settled(struct db_lane *lane, bool committed)
 	struct st_files *f = files_of(lane);
 
 	forget(&f->made, 0, !committed);
+	if (committed && atomic_load(&pinned) > 0)
+		while (f->gone.n > 0)
+			tf_list_append(&f->later, tf_list_pop(&f->gone));
 	forget(&f->gone, 0, committed);
+	if (atomic_load(&pinned) == 0)
+		forget(&f->later, 0, true);
+}
+
+void
+st_files_pin(int by)
+{
+	(void)atomic_fetch_add(&pinned, by);
 }
 
 void
@@ -154,6 +169,7 @@ st_files_fini(void *user)
 		return;
 	forget(&f->made, 0, false);
 	forget(&f->gone, 0, false);
+	forget(&f->later, 0, true);
 }
 
 int

@@ -34,6 +34,8 @@ run(struct db_lane *lane, struct db_op *op)
 		return st_op_claim(lane, op->arg);
 	case ST_OP_RELEASE:
 		return st_op_release(lane, op->arg);
+	case ST_OP_BACKUP:
+		return st_op_backup(lane, op->arg);
 	case ST_OP_TOTALS:
 		return st_op_totals(lane, op->arg);
 	default:

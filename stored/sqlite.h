@@ -28,6 +28,7 @@ int st_op_sweep(struct db_lane *lane, struct st_sweep *s);
 int st_op_totals(struct db_lane *lane, struct st_totals *t);
 int st_op_claim(struct db_lane *lane, struct st_claim *c);
 int st_op_release(struct db_lane *lane, const struct st_claim *c);
+int st_op_backup(struct db_lane *lane, struct st_backup *b);
 /* Part of st_op_put: the answer of that claim is there. TF_E_NOENT: the claim does not hold. */
 int st_op_claim_done(struct db_lane *lane, const struct st_put *p);
 /* Deletes a value that is no response. 1: there was one, which would have expired then; 0: none. */
@@ -37,6 +38,7 @@ int st_object_drop(struct db_lane *lane, const struct st_drop *d, int64_t *expir
 
 struct st_files { /* lane->user */
 	struct tf_list made, gone;
+	struct tf_list later; /* gone, while a copy was being made that may name them */
 };
 struct st_mark {
 	size_t made, gone;
@@ -50,6 +52,10 @@ struct st_mark st_file_mark(struct db_lane *lane);
 void st_file_undo(struct db_lane *lane, struct st_mark mark);
 void st_files_settled(struct db_lane *lane, bool committed);
 void st_files_fini(void *user);
+/* While it is above 0, no file is removed. Any thread. */
+void st_files_pin(int by);
+/* Makes what is in the directory, and that it is there, durable. TF_E_IO. */
+int st_dir_sync(const char *dir);
 /* Appends [offset, offset + limit) of the file. TF_E_IO, TF_E_NOMEM. */
 int st_file_read(const char *dir, const char *name, uint64_t offset, uint64_t limit, struct tf_buf *out);
 

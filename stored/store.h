@@ -23,6 +23,7 @@ enum st_op_kind {
 	ST_OP_TOTALS, /* arg st_totals; in a reading batch */
 	ST_OP_CLAIM,  /* arg st_claim */
 	ST_OP_RELEASE, /* arg st_claim: workspace, name and claim */
+	ST_OP_BACKUP, /* arg st_backup; in a batch that is aside */
 };
 
 /* An item of a response. Borrowed by the operation. */
@@ -127,6 +128,22 @@ struct st_expire {
 struct st_sweep {
 	const char *dir;
 	uint64_t files, removed; /* out */
+};
+
+/*
+ * A copy of all that is kept, or the check of one: a directory of its own with the database and the files that its rows
+ * name. As db_copy and db_inspect: TF_E_EXIST, TF_E_NOENT, TF_E_STATE: it is not whole; TF_E_IO, TF_E_NOMEM.
+ */
+#define ST_COPY_DATABASE "stored.db"
+#define ST_COPY_BLOBS "blobs"
+struct st_backup {
+	bool verify;
+	char path[4096 - 256]; /* of the copy; new, or there when it is verified */
+	const char *dir;       /* where files are */
+	/* out */
+	uint64_t bytes, files; /* of all of it; of the large values */
+	int64_t version;       /* of the schema */
+	char why[512];         /* of an error, for the operator */
 };
 
 struct st_totals {

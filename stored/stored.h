@@ -50,6 +50,7 @@ struct st {
 	uint64_t began_mono;        /* tf_mono_ms */
 	struct st_totals totals;    /* as last counted */
 	bool counting, expiring;
+	bool copying;               /* a copy is being made or checked */
 	struct ev_timer tick, expire;
 	void (*drained)(void *arg);
 	void *drained_arg;

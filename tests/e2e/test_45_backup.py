@@ -155,3 +155,49 @@ def test_old_rows_end_and_their_sums_stay(fresh):
     factory.restart("billingd")
     factory.wait_billing()
     assert factory.usage() == after
+
+
+def test_what_is_stored(fresh):
+    """Responses and large values, copied while they come and go, and gone back to."""
+    made = fresh(conf={"stored": {"blob-min": "1k"}})
+    wait_for("stored", lambda: made.call("GET", "/v1/responses/resp_none").status == 404)
+
+    def respond(text):
+        got = made.call("POST", "/v1/responses", {"model": "fake/model", "input": "fake?tokens=3\n" + text})
+        assert got.status == 200, got.body
+        return got.json()["id"]
+
+    def found(one):
+        return made.call("GET", "/v1/responses/" + one).status
+
+    early = [respond("x" * n) for n in (1, 100, 20000)]
+    copy = os.path.join(made.dir, "copy")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        more = pool.submit(lambda: [respond(str(i)) for i in range(20)])
+        said = made.keyctl("stored", "backup", copy)[0]
+        late = more.result()
+    assert said["directory"] == copy and said["bytes"] > 20000 and sorted(os.listdir(copy)) == ["blobs", "stored.db"]
+    assert stat.S_IMODE(os.stat(copy).st_mode) == 0o700
+    assert made.keyctl("stored", "verify", copy)[0]["bytes"] == said["bytes"]
+    assert made.keyctl_run("stored", "backup", copy).returncode == 5
+    assert made.keyctl_run("stored", "verify", copy + "2").returncode == 4
+    assert [(a["action"], a["subject"]) for a in made.keyctl("audit", "--action", "stored")] == [
+        ("stored verify", copy), ("stored backup", copy)]
+    for one in early:
+        assert made.call("DELETE", "/v1/responses/" + one).status == 200 and found(one) == 404
+    made.daemons["stored"].end()
+    database, blobs = made.conf["stored"]["database"], made.conf["stored"]["blob-dir"]
+    for end in ("-wal", "-shm"):
+        if os.path.exists(database + end):
+            os.unlink(database + end)
+    shutil.copy(os.path.join(copy, "stored.db"), database)
+    shutil.rmtree(blobs)
+    shutil.copytree(os.path.join(copy, "blobs"), blobs)
+    made.daemons["stored"].start()
+    wait_for("stored is back", lambda: found(early[0]) == 200)
+    assert [found(one) for one in early] == [200, 200, 200]
+    kept = [found(one) for one in late]
+    assert kept == sorted(kept), "an older one is missing"
+    with open(os.path.join(copy, "stored.db"), "r+b") as f:
+        f.truncate(8192)
+    assert made.keyctl_run("stored", "verify", copy).returncode == 1
