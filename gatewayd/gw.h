@@ -99,6 +99,7 @@ struct gw_req {
 	uint64_t granted_by;               /* boot of the billingd that counted it */
 	int64_t resets_at;                 /* of a refusal: wall clock second in which there is room again; 0: not said */
 	bool admitted;
+	bool light;               /* being admitted as so many requests alone: see gw_weigh */
 	bool counting;            /* the prompt's tokens are asked for: no admission, no usage, no error */
 	bool unmetered;           /* let in while billingd was away: holds no reservation */
 	uint64_t short_since;     /* tf_mono_ms: since then no room for more output; 0: there was */

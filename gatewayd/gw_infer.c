@@ -301,9 +301,10 @@ gw_infer_claimed(struct gw_req *req)
 void
 gw_infer_admitted(struct gw_req *req, int err, const char *message, uint64_t retry_after_s)
 {
-	if (err != 0) {
+	if (req->light)
+		gw_weighed(req, err, message, retry_after_s);
+	else if (err != 0)
 		gw_req_fail(req, err, NULL, message, retry_after_s);
-		return;
-	}
-	gw_attempt_start(req);
+	else
+		gw_attempt_start(req);
 }

@@ -29,6 +29,12 @@ bool gw_need_shrink(struct gw_req *req, uint64_t tokens, uint64_t money);
 /* gw_admit.c: requests and the limits */
 /* 0: admitted; TF_E_AGAIN: it waits; positive: refused (answered by the caller). */
 int gw_admit(struct gw_req *req);
+/*
+ * gw_weigh.c: calls that generate nothing. 0: it may go on; TF_E_AGAIN: it waits for room, and gw_weighed runs its
+ * operation or answers the refusal; positive: refused (answered by the caller).
+ */
+int gw_weigh(struct gw_req *req);
+void gw_weighed(struct gw_req *req, int err, const char *message, uint64_t retry_after_s);
 /* While it streams: reserves more output when what is reserved runs out. */
 void gw_admit_extend(struct gw_req *req);
 void gw_admit_reserved(const struct gw_req *req, struct wire_usage *m); /* what it holds now, into a record */

@@ -187,8 +187,11 @@ gw_need_fit(const struct gw_req *req, uint64_t output, uint64_t tokens, uint64_t
 bool
 gw_need_modest(struct gw_req *req)
 {
-	uint64_t piece = (uint64_t)GW_TRANCHE * req->head->n;
+	uint64_t piece;
 
+	if (req->light)
+		return false;
+	piece = (uint64_t)GW_TRANCHE * req->head->n;
 	if (req->head->max_output != 0 || req->need_output <= piece)
 		return false;
 	req->need_output = piece;
@@ -201,6 +204,8 @@ gw_need_shrink(struct gw_req *req, uint64_t tokens, uint64_t money)
 {
 	uint64_t output = tokens > req->need_prompt ? tokens - req->need_prompt : 0;
 
+	if (req->light)
+		return false;
 	if (output > req->need_output)
 		output = req->need_output;
 	output = gw_need_affordable(req, req->need_prompt, output, true, money);

@@ -359,6 +359,10 @@ gw_req_authed(struct gw_req *req, int err)
 	if (err == 0 && req->key != NULL)
 		err = gw_may_call(req, why, sizeof why);
 	if (err == 0)
+		err = gw_weigh(req);
+	if (err == TF_E_AGAIN)
+		return;
+	if (err == 0)
 		err = req->route->op(req);
 	if (err > 0)
 		gw_req_fail(req, err, NULL, why[0] ? why : NULL, 0);

@@ -4,7 +4,7 @@ import concurrent.futures
 
 import pytest
 
-from factory import wait_for
+from factory import MODEL, wait_for
 
 RPM = 12
 FACTORY = {
@@ -72,6 +72,35 @@ def test_a_listing_costs_nothing(factory):
     for _ in range(2 * RPM):
         assert factory.call("GET", "/v1/models", key=key).status == 200
     assert [a.status for a in flood(factory, [key], RPM)] == [200] * RPM
+
+
+def test_what_a_listing_costs_where_it_does(fresh):
+    """As many requests as the operator says, on every path; nothing of tokens, and no row."""
+    weights = {"weight-models": "2", "weight-usage": "1", "weight-count-tokens": "3", "weight-stored": "1"}
+    factory = fresh(conf={**FACTORY["conf"], "gatewayd": weights})
+    key = workspace(factory, "weighed", "small")
+    body = {"model": MODEL, "max_tokens": 5, "messages": [{"role": "user", "content": "fake?"}]}
+    want = RPM
+    for weight, call in ((2, ("GET", "/v1/models")), (2, ("GET", "/anthropic/v1/models/" + MODEL)), (1, ("GET", "/v1/usage")),
+                         (3, ("POST", "/v1/messages/count_tokens", body)), (1, ("GET", "/v1/responses/resp_none"))):
+        answer = factory.call(*call, key=key)
+        want -= weight
+        assert answer.status == (404 if "none" in call[1] else 200), answer.body
+        assert int(answer.get("x-ratelimit-remaining")) == want, call
+    refused = [factory.call("POST", "/v1/messages/count_tokens", body, key=key) for _ in range(2)][1]
+    assert refused.status == 429 and refused.json()["error"]["details"]["error_code"] == "rate_limit_exceeded"
+    assert 1 <= int(refused.get("retry-after")) <= 60 and refused.get("x-ratelimit-remaining") == "0"
+    assert factory.call("GET", "/v1/models", key=key).status == factory.call("GET", "/v1/usage", key=key).status == 429
+    assert factory.chat("tokens=1", key=key).status == 429
+    factory.shift_clock(61)
+    wait_for("another minute", lambda: factory.chat("tokens=1", key=key).status == 200)
+    assert factory.settled(1, workspace="weighed")
+    for name in weights:
+        factory.conf["gatewayd"][name] = "0"
+    factory.write_conf()
+    assert factory.reload("gatewayd")
+    before = left(factory, key)
+    assert [left(factory, key) for _ in range(RPM)] == [before] * RPM
 
 
 def test_a_refused_request_costs_nothing(factory):
