@@ -117,6 +117,25 @@ dl_rq_extra(struct dl_request *rq, struct dl_extras *x, struct tf_span key, stru
 	return 0;
 }
 
+int
+dl_rq_stop(struct dl_request *rq, struct tf_span v)
+{
+	struct dl_extras list = { 0 };
+	struct js_iter it;
+	struct tf_span el;
+	int r = 0;
+
+	if (js_type(v) == JS_STRING)
+		r = dl_rq_extra(rq, &list, tf_span(NULL, 0), v);
+	js_iter_init(&it, v);
+	while (r == 0 && js_iter_next(&it, NULL, &el))
+		r = dl_rq_extra(rq, &list, tf_span(NULL, 0), el);
+	for (struct dl_extra *x = list.first; r == 0 && x != NULL; x = x->next)
+		r = dl_rq_str(rq, x->value, &x->value);
+	rq->sampling.stop = list.first;
+	return r;
+}
+
 struct dl_turn *
 dl_rq_turn(struct dl_request *rq, enum dl_role role)
 {
@@ -239,6 +258,18 @@ dl_tool_allowed(const struct dl_request *rq, const struct dl_tool *t)
 		    js_str_eqn(name, t->name))
 			return true;
 	return false;
+}
+
+bool
+dl_choice_by_word(const struct dl_request *rq, uint32_t quirks)
+{
+	return rq->choice.mode == DL_CHOICE_NAMED && (quirks & DL_Q_CHOICE_WORD);
+}
+
+bool
+dl_tool_offered(const struct dl_request *rq, uint32_t quirks, const struct dl_tool *t)
+{
+	return dl_choice_by_word(rq, quirks) ? tf_span_eq(rq->choice.name, t->name) : dl_tool_allowed(rq, t);
 }
 
 #define NAME_MAX_OC 64 /* longest name of a tool that runtimes take, bytes */

@@ -167,6 +167,8 @@ void dl_request_fini(struct dl_request *rq);
 /* Helpers of decoders. Each returns 0 or TF_E_NOMEM; text is that of a string. */
 int dl_rq_str(struct dl_request *rq, struct tf_span text, struct tf_span *out) TF_MUSTCHECK;
 int dl_rq_extra(struct dl_request *rq, struct dl_extras *x, struct tf_span key, struct tf_span value) TF_MUSTCHECK;
+/* The strings that end the answer: one, or a list of them. */
+int dl_rq_stop(struct dl_request *rq, struct tf_span v) TF_MUSTCHECK;
 /* New, appended; NULL without memory. */
 struct dl_turn *dl_rq_turn(struct dl_request *rq, enum dl_role role);
 struct dl_part *dl_rq_part(struct dl_request *rq, struct dl_part **first, struct dl_part **last, enum dl_part_kind kind);
@@ -191,6 +193,10 @@ enum {
 int dl_note_hints(const struct dl_request *rq, uint32_t can, struct tf_buf *dropped);
 /* Is it among the tools that the caller allows? A list of allowed tools is a filter: runtimes do not know it. */
 bool dl_tool_allowed(const struct dl_request *rq, const struct dl_tool *t);
+/* Must the named tool be said in another way to a runtime of these quirks? Then it is the only one, and one is required. */
+bool dl_choice_by_word(const struct dl_request *rq, uint32_t quirks);
+/* Does that runtime get the tool? */
+bool dl_tool_offered(const struct dl_request *rq, uint32_t quirks, const struct dl_tool *t);
 
 #define DL_STOPS_HOSTED 4 /* stop strings that the hosted OpenAI API takes */
 

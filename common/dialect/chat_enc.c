@@ -508,8 +508,8 @@ finish_chunk(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out)
 	return r < 0 ? r : close_chunk(c, false, nothing, chat_finish_text(e, ev->finish), out);
 }
 
-bool
-chat_raw_wanted(const struct dl_enc *e, const struct dl_event *ev)
+static bool
+raw_wanted(const struct dl_enc *e, const struct dl_event *ev)
 {
 	if (ev->origin != DL_OPENAI_CHAT)
 		return false;
@@ -519,15 +519,14 @@ chat_raw_wanted(const struct dl_enc *e, const struct dl_event *ev)
 		!(e->conf.kept.n > 0 && js_str_eq(ev->name, "metadata")));
 }
 
-/* A member nobody modelled waits for the next chunk of its choice. */
-static int
-raw_member(struct dl_enc *e, const struct dl_event *ev)
+int
+chat_raw_keep(struct dl_enc *e, const struct dl_event *ev)
 {
 	struct enc_choice *c;
 	struct tf_buf *b = &e->top;
 	int r;
 
-	if (!chat_raw_wanted(e, ev))
+	if (!raw_wanted(e, ev))
 		return 0;
 	if (ev->level == DL_LEVEL_TOP && e->top_old) {
 		tf_buf_reset(b);
@@ -570,7 +569,7 @@ chat_enc_event(struct dl_enc *e, const struct dl_event *ev, struct tf_buf *out)
 	case DL_EV_USAGE:
 		return chat_enc_usage(e, ev);
 	case DL_EV_RAW:
-		return raw_member(e, ev);
+		return chat_raw_keep(e, ev);
 	default:
 		return 0; /* errors and pings are the caller's */
 	}

@@ -47,8 +47,8 @@ int chat_enc_start(struct dl_enc *e, const struct dl_event *ev);
 struct enc_choice *chat_enc_choice(struct dl_enc *e, uint32_t n);
 int chat_enc_item(struct dl_enc *e, const struct dl_event *ev, struct enc_choice **c, struct enc_item **item);
 int chat_enc_usage(struct dl_enc *e, const struct dl_event *ev);
-/* Is it a member to be passed on? */
-bool chat_raw_wanted(const struct dl_enc *e, const struct dl_event *ev);
+/* A member nobody modelled, if it is to be passed on, waits for the next chunk of its choice, or for the whole answer. */
+int chat_raw_keep(struct dl_enc *e, const struct dl_event *ev);
 /* Appends the usage object: the runtime's when it agrees with the counts, else one of our own. */
 int chat_usage_write(const struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out);
 /*

@@ -9,31 +9,6 @@
 
 #include "common/dialect/chat_enc.h"
 
-/* The last value of a member counts, as in an object read by a client. */
-static int
-raw_member(struct dl_enc *e, const struct dl_event *ev)
-{
-	struct enc_choice *c;
-	struct tf_buf *b = &e->top;
-	int r;
-
-	if (!chat_raw_wanted(e, ev))
-		return 0;
-	if (ev->level != DL_LEVEL_TOP) {
-		c = chat_enc_choice(e, ev->choice);
-		if (c == NULL)
-			return TF_E_NOMEM;
-		b = &c->raw[ev->level == DL_LEVEL_MESSAGE];
-	}
-	/* the list is kept as an object without its closing brace */
-	r = tf_buf_addc(b, b->n == 0 ? '{' : ',');
-	if (r == 0)
-		r = tf_buf_addspan(b, ev->name);
-	if (r == 0)
-		r = tf_buf_addc(b, ':');
-	return r < 0 ? r : tf_buf_addspan(b, ev->text);
-}
-
 static int
 logprobs(struct enc_choice *c, struct tf_span list)
 {
@@ -99,7 +74,7 @@ chat_join_event(struct dl_enc *e, const struct dl_event *ev)
 	case DL_EV_USAGE:
 		return chat_enc_usage(e, ev);
 	case DL_EV_RAW:
-		return raw_member(e, ev);
+		return chat_raw_keep(e, ev);
 	default:
 		return 0;
 	}
@@ -107,24 +82,24 @@ chat_join_event(struct dl_enc *e, const struct dl_event *ev)
 
 /* ---- writing ----------------------------------------------------------------------------- */
 
-/* Writes the kept members; one that was given several times, the last time only. */
-static int
-write_raw(struct js_w *w, struct tf_buf *b)
+int
+chat_kept_write(struct js_w *w, struct tf_buf *kept)
 {
 	struct tf_span key, value, later, ignored;
 	struct tf_buf scratch = { 0 };
 	struct js_iter it, rest;
-	bool last;
 	int r;
 
-	if (b->n == 0)
+	if (kept->n == 0)
 		return 0;
-	r = tf_buf_addc(b, '}');
+	kept->p[0] = '{'; /* the first comma */
+	r = tf_buf_addc(kept, '}');
 	if (r < 0)
 		return r;
-	js_iter_init(&it, tf_buf_span(b));
+	js_iter_init(&it, tf_buf_span(kept));
 	while (r == 0 && js_iter_next(&it, &key, &value)) {
-		last = true;
+		bool last = true;
+
 		rest = it;
 		while (last && js_iter_next(&rest, &later, &ignored))
 			last = !tf_span_eq(key, later);
@@ -239,7 +214,7 @@ write_message(struct dl_enc *e, struct enc_choice *c, struct js_w *w)
 	}
 	write_details(w, c);
 	write_calls(w, c, e->conf.legacy);
-	r = write_raw(w, &c->raw[1]);
+	r = chat_kept_write(w, &c->raw[1]);
 	js_w_object_end(w);
 	tf_buf_free(&text);
 	return r;
@@ -269,7 +244,7 @@ write_choice(struct dl_enc *e, uint32_t n, struct js_w *w)
 		js_w_knull(w, "logprobs");
 	}
 	js_w_kcstr(w, "finish_reason", chat_finish_text(e, c->finish));
-	r = write_raw(w, &c->raw[0]);
+	r = chat_kept_write(w, &c->raw[0]);
 	js_w_object_end(w);
 	return r;
 }
@@ -304,7 +279,7 @@ chat_join_end(struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out
 	if (e->conf.kept.n > 0)
 		js_w_kraw(&w, "metadata", e->conf.kept);
 	if (r == 0)
-		r = write_raw(&w, &e->top);
+		r = chat_kept_write(&w, &e->top);
 	js_w_object_end(&w);
 	tf_buf_free(&counts);
 	if (r == 0)

@@ -469,25 +469,6 @@ tool_choice(struct dl_request *rq, struct tf_span v)
 /* ---- settings ---------------------------------------------------------------------------- */
 
 static int
-stop(struct dl_request *rq, struct tf_span v)
-{
-	struct dl_extras list = { 0 };
-	struct js_iter it;
-	struct tf_span el;
-	int r = 0;
-
-	if (js_type(v) == JS_STRING)
-		r = dl_rq_extra(rq, &list, tf_span(NULL, 0), v);
-	js_iter_init(&it, v);
-	while (r == 0 && js_iter_next(&it, NULL, &el))
-		r = dl_rq_extra(rq, &list, tf_span(NULL, 0), el);
-	for (struct dl_extra *x = list.first; r >= 0 && x != NULL; x = x->next)
-		r = take_str(rq, x->value, &x->value);
-	rq->sampling.stop = list.first;
-	return r < 0 ? r : 1;
-}
-
-static int
 format_member(struct dl_request *rq, void *to, struct tf_span key, struct tf_span v)
 {
 	struct dl_response_format *f = to;
@@ -646,7 +627,8 @@ list_member(struct dl_request *rq, unsigned id, struct tf_span v)
 	case CHAT_FUNCTION_CALL:
 		return rq->choice.mode == DL_CHOICE_UNSET ? tool_choice(rq, v) : 1;
 	case CHAT_STOP:
-		return stop(rq, v);
+		r = dl_rq_stop(rq, v);
+		return r < 0 ? r : 1;
 	case CHAT_FORMAT:
 		return response_format(rq, v);
 	default:

@@ -284,19 +284,6 @@ turn(struct enc *e, const struct dl_turn *t)
 
 /* ---- tools ------------------------------------------------------------------------------- */
 
-/* The named tool must be said in another way: it is the only one, and one is required. */
-static bool
-by_word(const struct enc *e)
-{
-	return e->rq->choice.mode == DL_CHOICE_NAMED && quirk(e, DL_Q_CHOICE_WORD);
-}
-
-static bool
-allowed(const struct enc *e, const struct dl_tool *t)
-{
-	return by_word(e) ? tf_span_eq(e->rq->choice.name, t->name) : dl_tool_allowed(e->rq, t);
-}
-
 static void
 tool(struct enc *e, const struct dl_tool *t)
 {
@@ -322,7 +309,7 @@ tool_choice(struct enc *e)
 	const struct dl_tool_choice *c = &e->rq->choice;
 	const char *kind = c->kind == DL_TOOL_CUSTOM ? "custom" : "function";
 
-	if (by_word(e)) {
+	if (dl_choice_by_word(e->rq, e->to->quirks)) {
 		js_w_kcstr(&e->w, "tool_choice", "required");
 	} else if (c->mode == DL_CHOICE_NAMED) {
 		js_w_key(&e->w, "tool_choice");
@@ -345,7 +332,7 @@ tools(struct enc *e)
 	bool open = false;
 
 	for (const struct dl_tool *t = e->rq->tools; t != NULL; t = t->next) {
-		if (!allowed(e, t))
+		if (!dl_tool_offered(e->rq, e->to->quirks, t))
 			continue;
 		if (!open) {
 			js_w_key(&e->w, "tools");

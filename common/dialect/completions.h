@@ -36,6 +36,5 @@ int completions_enc_flush(struct dl_enc *e, struct tf_buf *out);
 int completions_enc_end(struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out);
 int completions_join_event(struct dl_enc *e, const struct dl_event *ev);
 int completions_join_end(struct dl_enc *e, const struct dl_usage *usage, struct tf_buf *out);
-int completions_error_event(const struct dl_error *e, struct tf_buf *out);
 
 #endif

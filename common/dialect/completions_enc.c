@@ -253,16 +253,6 @@ completions_enc_end(struct dl_enc *e, const struct dl_usage *u, struct tf_buf *o
 	return LIT(r, out, "data: [DONE]\n\n");
 }
 
-int
-completions_error_event(const struct dl_error *e, struct tf_buf *out)
-{
-	int r = LIT(0, out, "data: ");
-
-	if (r == 0)
-		r = dl_error_json(DL_FAMILY_OPENAI, e, out);
-	return LIT(r, out, "\n\n");
-}
-
 /* ---- whole answers ----------------------------------------------------------------------- */
 
 static struct list *
@@ -366,39 +356,6 @@ write_logprobs(struct js_w *w, const struct choice *c)
 	return r;
 }
 
-/* Writes members that were kept; of one that was given several times, the last. */
-static int
-write_members(struct js_w *w, struct tf_buf *kept)
-{
-	struct tf_span key, value, later, ignored;
-	struct tf_buf scratch = { 0 };
-	struct js_iter it, rest;
-	int r;
-
-	if (kept->n == 0)
-		return 0;
-	kept->p[0] = '{'; /* the first comma */
-	r = tf_buf_addc(kept, '}');
-	if (r < 0)
-		return r;
-	js_iter_init(&it, tf_buf_span(kept));
-	while (r == 0 && js_iter_next(&it, &key, &value)) {
-		bool last = true;
-
-		rest = it;
-		while (last && js_iter_next(&rest, &later, &ignored))
-			last = !tf_span_eq(key, later);
-		if (!last)
-			continue;
-		tf_buf_reset(&scratch);
-		r = js_str(key, &scratch, &key);
-		js_w_keyn(w, key);
-		js_w_raw(w, value);
-	}
-	tf_buf_free(&scratch);
-	return r;
-}
-
 static int
 write_choices(struct dl_enc *e, struct js_w *w)
 {
@@ -417,7 +374,7 @@ write_choices(struct dl_enc *e, struct js_w *w)
 		r = write_logprobs(w, c);
 		js_w_kcstr(w, "finish_reason", reason(c->finish));
 		if (r == 0)
-			r = write_members(w, &c->raw);
+			r = chat_kept_write(w, &c->raw);
 		js_w_object_end(w);
 	}
 	js_w_array_end(w);
@@ -445,7 +402,7 @@ completions_join_end(struct dl_enc *e, const struct dl_usage *u, struct tf_buf *
 	r2 = chat_usage_json(tf_buf_span(&e->usage), u, &counts);
 	js_w_kraw(&w, "usage", tf_buf_span(&counts));
 	if (r == 0)
-		r = r2 < 0 ? r2 : write_members(&w, &e->top);
+		r = r2 < 0 ? r2 : chat_kept_write(&w, &e->top);
 	js_w_object_end(&w);
 	tf_buf_free(&counts);
 	if (r == 0)

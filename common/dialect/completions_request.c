@@ -72,23 +72,6 @@ take_num(struct tf_span body, const char *name, struct dl_num *out)
 }
 
 static int
-stop(struct dl_request *rq, struct tf_span v)
-{
-	struct dl_extras list = { 0 };
-	struct js_iter it;
-	struct tf_span el;
-	int r = js_type(v) == JS_STRING ? dl_rq_extra(rq, &list, tf_span(NULL, 0), v) : 0;
-
-	js_iter_init(&it, v);
-	while (r == 0 && js_iter_next(&it, NULL, &el))
-		r = dl_rq_extra(rq, &list, tf_span(NULL, 0), el);
-	for (struct dl_extra *x = list.first; r == 0 && x != NULL; x = x->next)
-		r = dl_rq_str(rq, x->value, &x->value);
-	rq->sampling.stop = list.first;
-	return r;
-}
-
-static int
 settings(struct dl_request *rq, struct tf_span body)
 {
 	struct dl_sampling *s = &rq->sampling;
@@ -109,7 +92,7 @@ settings(struct dl_request *rq, struct tf_span body)
 		r = dl_rq_str(rq, v, &rq->user);
 	if (r == 0 && js_member(body, "prompt_cache_key", &v) && js_type(v) == JS_STRING)
 		r = dl_rq_str(rq, v, &rq->cache_key);
-	return r == 0 && js_member(body, "stop", &v) ? stop(rq, v) : r;
+	return r == 0 && js_member(body, "stop", &v) ? dl_rq_stop(rq, v) : r;
 }
 
 /* All members as they are: the runtime knows what they mean. */

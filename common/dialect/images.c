@@ -470,14 +470,9 @@ images_event(struct dl_job *j, struct tf_span event, struct tf_span data, struct
 	int r;
 
 	(void)event;
-	if (tf_span_is(data, "[DONE]"))
-		return 0;
-	if (js_valid(data) != 0 || js_type(data) != JS_OBJECT) {
-		j->facts->skipped++;
-		return 0;
-	}
-	if (dl_job_error(j, data))
-		return TF_E_INVAL;
+	r = dl_job_data(j, data);
+	if (r <= 0)
+		return r;
 	if (!js_member(data, "type", &type) || !a_string(data, "b64_json", &v)) {
 		j->facts->skipped++;
 		return 0;

@@ -212,15 +212,8 @@ write_event(struct tf_buf *out, struct tf_span type, struct tf_span data)
 		r = tf_buf_addspan(out, type);
 	if (r == 0)
 		r = tf_buf_addstr(out, "\ndata: ");
-	if (r == 0 && memchr(data.p, '\n', data.n) == NULL && memchr(data.p, '\r', data.n) == NULL) {
-		r = tf_buf_addspan(out, data);
-	} else if (r == 0) {
-		struct js_w w;
-
-		js_w_init(&w, out);
-		js_w_compact(&w, data);
-		r = js_w_done(&w);
-	}
+	if (r == 0)
+		r = dl_raw_line(out, data);
 	return r < 0 ? r : tf_buf_addstr(out, "\n\n");
 }
 

@@ -194,23 +194,6 @@ thinking(struct dl_request *rq, struct tf_span body)
 		t->effort = t->budget <= 2048 ? TF_SPAN("low") : t->budget <= 8192 ? TF_SPAN("medium") : TF_SPAN("high");
 }
 
-static int
-stop(struct dl_request *rq, struct tf_span v)
-{
-	struct dl_extras list = { 0 };
-	struct js_iter it;
-	struct tf_span el;
-	int r = 0;
-
-	js_iter_init(&it, v);
-	while (r == 0 && js_iter_next(&it, NULL, &el))
-		r = dl_rq_extra(rq, &list, tf_span(NULL, 0), el);
-	for (struct dl_extra *x = list.first; r == 0 && x != NULL; x = x->next)
-		r = dl_rq_str(rq, x->value, &x->value);
-	rq->sampling.stop = list.first;
-	return r;
-}
-
 #define USER_MAX 64 /* longest name of a user that hosted endpoints take, bytes */
 
 /* Some clients put a whole JSON object there. */
@@ -260,7 +243,7 @@ messages_request_decode(struct tf_span body, struct dl_request *rq, struct dl_fa
 	thinking(rq, body);
 	format(rq, body);
 	if (r == 0 && js_member(body, "stop_sequences", &v))
-		r = stop(rq, v);
+		r = dl_rq_stop(rq, v);
 	if (r == 0)
 		r = user_id(rq, body);
 	if (r == 0)

@@ -27,22 +27,6 @@ struct turns {
 	bool last;          /* it is the last message */
 };
 
-static bool
-type_is(struct tf_span block, const char *type)
-{
-	struct tf_span v;
-
-	return js_member(block, "type", &v) && js_str_eq(v, type);
-}
-
-static int
-add_str(struct tf_span object, const char *member, struct tf_buf *out)
-{
-	struct tf_span v;
-
-	return js_member(object, member, &v) && js_type(v) == JS_STRING ? js_str_append(v, out) : 0;
-}
-
 /* ---- blocks as text ---------------------------------------------------------------------- */
 
 /* Title and text of a document or a search result. */
@@ -51,7 +35,7 @@ document_text(struct tf_span block, struct tf_buf *out)
 {
 	struct tf_span source, v;
 	size_t from = out->n;
-	int r = add_str(block, "title", out);
+	int r = dl_add_member(block, "title", out);
 
 	if (r == 0 && out->n > from)
 		r = tf_buf_addc(out, '\n');
@@ -59,7 +43,7 @@ document_text(struct tf_span block, struct tf_buf *out)
 		return messages_text(v, "\n", out);
 	if (r < 0 || !js_member(block, "source", &source))
 		return r;
-	return js_member(source, "content", &v) ? messages_text(v, "\n", out) : add_str(source, "data", out);
+	return js_member(source, "content", &v) ? messages_text(v, "\n", out) : dl_add_member(source, "data", out);
 }
 
 static int
@@ -67,18 +51,18 @@ block_text(struct tf_span block, struct tf_buf *out)
 {
 	struct tf_span source;
 
-	if (type_is(block, "text"))
-		return add_str(block, "text", out);
-	if (type_is(block, "search_result"))
+	if (dl_type_is(block, "text"))
+		return dl_add_member(block, "text", out);
+	if (dl_type_is(block, "search_result"))
 		return document_text(block, out);
-	if (type_is(block, "document")) {
-		if (js_member(block, "source", &source) && type_is(source, "base64"))
+	if (dl_type_is(block, "document")) {
+		if (js_member(block, "source", &source) && dl_type_is(source, "base64"))
 			return tf_buf_addstr(out, "[document omitted]");
 		return document_text(block, out);
 	}
-	if (type_is(block, "tool_reference"))
-		return add_str(block, "tool_name", out);
-	return type_is(block, "image") ? tf_buf_addstr(out, "[image omitted]") : 0;
+	if (dl_type_is(block, "tool_reference"))
+		return dl_add_member(block, "tool_name", out);
+	return dl_type_is(block, "image") ? tf_buf_addstr(out, "[image omitted]") : 0;
 }
 
 int
@@ -123,7 +107,7 @@ data_url(struct turns *t, struct tf_span source, const char *type, struct tf_spa
 	if (r == 0)
 		r = tf_buf_addstr(&t->text, ";base64,");
 	if (r == 0)
-		r = add_str(source, "data", &t->text);
+		r = dl_add_member(source, "data", &t->text);
 	if (r < 0)
 		return r;
 	*out = dl_arena_dup(&t->rq->arena, tf_buf_span(&t->text));
@@ -156,7 +140,7 @@ document(struct turns *t, struct tf_span block)
 
 	if (turn == NULL)
 		return TF_E_NOMEM;
-	if (!js_member(block, "source", &source) || !type_is(source, "base64")) {
+	if (!js_member(block, "source", &source) || !dl_type_is(source, "base64")) {
 		tf_buf_reset(&t->text);
 		r = block_text(block, &t->text);
 		return r < 0 ? r : dl_add_text(t->rq, &turn->parts, &turn->last, tf_buf_span(&t->text));
@@ -187,7 +171,7 @@ result_text(struct turns *t, const struct result *res, struct tf_buf *out)
 			r = tf_buf_addc(out, '\n');
 		if (r < 0)
 			break;
-		if (!type_is(el, "image"))
+		if (!dl_type_is(el, "image"))
 			r = block_text(el, out);
 		else
 			r = tf_buf_addstr(out,
@@ -243,7 +227,7 @@ result_images(struct turns *t, const struct result *list)
 			continue;
 		js_iter_init(&it, list->content);
 		while (r == 0 && js_iter_next(&it, NULL, &el))
-			if (type_is(el, "image"))
+			if (dl_type_is(el, "image"))
 				r = image(t, el);
 	}
 	return r;
@@ -260,7 +244,7 @@ collect_results(struct turns *t, struct tf_span content, struct tf_map *by_id, s
 	*first = NULL;
 	js_iter_init(&it, content);
 	while (r == 0 && js_iter_next(&it, NULL, &el)) {
-		if (!type_is(el, "tool_result") || !js_member(el, "tool_use_id", &v))
+		if (!dl_type_is(el, "tool_result") || !js_member(el, "tool_use_id", &v))
 			continue;
 		res = dl_arena_alloc(&t->rq->arena, sizeof *res);
 		if (res == NULL)
@@ -350,13 +334,13 @@ user_block(struct turns *t, struct tf_span el, uint32_t n)
 	struct tf_span v;
 	int r;
 
-	if (type_is(el, "tool_result"))
+	if (dl_type_is(el, "tool_result"))
 		return 0;
-	if (type_is(el, "image"))
+	if (dl_type_is(el, "image"))
 		return image(t, el);
-	if (type_is(el, "document"))
+	if (dl_type_is(el, "document"))
 		return document(t, el);
-	if (!type_is(el, "text") && !type_is(el, "search_result"))
+	if (!dl_type_is(el, "text") && !dl_type_is(el, "search_result"))
 		return unknown(t, n);
 	if (js_member(el, "text", &v) && v.n == 2)
 		return 0;
@@ -478,11 +462,11 @@ assistant(struct turns *t, struct tf_span content)
 		r = js_str_append(content, &text);
 	js_iter_init(&it, content);
 	while (r == 0 && js_iter_next(&it, NULL, &el)) {
-		if (type_is(el, "text"))
-			r = add_str(el, "text", &text);
-		else if (type_is(el, "tool_use"))
+		if (dl_type_is(el, "text"))
+			r = dl_add_member(el, "text", &text);
+		else if (dl_type_is(el, "tool_use"))
 			r = call(t, turn, el);
-		else if (type_is(el, "thinking"))
+		else if (dl_type_is(el, "thinking"))
 			r = thinking(t, turn, el);
 	}
 	if (r == 0 && (text.n > 0 || turn->parts == NULL))

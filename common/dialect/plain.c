@@ -80,6 +80,18 @@ dl_job_error(struct dl_job *j, struct tf_span answer)
 	return true;
 }
 
+int
+dl_job_data(struct dl_job *j, struct tf_span data)
+{
+	if (tf_span_is(data, "[DONE]"))
+		return 0;
+	if (js_valid(data) != 0 || js_type(data) != JS_OBJECT) {
+		j->facts->skipped++;
+		return 0;
+	}
+	return dl_job_error(j, data) ? TF_E_INVAL : 1;
+}
+
 static bool
 count(struct tf_span usage, const char *name, const char *other, uint64_t *out)
 {

@@ -69,6 +69,8 @@ int dl_job_fail(struct dl_job *j, const struct dl_fault *f);
 int dl_job_refuse(struct dl_job *j, const char *param, const char *fmt, ...) TF_PRINTF(3, 4);
 /* Is there an error object in this answer of status 200? Then the attempt failed by it. */
 bool dl_job_error(struct dl_job *j, struct tf_span answer);
+/* An event's data: 1 an object to be looked at; 0 nothing is to be done with it; TF_E_INVAL the attempt failed by it. */
+int dl_job_data(struct dl_job *j, struct tf_span data);
 /*
  * The usage object of an answer (empty: none) to facts: prompt or input tokens, completion or output tokens. Without
  * it the prompt is estimated. True when the runtime gave it.

@@ -136,3 +136,15 @@ dl_raw_request(const struct dl_head *h, const struct dl_target *to, struct tf_sp
 	tf_buf_free(&model);
 	return r;
 }
+
+int
+dl_raw_line(struct tf_buf *out, struct tf_span json)
+{
+	struct js_w w;
+
+	if (memchr(json.p, '\n', json.n) == NULL && memchr(json.p, '\r', json.n) == NULL)
+		return tf_buf_addspan(out, json);
+	js_w_init(&w, out);
+	js_w_compact(&w, json);
+	return js_w_done(&w);
+}

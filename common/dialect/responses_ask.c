@@ -63,19 +63,6 @@ refusals(struct rask *e)
 
 /* ---- tools ------------------------------------------------------------------------------- */
 
-/* The named tool must be said in another way: it is the only one, and one is required. */
-static bool
-by_word(const struct rask *e)
-{
-	return e->rq->choice.mode == DL_CHOICE_NAMED && rask_quirk(e, DL_Q_CHOICE_WORD);
-}
-
-static bool
-allowed(const struct rask *e, const struct dl_tool *t)
-{
-	return by_word(e) ? tf_span_eq(e->rq->choice.name, t->name) : dl_tool_allowed(e->rq, t);
-}
-
 /* Chat completions put a grammar one level deeper. */
 static void
 custom_format(struct rask *e, struct tf_span format)
@@ -125,7 +112,7 @@ tool_choice(struct rask *e)
 	static const char *const modes[] = { NULL, "none", "auto", "required", NULL };
 	const struct dl_tool_choice *c = &e->rq->choice;
 
-	if (by_word(e)) {
+	if (dl_choice_by_word(e->rq, e->to->quirks)) {
 		js_w_kcstr(&e->w, "tool_choice", "required");
 	} else if (c->mode == DL_CHOICE_NAMED) {
 		js_w_key(&e->w, "tool_choice");
@@ -146,7 +133,7 @@ tools(struct rask *e)
 	bool open = false;
 
 	for (const struct dl_tool *t = e->rq->tools; t != NULL; t = t->next) {
-		if (!allowed(e, t))
+		if (!dl_tool_offered(e->rq, e->to->quirks, t))
 			continue;
 		if (!open) {
 			js_w_key(&e->w, "tools");

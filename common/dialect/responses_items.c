@@ -39,14 +39,6 @@ struct items {
 	bool last;             /* it is the last one */
 };
 
-static bool
-type_is(struct tf_span object, const char *type)
-{
-	struct tf_span v;
-
-	return js_member(object, "type", &v) && js_str_eq(v, type);
-}
-
 static int
 take(struct items *t, struct tf_span object, const char *member, struct tf_span *out)
 {
@@ -55,19 +47,11 @@ take(struct items *t, struct tf_span object, const char *member, struct tf_span 
 	return js_member(object, member, &v) && js_type(v) == JS_STRING ? dl_rq_str(t->rq, v, out) : 0;
 }
 
-static int
-add_str(struct tf_span object, const char *member, struct tf_buf *out)
-{
-	struct tf_span v;
-
-	return js_member(object, member, &v) && js_type(v) == JS_STRING ? js_str_append(v, out) : 0;
-}
-
 static bool
 is_text(struct tf_span part)
 {
-	return type_is(part, "input_text") || type_is(part, "output_text") || type_is(part, "text") ||
-	    type_is(part, "summary_text") || type_is(part, "reasoning_text");
+	return dl_type_is(part, "input_text") || dl_type_is(part, "output_text") || dl_type_is(part, "text") ||
+	    dl_type_is(part, "summary_text") || dl_type_is(part, "reasoning_text");
 }
 
 /* Appends the texts of a list of parts, or a string, joined by `between`. */
@@ -88,7 +72,7 @@ texts(struct tf_span content, const char *between, struct tf_buf *out)
 		if (out->n > begin)
 			r = tf_buf_addstr(out, between);
 		if (r == 0)
-			r = add_str(el, "text", out);
+			r = dl_add_member(el, "text", out);
 	}
 	return r;
 }
@@ -238,10 +222,10 @@ output_text(struct items *t, struct tf_span content, struct tf_buf *out)
 		if (r < 0)
 			break;
 		if (is_text(el)) {
-			r = add_str(el, "text", out);
-		} else if (type_is(el, "input_image")) {
+			r = dl_add_member(el, "text", out);
+		} else if (dl_type_is(el, "input_image")) {
 			r = tf_buf_addstr(out, image_note(t, el));
-		} else if (type_is(el, "input_file")) {
+		} else if (dl_type_is(el, "input_file")) {
 			r = tf_buf_addstr(out, "[file omitted]");
 		} else { /* a shell's: stdout, stderr and how it ended */
 			js_w_init(&w, out);
@@ -282,7 +266,7 @@ output_images(struct items *t, struct tf_span content)
 		return 0;
 	js_iter_init(&it, content);
 	while (r == 0 && js_iter_next(&it, NULL, &el))
-		if (type_is(el, "input_image") && js_member(el, "image_url", &v) && !js_is_null(v))
+		if (dl_type_is(el, "input_image") && js_member(el, "image_url", &v) && !js_is_null(v))
 			r = image(t, dl_user_turn(t->rq), el);
 	return r;
 }
@@ -447,7 +431,7 @@ assistant(struct items *t, struct tf_span content)
 		return TF_E_NOMEM;
 	js_iter_init(&it, content);
 	while (r == 0 && js_iter_next(&it, NULL, &el)) {
-		if (!type_is(el, "refusal"))
+		if (!dl_type_is(el, "refusal"))
 			continue;
 		p = dl_rq_part(t->rq, &turn->parts, &turn->last, DL_PART_REFUSAL);
 		r = p != NULL ? take(t, el, "refusal", &p->text) : TF_E_NOMEM;
@@ -514,8 +498,8 @@ shell_call(struct items *t, struct tf_span item)
 	p = new_call(t, item, &r);
 	if (r < 0)
 		return r;
-	p->name = type_is(item, "apply_patch_call") ? TF_SPAN("apply_patch")
-	    : type_is(item, "shell_call")	    ? TF_SPAN("shell")
+	p->name = dl_type_is(item, "apply_patch_call") ? TF_SPAN("apply_patch")
+	    : dl_type_is(item, "shell_call")	    ? TF_SPAN("shell")
 						    : TF_SPAN("local_shell");
 	p->text = TF_SPAN("{}");
 	if ((!js_member(item, "action", &v) && !js_member(item, "operation", &v)) || js_type(v) != JS_OBJECT)
@@ -552,16 +536,16 @@ user_part(struct items *t, struct dl_turn *turn, struct tf_span el, int n)
 {
 	int r;
 
-	if (type_is(el, "input_image"))
+	if (dl_type_is(el, "input_image"))
 		return image(t, turn, el);
-	if (type_is(el, "input_file"))
+	if (dl_type_is(el, "input_file"))
 		return file(t, turn, el);
-	if (type_is(el, "input_audio"))
+	if (dl_type_is(el, "input_audio"))
 		return audio(t, turn, el);
-	if (!is_text(el) && !type_is(el, "refusal"))
+	if (!is_text(el) && !dl_type_is(el, "refusal"))
 		return unknown(t, n);
 	tf_buf_reset(&t->text);
-	r = add_str(el, is_text(el) ? "text" : "refusal", &t->text);
+	r = dl_add_member(el, is_text(el) ? "text" : "refusal", &t->text);
 	return r < 0 ? r : dl_add_text(t->rq, &turn->parts, &turn->last, tf_buf_span(&t->text));
 }
 

@@ -228,19 +228,6 @@ responses_raw_free(struct dl_raw **rp)
 
 /* ---- events ------------------------------------------------------------------------------ */
 
-/* JSON text on one line. */
-static int
-write_line(struct tf_buf *out, struct tf_span data)
-{
-	struct js_w w;
-
-	if (memchr(data.p, '\n', data.n) == NULL && memchr(data.p, '\r', data.n) == NULL)
-		return tf_buf_addspan(out, data);
-	js_w_init(&w, out);
-	js_w_compact(&w, data);
-	return js_w_done(&w);
-}
-
 /* What the client knows otherwise of a response object than the provider. base: of the text that is edited. */
 static void
 rename_response(const struct dl_raw *r, struct tf_span object, const char *base, struct js_edits *e)
@@ -289,7 +276,7 @@ splice_event(struct dl_raw *r, struct tf_span type, struct tf_span data)
 	/* on one line: what was the front is needed no more */
 	tf_buf_reset(&front);
 	if (err == 0 && (memchr(r->event.p, '\n', r->event.n) != NULL || memchr(r->event.p, '\r', r->event.n) != NULL)) {
-		err = write_line(&front, tf_buf_span(&r->event));
+		err = dl_raw_line(&front, tf_buf_span(&r->event));
 		tf_buf_reset(&r->event);
 		if (err == 0)
 			err = tf_buf_addspan(&r->event, tf_buf_span(&front));
@@ -312,7 +299,7 @@ remember(struct dl_raw *r, struct tf_span type, struct tf_span data)
 	if (!js_str_eq(type, "response.output_item.done") || !js_member(data, "item", &v))
 		return 0;
 	err = r->items.n > 0 ? tf_buf_addc(&r->items, ',') : 0;
-	return err < 0 ? err : write_line(&r->items, v);
+	return err < 0 ? err : dl_raw_line(&r->items, v);
 }
 
 static int

@@ -517,16 +517,12 @@ event(struct dl_job *j, struct tf_span name, struct tf_span data, struct tf_buf 
 {
 	const struct state *st = j->state;
 	struct tf_span v;
+	int r;
 
 	(void)name;
-	if (st->done || tf_span_is(data, "[DONE]"))
-		return 0;
-	if (js_valid(data) != 0 || js_type(data) != JS_OBJECT) {
-		j->facts->skipped++;
-		return 0;
-	}
-	if (dl_job_error(j, data))
-		return TF_E_INVAL;
+	r = st->done ? 0 : dl_job_data(j, data);
+	if (r <= 0)
+		return r;
 	if (js_member(data, "type", &v) && js_type(v) == JS_STRING)
 		return typed_event(j, v, data, out);
 	if (js_member(data, "choices", &v) && js_type(v) == JS_ARRAY)

@@ -18,6 +18,22 @@ dl_is_blank(struct tf_span s)
 	return true;
 }
 
+bool
+dl_type_is(struct tf_span object, const char *type)
+{
+	struct tf_span v;
+
+	return js_member(object, "type", &v) && js_str_eq(v, type);
+}
+
+int
+dl_add_member(struct tf_span object, const char *member, struct tf_buf *out)
+{
+	struct tf_span v;
+
+	return js_member(object, member, &v) && js_type(v) == JS_STRING ? js_str_append(v, out) : 0;
+}
+
 int
 dl_add_text(struct dl_request *rq, struct dl_part **first, struct dl_part **last, struct tf_span text)
 {

@@ -9,6 +9,10 @@
 #include "common/dialect/canon.h"
 
 bool dl_is_blank(struct tf_span s);
+/* Does its member `type` say that? */
+bool dl_type_is(struct tf_span object, const char *type);
+/* Appends the characters of a member that is a string; nothing when it is none. 0 or TF_E_NOMEM. */
+int dl_add_member(struct tf_span object, const char *member, struct tf_buf *out);
 /* A new text part with a copy of text. 0 or TF_E_NOMEM. */
 int dl_add_text(struct dl_request *rq, struct dl_part **first, struct dl_part **last, struct tf_span text);
 /* The user turn at the end; begins one where there is none. NULL without memory. */
