@@ -73,6 +73,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		ctl.opt = (struct ctl_options){ .name = "fuzz", .daemon = "gatewayd", .wire = "",
 			.cmds = cmds, .ncmds = TF_LEN(cmds) };
 		tf_list_init(&ctl.conns);
+		tf_list_init(&ctl.reqs);
 		tf_log_init("fuzz", TF_ERROR, false);
 	}
 	if (n > 16384 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd) != 0)
