@@ -79,6 +79,7 @@ struct asked {
 			wire_set(m, NAME, window, (s)->window[BL_W_MINUTE]); \
 		(m)->window_budget = (s)->window[BL_W_BUDGET]; \
 		(m)->window_key = (s)->window[BL_W_KEY]; \
+		(m)->alone = (s)->alone; \
 	} while (0)
 
 struct refusal {
@@ -97,7 +98,7 @@ send_refusal(const struct asked *a, const struct refusal *r)
 	const char *labels[] = { row->code };
 
 	if (a->key != NULL) {
-		struct bl_state state = bl_key_state(a->key, bl_now());
+		struct bl_state state = bl_board_say(a->gateway->bl, a->key, bl_now());
 
 		FILL_STATE(&m, GRANT_REFUSE, &state);
 		m.limit = state.limit;
@@ -112,52 +113,13 @@ send_refusal(const struct asked *a, const struct refusal *r)
 		(void)wire_send_grant_refuse(a->gateway->peer, &a->frame, 0, &m, (struct tf_span){ 0 });
 }
 
-/* Other gateways must not say that there is more than what this leaves. */
-static void
-given(struct bl *bl, struct bl_key *k)
-{
-	if (!tf_node_linked(&k->given))
-		tf_list_append(&bl->given, &k->given);
-	ev_turn_arm(bl->loop, &bl->spread);
-}
-
-static void
-spread_key(struct bl *bl, struct bl_key *k)
-{
-	struct bl_state state = bl_key_state(k, bl_now());
-	struct wire_left m = { .workspace = tf_id_span(&k->workspace->row.id), .key = tf_id_span(&k->row.id) };
-	struct tf_node *e, *tmp;
-
-	FILL_STATE(&m, LEFT, &state);
-	TF_LIST_EACH(&bl->gateways, e, tmp) {
-		struct bl_gateway *g = TF_CONTAINER(e, struct bl_gateway, node);
-
-		if (g->peer != NULL)
-			(void)wire_send_lazy(g->peer, WIRE_LEFT, NULL, 0, &m, (struct tf_span){ 0 });
-	}
-}
-
-static void
-spread(void *arg)
-{
-	struct bl *bl = arg;
-	struct tf_node *e, *tmp;
-	size_t sessions = 0;
-
-	TF_LIST_EACH(&bl->gateways, e, tmp)
-		sessions += TF_CONTAINER(e, struct bl_gateway, node)->peer != NULL;
-	while ((e = tf_list_pop(&bl->given)) != NULL)
-		if (sessions > 1) /* one alone was told with its grant */
-			spread_key(bl, TF_CONTAINER(e, struct bl_key, given));
-}
-
 static void
 send_grant(const struct asked *a, uint64_t grant, const struct bl_offer *o, struct bl_now now)
 {
 	const uint64_t *amount = o->amount.v;
 	struct wire_grant m = { .key = a->id, .grant = grant, .requests = amount[BL_U_REQUESTS],
 		.tokens = amount[BL_U_TOKENS], .ttl_ms = o->ttl_ms };
-	struct bl_state state = bl_key_state(a->key, now);
+	struct bl_state state = bl_board_say(a->gateway->bl, a->key, now);
 
 	FILL_STATE(&m, GRANT, &state);
 	m.limit = state.limit;
@@ -167,7 +129,6 @@ send_grant(const struct asked *a, uint64_t grant, const struct bl_offer *o, stru
 	wire_set(&m, GRANT, audio_ms, amount[BL_U_AUDIO]);
 	wire_set(&m, GRANT, slots, amount[BL_U_SLOTS]);
 	m.window_month = o->window[BL_W_MONTH];
-	given(a->gateway->bl, a->key);
 	tf_metric_add(TF_M_BL_GRANTS, 1);
 	(void)wire_send_grant(a->gateway->peer, &a->frame, 0, &m, (struct tf_span){ 0 });
 }
@@ -206,7 +167,9 @@ bl_admit_tell(struct bl *bl, struct bl_key *k, struct wire_key *m)
 
 	if (!bl_admit_limits(bl, k, now))
 		return;
-	state = bl_key_state(k, now);
+	state = bl_board_say(bl, k, now);
+	m->board = k->workspace->board;
+	m->board_key = k->board;
 	m->rpm = state.limit;
 	m->tpm = state.tpm;
 	FILL_STATE(m, KEY, &state);
@@ -455,16 +418,18 @@ serve_back(void *arg)
 	struct bl *bl = arg;
 	struct tf_node *e;
 
-	while ((e = tf_list_pop(&bl->back)) != NULL)
-		retry(TF_CONTAINER(e, struct bl_key, back));
+	while ((e = tf_list_pop(&bl->back)) != NULL) {
+		struct bl_key *k = TF_CONTAINER(e, struct bl_key, back);
+
+		retry(k);
+		(void)bl_board_say(bl, k, bl_now());
+	}
 }
 
 void
 bl_admit_init(struct bl *bl)
 {
 	tf_list_init(&bl->back);
-	tf_list_init(&bl->given);
-	ev_turn_init(&bl->spread, spread, bl);
 	ev_turn_init(&bl->serve, serve_back, bl);
 }
 
@@ -472,7 +437,6 @@ void
 bl_admit_fini(struct bl *bl)
 {
 	ev_turn_disarm(bl->loop, &bl->serve);
-	ev_turn_disarm(bl->loop, &bl->spread);
 }
 
 /* A number that no clock shows is none. */
@@ -501,6 +465,7 @@ declare(struct bl *bl, struct bl_gateway *g, struct bl_key *k, const struct wire
 	(void)bl_admit_limits(bl, k, now);
 	if (bl_account_declare(&pair, &g->holder, &r, now) == 0)
 		activate(bl, k);
+	(void)bl_board_say(bl, k, now);
 }
 
 void
@@ -686,6 +651,7 @@ bl_admit_tick(struct bl *bl)
 
 		(void)bl_account_lapse(&pair, now);
 		retry(k);
+		(void)bl_board_say(bl, k, now);
 		if (k->account.holds.n == 0)
 			tf_list_remove(&bl->active, e);
 	}

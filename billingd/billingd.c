@@ -139,7 +139,12 @@ listen_here(struct bl *bl)
 		return rc;
 	}
 	wire_hub_key_change(bl->hub, bl->change);
-	return 0;
+	/* the endpoint is ours, so nobody else's board is in the way; no gateway is heard before the loop runs */
+	rc = wire_board_create(bl->conf->common.run_dir, self.boot, &bl->board);
+	if (rc != 0)
+		tf_log(TF_ERROR, "peers", NULL, "cannot make the board in run-dir path=%s error=%s",
+		    tf_log_q(tf_cspan(bl->conf->common.run_dir)), tf_err_text(rc));
+	return rc;
 }
 
 int
@@ -188,6 +193,7 @@ bl_free(struct bl **blp)
 	db_store_close(&bl->store);
 	bl_ledger_free(bl);
 	bl_peers_free(bl);
+	wire_board_close(&bl->board);
 	bl_index_free(&bl->index);
 	bl_pepper_free(&bl->pepper);
 	ev_zctx_free(&bl->zctx);

@@ -22,6 +22,7 @@
 #include "common/conf/conf.h"
 #include "common/ctl/ctl.h"
 #include "common/event/event.h"
+#include "common/wire/board.h"
 #include "common/wire/wire.h"
 
 struct bl;
@@ -46,6 +47,7 @@ struct bl_workspace {
 	struct bl_account account;
 	struct tf_list waits;   /* bl_wait: asks that wait for room in it, first come first served */
 	size_t n_keys;          /* that are not revoked */
+	uint32_t board;         /* slot of its minute, and behind it of its token window; 0: none yet */
 	const struct conf_plan *plan; /* of that configuration; see bl_plan_of */
 	uint64_t conf_number;
 };
@@ -57,7 +59,7 @@ struct bl_key {
 	struct tf_list waits;   /* bl_wait: for room in it */
 	struct tf_node active;  /* bl.active while anything of it is out */
 	struct tf_node back;    /* bl.back: something of it came back in this turn */
-	struct tf_node given;   /* bl.given: something of it was granted in this turn */
+	uint32_t board;         /* slot of its own minute; 0: none yet */
 	struct tf_list secrets; /* bl_secret, oldest first; two at most */
 	bool used;              /* last_used_ms is newer than the store's */
 };
@@ -215,8 +217,11 @@ struct bl_state {
 	uint64_t key_requests, key_tokens, key_reset_ms;
 	uint64_t window[BL_WINDOWS]; /* numbers of those that run */
 	uint64_t room_tokens, room_money; /* in all meters of that unit; BL_NO_LIMIT */
+	uint64_t alone;            /* by bl_board_say: joins, when one gateway is in session; 0: there are others */
 };
 struct bl_state bl_key_state(struct bl_key *k, struct bl_now now);
+/* The same, and puts it on the board: before anything is sent that a gateway may admit from. */
+struct bl_state bl_board_say(struct bl *bl, struct bl_key *k, struct bl_now now);
 /* What usage says of a workspace's limits; BL_NO_LIMIT: there is none. */
 struct bl_space_state {
 	struct bl_window window;     /* the plan's token window */
@@ -327,8 +332,9 @@ struct bl {
 	struct bl_ledger ledger;
 	struct tf_list gateways;    /* bl_gateway */
 	struct tf_list active;      /* bl_key */
-	struct tf_list back, given; /* bl_key */
-	struct ev_turn spread;      /* tells other gateways what is left of those given */
+	struct tf_list back;        /* bl_key */
+	struct wire_board *board;
+	unsigned sessions;          /* with gateways */
 	struct ev_turn serve;       /* those who wait for what came back */
 	uint64_t conf_number;       /* counts configurations */
 	uint64_t epoch, change;

@@ -236,6 +236,8 @@ on_up(void *arg, struct wire_peer *p)
 	}
 	g->peer = p;
 	p->user = g;
+	bl->sessions++;
+	wire_board_join(bl->board); /* who was alone knows it before this one is granted anything */
 	g->row.gone_ms = BL_NEVER_MS;
 	g->stopped = false;
 	tf_log(TF_INFO, "peers", NULL, "gateway is here name=%s build=%s", p->name, tf_log_q(tf_cspan(p->build)));
@@ -299,6 +301,7 @@ on_down(void *arg, struct wire_peer *p, const char *why)
 	tf_log(TF_WARN, "peers", NULL, "gateway is gone name=%s reason=%s", g->row.name, tf_log_q(tf_cspan(why)));
 	teller_gone(bl, p);
 	g->peer = NULL;
+	bl->sessions--;
 	g->gone_mono = tf_mono_ms();
 	bl_admit_gone(bl, g, true);
 	bl_admit_forget(bl, g);

@@ -155,6 +155,8 @@ struct gw_thread {
 	struct http_server *server[2]; /* plain, TLS */
 	struct wire_dial *router, *billing, *store;
 	struct wire_hub *hub;          /* workers */
+	struct wire_board *board;      /* of the billingd that was in session last; NULL: none, or it could not be read */
+	uint64_t board_missed;         /* boot of the one whose board could not */
 	struct ev_timer tick;
 	struct ev_turn reap;           /* frees requests at the end of a turn */
 	struct tf_map reqs;            /* by id */

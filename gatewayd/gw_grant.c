@@ -368,9 +368,9 @@ static void
 gw_space_told(struct gw_key *k, const struct wire_grant *m)
 {
 	struct gw_space *s = k->space;
-	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms) };
-	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms) };
-	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms) };
+	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms), m->alone };
+	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms), m->alone };
+	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms), m->alone };
 
 	k->rpm = m->limit; /* a plan that was reloaded is felt at once */
 	gw_room_told(&s->minute, &minute);
@@ -384,9 +384,9 @@ gw_space_told(struct gw_key *k, const struct wire_grant *m)
 void
 gw_grant_told(struct gw_key *k, const struct wire_grant_refuse *m)
 {
-	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms) };
-	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms) };
-	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms) };
+	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms), m->alone };
+	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms), m->alone };
+	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms), m->alone };
 
 	if (k->space == NULL)
 		return;

@@ -283,7 +283,7 @@ gw_key_learn(struct gw_thread *t, struct gw_key *k, const struct wire_key *m, ui
 	k->until = wire_has(m, KEY, expires_ms) ? now + m->expires_ms : UINT64_MAX;
 	if (k->name == NULL || k->workspace_name == NULL || k->plan == NULL)
 		return TF_E_NOMEM;
-	gw_limits_key(k, m);
+	gw_limits_key(t, k, m);
 	if (gw_may_learn(&k->may, m) != 0)
 		return TF_E_NOMEM;
 	return gw_key_models(k, m->model);
@@ -337,6 +337,8 @@ gw_key_distrust(struct gw_key *k, bool changed)
 {
 	if (changed)
 		k->changed = true;
+	if (changed && k->space != NULL)
+		k->space->changed = true;
 	if (k->state != GW_KEY_ASKED)
 		k->state = GW_KEY_STALE;
 }

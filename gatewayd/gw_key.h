@@ -25,6 +25,9 @@ struct gw_space {
 	uint8_t id[16];
 	struct tf_list keys;    /* gw_key.of_space */
 	bool budgeted;          /* the plan has a token window */
+	bool changed;           /* announced; its limits may be higher now */
+	uint64_t board_of;      /* boot of the billingd on whose board it stands */
+	uint32_t board;         /* slot of its minute, and behind it of its token window; 0: none */
 	struct gw_room minute, budget;
 };
 
@@ -77,6 +80,7 @@ struct gw_key {
 	uint64_t rpm, tpm; /* of the plan; 0: no limit */
 	uint64_t own_rpm, own_tpm; /* of the key alone; 0: no limit */
 	struct gw_room minute;     /* what is left of those */
+	uint32_t board;            /* slot of that, on the same board as its space; 0: none */
 	struct tf_list waiting;   /* gw_req.wait: for KEY */
 	struct tf_list admitting; /* gw_req.wait: for room, oldest first */
 	struct tf_list grants;

@@ -84,8 +84,9 @@ gw_reset_second(uint64_t ms)
 /* gw_limits.c: req->key is known, with its workspace */
 void gw_limits_fields(const struct gw_req *req, struct http_fields *f);
 /* What an answer to KEY_ASK says of the windows. */
-void gw_limits_key(struct gw_key *k, const struct wire_key *m);
-void gw_limits_left(struct gw_thread *t, const struct wire_left *m);
+void gw_limits_key(struct gw_thread *t, struct gw_key *k, const struct wire_key *m);
+/* A billingd is here, or the board could not be read so far. */
+void gw_limits_board(struct gw_thread *t);
 
 /* gw_price.c */
 _Static_assert(TF_NO_PRICE == CONF_NO_AMOUNT, "an option that is not set is no price");

@@ -13,6 +13,8 @@
 
 #define GW_MINUTE 60
 
+/* ---- fields ------------------------------------------------------------------------------------ */
+
 /* Under the names that clients of the Anthropic API read; the reset is RFC 3339 there. */
 static void
 gw_limit_anthropic(struct http_fields *f, const char *what, const struct gw_limit *l)
@@ -58,76 +60,131 @@ gw_limit_family(const struct gw_req *req, struct http_fields *f, bool tokens, co
 		gw_limit_anthropic(f, kinds[i], l);
 }
 
+/* ---- what billingd says ------------------------------------------------------------------------ */
+
 void
-gw_limits_key(struct gw_key *k, const struct wire_key *m)
+gw_limits_key(struct gw_thread *t, struct gw_key *k, const struct wire_key *m)
 {
-	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms) };
-	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms) };
-	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms) };
+	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms), m->alone };
+	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms), m->alone };
+	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms), m->alone };
+	const struct wire_peer *p = gw_billing(t);
+	struct gw_space *s = k->space;
+	struct tf_node *e, *tmp;
 
 	if (wire_has(m, KEY, remaining))
-		gw_room_told(&k->space->minute, &minute);
+		gw_room_told(&s->minute, &minute);
 	if (wire_has(m, KEY, key_remaining))
 		gw_room_told(&k->minute, &own);
-	k->space->budgeted = wire_has(m, KEY, budget);
-	if (k->space->budgeted)
-		gw_room_told(&k->space->budget, &budget);
+	s->budgeted = wire_has(m, KEY, budget);
+	if (s->budgeted)
+		gw_room_told(&s->budget, &budget);
+	s->board_of = p != NULL ? p->boot : 0;
+	s->board = (uint32_t)m->board;
+	k->board = (uint32_t)m->board_key;
+	if (!s->changed)
+		return;
+	s->changed = false;
+	gw_room_forget(&s->minute);
+	gw_room_forget(&s->budget);
+	TF_LIST_EACH(&s->keys, e, tmp)
+		gw_room_forget(&TF_CONTAINER(e, struct gw_key, of_space)->minute);
 }
 
 void
-gw_limits_left(struct gw_thread *t, const struct wire_left *m)
+gw_limits_board(struct gw_thread *t)
 {
-	struct gw_space *s = m->workspace.n == 16 ? tf_map_get(&t->spaces, m->workspace) : NULL;
-	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms) };
-	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms) };
-	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms) };
-	struct tf_node *e, *tmp;
+	const struct wire_peer *p = gw_billing(t);
+	int rc;
 
-	if (s == NULL)
+	if (p == NULL || (t->board != NULL && wire_board_boot(t->board) == p->boot))
 		return;
-	if (wire_has(m, LEFT, window))
-		gw_room_told(&s->minute, &minute);
-	if (wire_has(m, LEFT, budget))
-		gw_room_told(&s->budget, &budget);
-	if (!wire_has(m, LEFT, key_remaining))
-		return;
-	TF_LIST_EACH(&s->keys, e, tmp) {
-		struct gw_key *k = TF_CONTAINER(e, struct gw_key, of_space);
+	wire_board_close(&t->board);
+	rc = wire_board_open(t->conf->c->common.run_dir, p->boot, &t->board);
+	if (rc != 0 && t->board_missed != p->boot)
+		tf_log(TF_WARN, "limits", NULL, "billingd's board cannot be read: clients are told of less than what is left"
+		    " thread=%s error=%s", t->name, tf_err_text(rc));
+	t->board_missed = rc != 0 ? p->boot : 0;
+}
 
-		if (m->key.n == sizeof k->id && memcmp(m->key.p, k->id, sizeof k->id) == 0)
-			gw_room_told(&k->minute, &own);
-	}
+/* ---- what is left ------------------------------------------------------------------------------ */
+
+/* Nobody else can have been granted anything since billingd told us. */
+static bool
+gw_limits_alone(const struct gw_req *req, const struct gw_room *r)
+{
+	const struct wire_board *b = req->t->board;
+
+	return b != NULL && r->alone != 0 && r->alone == wire_board_joins(b);
+}
+
+/* What the board says. NULL: nothing. */
+static const struct wire_room *
+gw_limits_seen(const struct gw_req *req, uint32_t slot, struct wire_room *room)
+{
+	struct wire_board *b = req->t->board;
+
+	if (b == NULL || slot == 0 || req->key->space->board_of != wire_board_boot(b) || !wire_board_get(b, slot, room))
+		return NULL;
+	return room;
+}
+
+struct gw_looked { /* at one window */
+	struct gw_room *room;
+	uint32_t slot;
+	uint64_t limit[2]; /* of requests, of tokens; 0: none */
+};
+
+static void
+gw_limits_minute(const struct gw_req *req, const struct gw_looked *w, struct gw_limit out[static 2])
+{
+	uint64_t now_ms = (uint64_t)(tf_wall_ns() / 1000000);
+	bool alone = gw_limits_alone(req, w->room);
+	const struct wire_room *seen;
+	struct wire_room room;
+
+	seen = alone ? NULL : gw_limits_seen(req, w->slot, &room);
+	for (unsigned tokens = 0; tokens < 2; tokens++)
+		out[tokens] = alone ? gw_room_limit(w->room, tokens, w->limit[tokens], (int64_t)(now_ms / 1000), GW_MINUTE)
+		    : gw_room_shared(w->room, seen, tokens, w->limit[tokens], now_ms, GW_MINUTE);
 }
 
 /* With no window running the next request opens a full one, behind which top-ups stand that we know of no more. */
 static uint64_t
-gw_budget_left(const struct gw_req *req, int64_t now)
+gw_budget_left(const struct gw_req *req)
 {
-	const struct gw_room *r = &req->key->space->budget;
-	const struct conf_plan *plan;
+	const struct conf_plan *plan = conf_find_plan(req->conf->c, tf_cspan(req->key->plan));
+	uint64_t whole = plan != NULL ? (uint64_t)plan->window_tokens : 0, now_ms = (uint64_t)(tf_wall_ns() / 1000000);
+	struct gw_space *s = req->key->space;
+	const struct gw_room *r = &s->budget;
+	uint64_t left;
+	const struct wire_room *seen;
+	struct wire_room room;
 
-	if (r->window == 0 || r->reset == 0 || r->reset > now)
-		return r->tokens_left + r->tokens_held + r->tokens_back;
-	plan = conf_find_plan(req->conf->c, tf_cspan(req->key->plan));
-	return plan != NULL ? (uint64_t)plan->window_tokens : 0;
+	if (gw_limits_alone(req, r)) {
+		if (r->window == 0 || r->reset == 0 || r->reset > (int64_t)(now_ms / 1000))
+			return r->tokens_left + r->tokens_held + r->tokens_back;
+		return whole;
+	}
+	seen = gw_limits_seen(req, s->board != 0 ? s->board + 1 : 0, &room);
+	if (seen != NULL && seen->window == 0)
+		return seen->tokens;
+	left = gw_room_shared(&s->budget, seen, true, UINT64_MAX, now_ms, 0).left;
+	return left != UINT64_MAX ? left : whole; /* it has ended */
 }
 
 /* The limit of the key or that of its workspace, whichever leaves less. */
 void
 gw_limits_fields(const struct gw_req *req, struct http_fields *f)
 {
-	const struct gw_key *k = req->key;
-	const struct gw_space *s = k->space;
+	struct gw_key *k = req->key;
+	struct gw_space *s = k->space;
 	int64_t now = tf_wall_s();
 	struct gw_limit all[2], own[2];
 	const struct gw_limit *r, *t;
 
-	for (unsigned tokens = 0; tokens < 2; tokens++) {
-		uint64_t limit = tokens ? k->tpm : k->rpm;
-
-		all[tokens] = gw_room_limit(&s->minute, tokens, limit, now, GW_MINUTE);
-		own[tokens] = gw_room_limit(&k->minute, tokens, tokens ? k->own_tpm : k->own_rpm, now, GW_MINUTE);
-	}
+	gw_limits_minute(req, &(struct gw_looked){ &s->minute, s->board, { k->rpm, k->tpm } }, all);
+	gw_limits_minute(req, &(struct gw_looked){ &k->minute, k->board, { k->own_rpm, k->own_tpm } }, own);
 	r = gw_limit_tighter(&all[0], &own[0]);
 	t = gw_limit_tighter(&all[1], &own[1]);
 	if (r->limit != 0) {
@@ -138,6 +195,6 @@ gw_limits_fields(const struct gw_req *req, struct http_fields *f)
 	}
 	if (t->limit != 0)
 		gw_limit_family(req, f, true, t, now);
-	if (s->budgeted && s->budget.known)
-		http_fields_addf(f, "x-token-budget-remaining", "%llu", (unsigned long long)gw_budget_left(req, now));
+	if (s->budgeted && (s->budget.known || s->board != 0))
+		http_fields_addf(f, "x-token-budget-remaining", "%llu", (unsigned long long)gw_budget_left(req));
 }

@@ -31,6 +31,7 @@ gw_billing_up(void *arg, struct wire_peer *p)
 
 	tf_log(TF_INFO, "link", NULL, "billingd is here thread=%s peer=%s", t->name, p->name);
 	t->key_change = p->key_change;
+	gw_limits_board(t);
 	gw_admit_declare(t);
 	gw_settle_resend(t);
 	gw_left_link_up(t);
@@ -66,9 +67,6 @@ gw_billing_frame(void *arg, struct wire_peer *p, const struct wire_frame *f, con
 		break;
 	case WIRE_GRANT_REFUSE:
 		gw_admit_refuse(t, f, &m->grant_refuse);
-		break;
-	case WIRE_LEFT:
-		gw_limits_left(t, &m->left);
 		break;
 	case WIRE_GRANT_RECALL:
 		gw_grant_recall(t, &m->grant_recall);
@@ -264,5 +262,6 @@ gw_links_close(struct gw_thread *t)
 	if (t->billing != NULL)
 		gw_grant_return_all(t);
 	wire_dial_free(&t->billing);
+	wire_board_close(&t->board);
 	wire_dial_free(&t->router);
 }

@@ -7,13 +7,17 @@
 
 #include "gatewayd/gw_room.h"
 
+#define GW_ROOM_SLACK_MS 20
+
 void
 gw_room_told(struct gw_room *r, const struct gw_told *told)
 {
 	if (!r->known || told->window != r->window) {
 		/* the end of a window ends all that was in it */
-		*r = (struct gw_room){ .known = true, .window = told->window, .reset = told->reset };
+		*r = (struct gw_room){ .known = true, .window = told->window, .reset = told->reset,
+			.said_window = r->said_window, .said_requests = r->said_requests, .said_tokens = r->said_tokens };
 	}
+	r->alone = told->alone;
 	if (r->reset == 0)
 		r->reset = told->reset;
 	r->requests_left = told->requests;
@@ -71,6 +75,45 @@ gw_room_limit(const struct gw_room *r, bool tokens, uint64_t limit, int64_t now,
 	if (runs && left < limit)
 		l.left = left;
 	return l;
+}
+
+/* Has it ended for sure? Clocks are read in ms, here and there. */
+static bool
+gw_room_over(const struct wire_room *seen, uint64_t now_ms)
+{
+	return seen->window == 0 || seen->ends_ms + GW_ROOM_SLACK_MS <= now_ms;
+}
+
+struct gw_limit
+gw_room_shared(struct gw_room *r, const struct wire_room *seen, bool tokens, uint64_t limit, uint64_t now_ms, unsigned length)
+{
+	struct gw_limit l = { .limit = limit, .left = limit, .reset = (int64_t)(now_ms / 1000) + length };
+	uint64_t *said = tokens ? &r->said_tokens : &r->said_requests;
+	uint64_t window = seen != NULL ? seen->window : r->known ? r->window : 0;
+
+	if (limit == 0 || (seen != NULL && gw_room_over(seen, now_ms)))
+		return l;
+	if (window != r->said_window) {
+		r->said_window = window;
+		r->said_requests = r->said_tokens = UINT64_MAX;
+	}
+	l.left = r->known && r->window == window ? (tokens ? r->tokens_held : r->requests_held) : 0;
+	if (seen != NULL) {
+		l.left += tokens ? seen->tokens : seen->requests;
+		l.reset = (int64_t)((seen->ends_ms + 999) / 1000);
+	}
+	if (l.left > limit)
+		l.left = limit;
+	if (l.left > *said)
+		l.left = *said;
+	*said = l.left;
+	return l;
+}
+
+void
+gw_room_forget(struct gw_room *r)
+{
+	r->said_requests = r->said_tokens = UINT64_MAX;
 }
 
 const struct gw_limit *

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a key and its workspace have left of their windows, as far as one thread knows. The accounts are
- * billingd's; a number here is never above the truth as it was last told, and with one thread it is
- * the truth. Pure: no clock, no sockets; filled by gw_grant.c, read by gw_limits.c.
+ * billingd's. While this thread is the only one that is in session with it, what it was told, with what it
+ * holds itself, is the truth. With others it is not, for they are granted what we do not hear of in time: then
+ * clients are told what stands on billingd's board with what this thread holds beside, and never more than
+ * before in the same window, although others give back what they had only reserved.
+ * Pure: no clock, no sockets; filled by gw_grant.c, read by gw_limits.c.
  */
 #ifndef GW_ROOM_H
 #define GW_ROOM_H
 
 #include "common/base/base.h"
+#include "common/wire/board.h"
 
 /* What a call needs of its limits. */
 enum gw_unit { GW_U_REQUESTS, GW_U_TOKENS, GW_U_MONEY, GW_U_IMAGES, GW_U_AUDIO_MS, GW_U_SLOTS, GW_UNITS };
@@ -41,12 +45,16 @@ struct gw_room {
 	uint64_t requests_held, tokens_held;     /* in our own grants of that window */
 	uint64_t tokens_back;                    /* by records that billingd has not acknowledged */
 	int64_t reset;                           /* wall clock second in which it ends; 0: unknown */
+	uint64_t alone;                          /* as it was told last */
+	uint64_t said_window;                    /* of what clients were told while others were in session ... */
+	uint64_t said_requests, said_tokens;     /* ... and the least of it */
 };
 
 /* As billingd says it. */
 struct gw_told {
 	uint64_t window, requests, tokens;
-	int64_t reset; /* wall clock second; 0: unknown */
+	int64_t reset;  /* wall clock second; 0: unknown */
+	uint64_t alone; /* the board's joins, when no other gateway was in session; else 0 */
 };
 void gw_room_told(struct gw_room *r, const struct gw_told *told);
 /* A grant of window arrived, behind what was told with it. */
@@ -67,6 +75,14 @@ struct gw_limit { /* as a client is told */
  * request opens a full one, of length seconds.
  */
 struct gw_limit gw_room_limit(const struct gw_room *r, bool tokens, uint64_t limit, int64_t now, unsigned length);
+/*
+ * The same while others are in session. seen: what the board says of it; NULL: nothing, then only what we hold is said. now
+ * is in ms here. A client that was told less in this window is told that.
+ */
+struct gw_limit gw_room_shared(struct gw_room *r, const struct wire_room *seen, bool tokens, uint64_t limit, uint64_t now_ms,
+    unsigned length);
+/* What it may use has been raised: what was said of it does not bind us. */
+void gw_room_forget(struct gw_room *r);
 /* The one of which less is left; one with limit 0 does not bound. */
 const struct gw_limit *gw_limit_tighter(const struct gw_limit *a, const struct gw_limit *b);
 

@@ -159,6 +159,7 @@ gw_tick(void *arg)
 	gw_tick_list(t, GW_S_REPLAY, now, gw_replay_tick);
 	gw_store_tick(t, now);
 	gw_spool_tick(t, now);
+	gw_limits_board(t);
 	gw_settle_tick(t, now);
 	gw_left_tick(t, now);
 	if (t->draining)

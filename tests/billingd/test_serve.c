@@ -361,6 +361,45 @@ test_unlimited_and_plan_change(void **state)
 	assert_string_equal(b->gw[0].h.code, "forbidden");
 }
 
+/* What is left stands on the board when a grant comes, and who is alone knows it until another one joins. */
+static void
+test_board(void **state)
+{
+	struct bed *b = *state;
+	struct heard *h = &b->gw[0].h;
+	struct wire_board *board;
+	struct wire_room room;
+	struct tf_id key;
+	uint64_t grant;
+
+	bed_gateway(b, 0, 11);
+	key = bed_key(b, bed_workspace(b, "main", "small"), BL_NEVER_MS);
+	assert_int_equal(wire_board_open(b->dir, b->gw[0].peer->boot, &board), 0);
+	bed_key_ask(b, 0, b->text);
+	assert_int_equal(h->key.alone, wire_board_joins(board));
+	assert_true(wire_board_get(board, (uint32_t)h->key.board, &room));
+	assert_int_equal(room.window, 0);
+	assert_true(bed_ask(b, 0, key, 1, 100, 0));
+	grant = h->grant.grant;
+	assert_int_equal(h->grant.alone, wire_board_joins(board));
+	assert_true(wire_board_get(board, (uint32_t)h->key.board, &room));
+	assert_true(room.window == h->grant.window && room.requests == 4 && room.tokens == 900);
+	assert_true(room.ends_ms > (uint64_t)bl_wall_ms() && room.ends_ms <= (uint64_t)bl_wall_ms() + BL_WINDOW_MS);
+	bed_gateway(b, 1, 12);
+	assert_int_not_equal(h->grant.alone, wire_board_joins(board));
+	assert_true(bed_ask(b, 1, key, 1, 300, 0));
+	assert_int_equal(b->gw[1].h.grant.alone, 0);
+	assert_true(wire_board_get(board, (uint32_t)h->key.board, &room));
+	assert_true(room.requests == 3 && room.tokens == 600);
+	bed_return(b, 0, key, grant, 1, 100);
+	UNTIL(b, wire_board_get(board, (uint32_t)h->key.board, &room) && room.requests == 4 && room.tokens == 700);
+	bed_gateway_gone(b, 1);
+	UNTIL(b, b->bl->sessions == 1);
+	assert_false(bed_ask(b, 0, key, 1, 800, 0));
+	assert_int_equal(h->refuse.alone, wire_board_joins(board));
+	wire_board_close(&board);
+}
+
 /* ---- usage -------------------------------------------------------------------------------- */
 
 static void
@@ -560,7 +599,8 @@ main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_keys), T(test_expiry), T(test_rotation), T(test_rotation_race), T(test_names), T(test_grants),
-		T(test_recall), T(test_dead_gateway), T(test_parallel), T(test_unlimited_and_plan_change), T(test_usage_and_ack),
+		T(test_recall), T(test_dead_gateway), T(test_parallel), T(test_unlimited_and_plan_change),
+		T(test_board), T(test_usage_and_ack),
 		T(test_group_commit), T(test_impossible_usage), T(test_disk_full),
 		T(test_drain), T(test_wrong_pepper),
 	};

@@ -70,7 +70,7 @@ grant(struct gw_room *r)
 	if (book.debit + n > LIMIT)
 		n = LIMIT - book.debit;
 	book.debit += n;
-	told = (struct gw_told){ book.window, 0, LIMIT - book.debit, book.ends };
+	told = (struct gw_told){ book.window, 0, LIMIT - book.debit, book.ends, 1 };
 	gw_room_told(r, &told);
 	gw_room_hold(r, book.window, 0, n);
 	held += n;
@@ -197,7 +197,7 @@ test_bounds(void **state)
 	(void)state;
 	gw_room_hold(&r, 0, 1, 1); /* nothing is known of it yet */
 	assert_int_equal(gw_room_limit(&r, false, 30, 100, 60).left, 30);
-	gw_room_told(&r, &(struct gw_told){ 7, 20, 200, 150 });
+	gw_room_told(&r, &(struct gw_told){ 7, 20, 200, 150, 1 });
 	gw_room_hold(&r, 7, 5, 50);
 	gw_room_hold(&r, 6, 5, 50); /* of another window */
 	assert_int_equal(gw_room_limit(&r, false, 30, 100, 60).left, 25);
@@ -208,11 +208,47 @@ test_bounds(void **state)
 	assert_int_equal(gw_room_limit(&r, false, 30, 150, 60).reset, 210);
 }
 
+/* What is said while others are in session: what the board says and what we hold, and never more than before. */
+static void
+test_shared(void **state)
+{
+	struct wire_room seen = { .window = 7, .ends_ms = 150500, .requests = 20, .tokens = 200 };
+	struct gw_room r = { 0 };
+	struct gw_limit l;
+
+	(void)state;
+	assert_int_equal(gw_room_shared(&r, NULL, false, 30, 100000, 60).left, 0); /* we know nothing and hold nothing */
+	l = gw_room_shared(&r, &seen, false, 30, 100000, 60);
+	assert_true(l.left == 20 && l.reset == 151);
+	gw_room_told(&r, &(struct gw_told){ 7, 29, 290, 150, 0 }); /* long ago */
+	gw_room_hold(&r, 7, 5, 50);
+	assert_int_equal(gw_room_shared(&r, &seen, true, 1000, 100000, 60).left, 250);
+	assert_int_equal(gw_room_shared(&r, &seen, false, 30, 100000, 60).left, 20); /* it was said */
+	seen.requests = 3;
+	assert_int_equal(gw_room_shared(&r, &seen, false, 30, 100000, 60).left, 8);
+	seen.requests = 10; /* somebody gave back */
+	assert_int_equal(gw_room_shared(&r, &seen, false, 30, 100000, 60).left, 8);
+	gw_room_forget(&r); /* a higher limit */
+	assert_int_equal(gw_room_shared(&r, &seen, false, 40, 100000, 60).left, 15);
+	assert_int_equal(gw_room_shared(&r, &seen, false, 12, 100000, 60).left, 12);
+	/* the board is of another window than what we hold */
+	seen = (struct wire_room){ .window = 8, .ends_ms = 230000, .requests = 25 };
+	l = gw_room_shared(&r, &seen, false, 30, 170000, 60);
+	assert_true(l.left == 25 && l.reset == 230);
+	assert_int_equal(gw_room_shared(&r, &seen, false, 30, 230010, 60).left, 25); /* clocks are not that exact */
+	l = gw_room_shared(&r, &seen, false, 30, 231000, 60);
+	assert_true(l.left == 30 && l.reset == 291);
+	seen.window = 0;
+	assert_int_equal(gw_room_shared(&r, &seen, false, 30, 1000, 60).left, 30);
+	assert_int_equal(gw_room_shared(&r, &seen, false, 0, 1000, 60).left, 0); /* no limit: nobody is told */
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_model), cmocka_unit_test(test_tighter), cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_shared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
