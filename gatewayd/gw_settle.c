@@ -92,6 +92,7 @@ gw_settle(struct gw_req *req, enum wire_outcome outcome, const struct wire_end *
 	m.worker = tf_cspan(req->worker_name);
 	m.first_us = req->first_us;
 	m.status = req->status;
+	wire_set(&m, USAGE, delivered, 0); /* its place in the record, for when it is told */
 	m.seq = sp_writer_next(&req->t->spool);
 	if (outcome == WIRE_OUTCOME_SERVED || outcome == WIRE_OUTCOME_PARTIAL)
 		gw_settle_usage(req, end, &m);
@@ -108,30 +109,47 @@ gw_settle(struct gw_req *req, enum wire_outcome outcome, const struct wire_end *
 
 /* ---- telling billingd ------------------------------------------------------------------------- */
 
+/* A record that has to be read, or says more than was written down. missing: numbers before it that are not to come. */
+static int
+gw_settle_tell_again(struct wire_peer *p, const struct sp_rec *r, bool delivered, uint64_t missing)
+{
+	struct wire_frame f;
+	union wire_any m;
+	size_t used;
+	int rc = wire_frame_read(r->payload, &f, &used);
+
+	if (rc == 0)
+		rc = f.verb == WIRE_USAGE ? wire_dec(&f, &m) : TF_E_PROTO;
+	if (rc != 0)
+		return rc;
+	m.usage.delivered = delivered;
+	m.usage.missing = missing;
+	return wire_send_lazy(p, WIRE_USAGE, &r->id, r->attempt, &m.usage, (struct tf_span){ 0 });
+}
+
 /* False: it cannot be told now. */
 static bool
 gw_settle_tell(struct gw_thread *t, struct wire_peer *p, uint64_t seq)
 {
 	struct sp_due *d = sp_writer_due(&t->spool, seq);
-	union wire_any m;
-	struct wire_frame f;
+	bool first = seq == t->spool.acked + 1; /* all before was acknowledged, by whomever */
 	struct sp_rec r;
-	size_t used;
+	int rc = sp_writer_read(&t->spool, seq, &t->record, &r);
 
-	if (sp_writer_read(&t->spool, seq, &t->record, &r) != 0 || wire_frame_read(r.payload, &f, &used) != 0 ||
-	    f.verb != WIRE_USAGE || wire_dec(&f, &m) != 0) {
+	if (rc == 0 && d->frame != NULL && !first)
+		rc = wire_forward_lazy(p, r.payload, WIRE_FN_USAGE_delivered, d->delivered);
+	else if (rc == 0)
+		rc = gw_settle_tell_again(p, &r, r.delivered || d->delivered, first ? seq - 1 : 0);
+	if (rc == 0) {
+		d->session = t->session;
+		return true;
+	}
+	if (rc != TF_E_CLOSED && rc != TF_E_NOMEM) {
 		tf_metric_add(TF_M_GW_SPOOL_FAILURES, 1);
 		tf_log(TF_ERROR, "settle", &d->id, "a usage record cannot be read from the spool and is tried again attempt=%u",
 		    d->attempt);
-		return false;
 	}
-	m.usage.delivered = r.delivered || d->delivered;
-	if (seq == t->spool.acked + 1)
-		m.usage.missing = seq - 1; /* all before it was acknowledged, by whomever */
-	if (wire_send_lazy(p, WIRE_USAGE, &r.id, r.attempt, &m.usage, (struct tf_span){ 0 }) != 0)
-		return false;
-	d->session = t->session;
-	return true;
+	return false;
 }
 
 static bool

@@ -17,6 +17,7 @@
 #define GW_SPOOL_TEXTS 640      /* bytes that an END may have more than its BEGIN: numbers, worker, finish, code */
 #define GW_MEMORY_MAX 200000u   /* usage records held in memory when the spool is full and the operator serves on */
 #define GW_ORPHAN_SLOTS 4096    /* attempts that outlive their connection */
+#define GW_SPOOL_KEEP (1u << 20) /* bytes of usage records that need not be read back to be told */
 
 static bool
 gw_spool_unmetered(const struct gw_thread *t)
@@ -158,7 +159,8 @@ gw_spool_open(struct gw_thread *t)
 {
 	const struct conf_gatewayd *c = &t->conf->c->gatewayd;
 	struct sp_writer_conf wc = { .dir = c->spool_dir, .name = t->name, .boot = t->boot,
-		.slots = (uint32_t)c->connections_max + GW_ORPHAN_SLOTS, .segment = (uint32_t)c->spool_segment };
+		.slots = (uint32_t)c->connections_max + GW_ORPHAN_SLOTS, .segment = (uint32_t)c->spool_segment,
+		.keep = GW_SPOOL_KEEP };
 	int rc = sp_writer_open(&t->spool, &wc);
 
 	if (rc != 0) {

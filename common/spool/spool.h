@@ -168,7 +168,7 @@ struct sp_open {
 
 struct sp_due { /* an END that is not acknowledged */
 	struct sp_seg *seg; /* NULL: it is in memory only */
-	char *frame;        /* then: the payload, owned */
+	char *frame;        /* then: the payload, owned; also of some that are in a file, see sp_writer_conf.keep */
 	struct tf_id id;
 	uint32_t attempt;
 	uint32_t at, n;     /* offset in the file; bytes of the payload */
@@ -193,6 +193,7 @@ struct sp_writer {
 	size_t cap, first, n;
 	uint64_t acked;         /* seq of the END before the first in the ring */
 	size_t in_memory;       /* dues without a segment */
+	size_t keep, kept;      /* bytes of payloads held beside the files: at most, now */
 	struct tf_buf scratch;
 };
 struct sp_writer_conf {
@@ -200,6 +201,7 @@ struct sp_writer_conf {
 	uint64_t boot;
 	uint32_t slots;   /* attempts that can be open */
 	uint32_t segment; /* bytes of a segment */
+	size_t keep;      /* bytes of payloads of ENDs to hold in memory beside the files until they are acknowledged */
 };
 /* The map and, when there is room for it, the first segment. Blocks. As sp_seg_create. */
 int sp_writer_open(struct sp_writer *w, const struct sp_writer_conf *c) TF_MUSTCHECK;

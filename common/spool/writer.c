@@ -50,7 +50,7 @@ sp_writer_open(struct sp_writer *w, const struct sp_writer_conf *c)
 	struct sp_head h;
 	int rc;
 
-	*w = (struct sp_writer){ .boot = c->boot, .segment = c->segment };
+	*w = (struct sp_writer){ .boot = c->boot, .segment = c->segment, .keep = c->keep };
 	tf_list_init(&w->segs);
 	if (strlen(c->dir) >= sizeof w->dir || strlen(c->name) >= sizeof w->name)
 		return TF_E_RANGE;
@@ -168,6 +168,8 @@ sp_writer_ack(struct sp_writer *w, uint64_t seq)
 			d->seg->unacked--;
 		else
 			w->in_memory--;
+		if (d->seg != NULL && d->frame != NULL)
+			w->kept -= d->n;
 		free(d->frame);
 		w->first = (w->first + 1) & (w->cap - 1);
 		w->n--;
@@ -217,14 +219,24 @@ sp_writer_begin(struct sp_writer *w, struct sp_open *o, struct tf_span payload, 
 	return 0;
 }
 
-/* In memory: there is no room for it, or none that can be written. */
 static int
-due_keep(struct sp_writer *w, struct sp_due *d, struct tf_span payload)
+due_copy(struct sp_due *d, struct tf_span payload)
 {
 	d->frame = malloc(payload.n ? payload.n : 1);
 	if (d->frame == NULL)
 		return TF_E_NOMEM;
 	memcpy(d->frame, payload.p, payload.n);
+	return 0;
+}
+
+/* In memory: there is no room for it, or none that can be written. */
+static int
+due_keep(struct sp_writer *w, struct sp_due *d, struct tf_span payload)
+{
+	if (d->frame != NULL)
+		w->kept -= d->n;
+	else if (due_copy(d, payload) != 0)
+		return TF_E_NOMEM;
 	d->seg = NULL;
 	w->in_memory++;
 	return 0;
@@ -266,6 +278,9 @@ sp_writer_end(struct sp_writer *w, struct sp_open *o, struct tf_span payload, ui
 		rc = due_keep(w, d, payload);
 	if (rc != 0)
 		return rc;
+	/* most are told at once: that spares reading them back */
+	if (d->seg != NULL && w->kept + payload.n <= w->keep && due_copy(d, payload) == 0)
+		w->kept += payload.n;
 	w->n++;
 	*seq = r.seq;
 	if (w->map != NULL)
@@ -370,9 +385,9 @@ sp_writer_read(struct sp_writer *w, uint64_t seq, struct tf_buf *buf, struct sp_
 
 	if (d == NULL)
 		return TF_E_NOENT;
-	if (d->seg == NULL) {
+	if (d->frame != NULL) {
 		*out = (struct sp_rec){ .kind = SP_END, .id = d->id, .attempt = d->attempt, .seq = seq,
-			.payload = tf_span(d->frame, d->n) };
+			.delivered = d->delivered, .payload = tf_span(d->frame, d->n) };
 		return 0;
 	}
 	n = sp_record_size(d->n);

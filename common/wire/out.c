@@ -202,10 +202,14 @@ wire_send_lazy(struct wire_peer *p, enum wire_verb verb, const struct tf_id *id,
 	return send_frame(peer_of(p), f, m, true);
 }
 
-int
-wire_forward(struct wire_peer *pub, struct tf_span raw, unsigned patch, uint64_t v)
+struct patch {
+	unsigned number; /* of a U field; 0: none */
+	uint64_t v;
+};
+
+static int
+forward(struct peer *p, struct tf_span raw, const struct patch *patch, bool lazy)
 {
-	struct peer *p = peer_of(pub);
 	struct chunk *c;
 	size_t at;
 	int rc;
@@ -213,21 +217,33 @@ wire_forward(struct wire_peer *pub, struct tf_span raw, unsigned patch, uint64_t
 	if (p->down)
 		return TF_E_CLOSED;
 	assert(raw.n >= WIRE_HEAD);
-	assert(wire_allowed((uint8_t)raw.p[4], p->link->self.role, pub->role));
-	if ((uint8_t)raw.p[2] != pub->major)
+	assert(wire_allowed((uint8_t)raw.p[4], p->link->self.role, p->pub.role));
+	if ((uint8_t)raw.p[2] != p->pub.major)
 		return TF_E_STATE;
 	c = chunk_open(p);
 	if (c == NULL)
 		return TF_E_NOMEM;
 	at = c->b.n;
 	rc = tf_buf_append(&c->b, raw.p, raw.n);
-	if (rc == 0 && patch != 0)
-		rc = wire_patch(c->b.p + at, raw.n, patch, v);
+	if (rc == 0 && patch->number != 0)
+		rc = wire_patch(c->b.p + at, raw.n, patch->number, patch->v);
 	if (rc != 0) {
 		c->b.n = at;
 		return rc;
 	}
-	return appended(p, c, at, false);
+	return appended(p, c, at, lazy);
+}
+
+int
+wire_forward(struct wire_peer *p, struct tf_span raw, unsigned patch, uint64_t v)
+{
+	return forward(peer_of(p), raw, &(struct patch){ patch, v }, false);
+}
+
+int
+wire_forward_lazy(struct wire_peer *p, struct tf_span raw, unsigned patch, uint64_t v)
+{
+	return forward(peer_of(p), raw, &(struct patch){ patch, v }, true);
 }
 
 size_t

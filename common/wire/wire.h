@@ -334,8 +334,12 @@ int wire_send_lazy(struct wire_peer *p, enum wire_verb verb, const struct tf_id 
 	}
 WIRE_MESSAGES(M)
 #undef M
-/* Sends a frame that was received, bytes as they are but for one U field; patch 0: none. */
+/*
+ * Sends a frame that was received or encoded before, bytes as they are but for one U field; patch 0: none. As wire_send;
+ * TF_E_NOENT: it has no such field; TF_E_STATE: it is of another major version.
+ */
 int wire_forward(struct wire_peer *p, struct tf_span raw, unsigned patch, uint64_t v);
+int wire_forward_lazy(struct wire_peer *p, struct tf_span raw, unsigned patch, uint64_t v);
 /* Bytes queued here that ZeroMQ has not taken yet. */
 size_t wire_backlog(const struct wire_peer *p);
 /* How long nothing was heard from it, rounded up to half a heartbeat interval. */

@@ -44,7 +44,7 @@ id_of(unsigned n)
 void
 open_writer(struct sp_writer *w, uint32_t slots, uint32_t segment)
 {
-	assert_int_equal(sp_writer_open(w, &(struct sp_writer_conf){ dir, "gatewayd.0", BOOT, slots, segment }), 0);
+	assert_int_equal(sp_writer_open(w, &(struct sp_writer_conf){ dir, "gatewayd.0", BOOT, slots, segment, 0 }), 0);
 }
 
 int

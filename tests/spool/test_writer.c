@@ -174,6 +174,59 @@ test_broken(void **state)
 	sp_writer_close(&w);
 }
 
+/* Some payloads are held beside the files; not more than was said, and none twice. */
+static void
+test_kept(void **state)
+{
+	const struct sp_writer_conf conf = { .dir = dir, .name = "gatewayd.0", .boot = BOOT, .slots = 8,
+		.segment = SP_SEGMENT_MIN, .keep = 12 };
+	struct sp_open a, b, c;
+	struct tf_buf buf = { 0 };
+	struct sp_writer w;
+	struct sp_rec rec;
+	int fd;
+
+	(void)state;
+	assert_int_equal(sp_writer_open(&w, &conf), 0);
+	assert_int_equal(begin(&w, &a, 1), 0);
+	assert_int_equal(begin(&w, &b, 2), 0);
+	assert_int_equal(begin(&w, &c, 3), 0);
+	(void)end(&w, &a, 1);
+	(void)end(&w, &b, 2);
+	(void)end(&w, &c, 3);
+	assert_int_equal(w.kept, 10);
+	assert_null(sp_writer_due(&w, 3)->frame);
+	assert_int_equal(sp_writer_flush(&w), 0);
+	sp_writer_due(&w, 1)->delivered = true;
+	for (unsigned n = 1; n <= 3; n++) {
+		char text[32];
+
+		snprintf(text, sizeof text, "end %u", n);
+		assert_int_equal(sp_writer_read(&w, n, &buf, &rec), 0);
+		assert_true(tf_span_is(rec.payload, text) && tf_id_eq(rec.id, id_of(n)) && rec.seq == n);
+		assert_int_equal(rec.delivered, n == 1);
+	}
+	sp_writer_ack(&w, 1);
+	assert_int_equal(w.kept, 5);
+	/* what cannot be written any more is held once, and is none of those */
+	assert_int_equal(begin(&w, &a, 4), 0);
+	(void)end(&w, &a, 4);
+	assert_int_equal(w.kept, 10);
+	fd = w.current->fd;
+	w.current->fd = open("/dev/null", O_RDONLY);
+	assert_int_equal(sp_writer_flush(&w), TF_E_IO);
+	assert_int_equal(w.in_memory, 1);
+	assert_int_equal(w.kept, 5);
+	assert_int_equal(sp_writer_read(&w, 4, &buf, &rec), 0);
+	assert_true(tf_span_is(rec.payload, "end 4"));
+	sp_writer_ack(&w, 4);
+	assert_int_equal(w.kept, 0);
+	assert_int_equal(w.in_memory, 0);
+	close(fd);
+	tf_buf_free(&buf);
+	sp_writer_close(&w);
+}
+
 /* A disk that is full refuses what is new; what began before can end. */
 static void
 test_full_disk(void **state)
@@ -242,6 +295,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_room, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(test_slots, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(test_broken, bed_setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(test_kept, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(test_full_disk, bed_setup, bed_teardown),
 		cmocka_unit_test_setup_teardown(test_size_limit, bed_setup, bed_teardown),
 	};

@@ -58,6 +58,7 @@ test_lazy(void **state)
 {
 	struct bed *b = *state;
 	struct wire_load load = { .active = 1 };
+	struct tf_buf frame = { 0 };
 	struct side hs, ds;
 	struct wire_hub *hub = hub_new(b, "routerd", WIRE_ROLE_RT, &hs);
 	struct wire_dial *dial = dial_new(b, "w0", WIRE_ROLE_WK, 5, &ds);
@@ -74,6 +75,14 @@ test_lazy(void **state)
 	EXPECT(b, hs.frames == 3, 1000);
 	assert_int_equal(hs.verb, WIRE_TAKEN);
 	assert_int_equal(hs.attempt, 8);
+	/* one that was encoded before waits likewise */
+	assert_int_equal(wire_enc_load(&frame, NULL, 9, &load, NONE), 0);
+	t0 = tf_mono_ns();
+	assert_int_equal(wire_forward_lazy(ds.peer, tf_buf_span(&frame), WIRE_FN_LOAD_active, 2), 0);
+	EXPECT(b, hs.frames == 4, 1000);
+	assert_true(tf_mono_ns() - t0 >= 1500000);
+	assert_int_equal(hs.attempt, 9);
+	tf_buf_free(&frame);
 	wire_dial_free(&dial);
 	wire_hub_free(&hub);
 }
