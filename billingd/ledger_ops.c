@@ -192,6 +192,45 @@ bl_days_drop(struct db_lane *lane)
 	bl_draws_drop(lane);
 }
 
+static void
+bind_row(struct db_q *q, const struct bl_usage *u, bool charged)
+{
+	db_q_id(q, &u->request);
+	db_q_int(q, u->attempt);
+	db_q_id(q, &u->workspace);
+	db_q_id(q, &u->key);
+	bind_name(q, u->text[BL_T_MODEL]);
+	bind_name(q, u->text[BL_T_SURFACE]);
+	db_q_int(q, u->outcome);
+	db_q_int(q, charged);
+	db_q_int(q, u->delivered);
+	db_q_int(q, u->estimated);
+	db_q_int(q, u->stream);
+	bind_tokens(q, &u->tokens);
+	db_q_int(q, (int64_t)u->reserved);
+	db_q_int(q, (int64_t)u->window.minute);
+	db_q_int(q, u->began_ms);
+	db_q_int(q, u->ended_ms);
+	if (u->first_us < 0)
+		db_q_null(q);
+	else
+		db_q_int(q, u->first_us);
+	db_q_int(q, u->status);
+	db_q_text(q, u->text[BL_T_FINISH]);
+	db_q_text(q, u->text[BL_T_CODE]);
+	db_q_text(q, u->text[BL_T_WORKER]);
+	db_q_int(q, u->instance);
+	db_q_int(q, (int64_t)u->seq);
+	bind_units(q, &u->units);
+	bind_price(q, &u->price);
+	db_q_int(q, (int64_t)u->cost);
+	db_q_int(q, (int64_t)u->unbilled);
+	db_q_int(q, u->provisional);
+	db_q_int(q, (int64_t)u->window.budget);
+	db_q_int(q, (int64_t)u->window.month);
+	db_q_int(q, (int64_t)u->window.key);
+}
+
 /* 1: inserted; 0: a unique index has it already. */
 static int
 insert(struct db_lane *lane, const struct bl_usage *u, bool charged)
@@ -199,40 +238,7 @@ insert(struct db_lane *lane, const struct bl_usage *u, bool charged)
 	struct db_q q = db_q(lane, BL_S_LEDGER_NEW);
 	int rc;
 
-	db_q_id(&q, &u->request);
-	db_q_int(&q, u->attempt);
-	db_q_id(&q, &u->workspace);
-	db_q_id(&q, &u->key);
-	bind_name(&q, u->text[BL_T_MODEL]);
-	bind_name(&q, u->text[BL_T_SURFACE]);
-	db_q_int(&q, u->outcome);
-	db_q_int(&q, charged);
-	db_q_int(&q, u->delivered);
-	db_q_int(&q, u->estimated);
-	db_q_int(&q, u->stream);
-	bind_tokens(&q, &u->tokens);
-	db_q_int(&q, (int64_t)u->reserved);
-	db_q_int(&q, (int64_t)u->window.minute);
-	db_q_int(&q, u->began_ms);
-	db_q_int(&q, u->ended_ms);
-	if (u->first_us < 0)
-		db_q_null(&q);
-	else
-		db_q_int(&q, u->first_us);
-	db_q_int(&q, u->status);
-	db_q_text(&q, u->text[BL_T_FINISH]);
-	db_q_text(&q, u->text[BL_T_CODE]);
-	db_q_text(&q, u->text[BL_T_WORKER]);
-	db_q_int(&q, u->instance);
-	db_q_int(&q, (int64_t)u->seq);
-	bind_units(&q, &u->units);
-	bind_price(&q, &u->price);
-	db_q_int(&q, (int64_t)u->cost);
-	db_q_int(&q, (int64_t)u->unbilled);
-	db_q_int(&q, u->provisional);
-	db_q_int(&q, (int64_t)u->window.budget);
-	db_q_int(&q, (int64_t)u->window.month);
-	db_q_int(&q, (int64_t)u->window.key);
+	bind_row(&q, u, charged);
 	rc = db_q_run(&q);
 	return rc != 0 ? rc : sqlite3_changes(lane->db) > 0;
 }
@@ -359,6 +365,15 @@ spend(struct db_lane *lane, const struct bl_usage *u)
 	return db_q_run(&q);
 }
 
+static void
+usage_begin(struct db_lane *lane, struct bl_usage *u, int *result)
+{
+	((struct bl_gathered *)lane->user)->current = u;
+	u->drawn = (struct bl_drawn){ 0 };
+	u->before = (struct bl_before){ 0 };
+	*result = BL_USAGE_NEW;
+}
+
 int
 bl_op_usage(struct db_lane *lane, struct bl_usage *u, int *result)
 {
@@ -366,10 +381,7 @@ bl_op_usage(struct db_lane *lane, struct bl_usage *u, int *result)
 	struct there there;
 	int rc;
 
-	((struct bl_gathered *)lane->user)->current = u;
-	u->drawn = (struct bl_drawn){ 0 };
-	u->before = (struct bl_before){ 0 };
-	*result = BL_USAGE_NEW;
+	usage_begin(lane, u, result);
 	rc = insert(lane, u, charged);
 	if (rc != 0)
 		return rc < 0 ? rc : charged ? sums_add(lane, u, 1) : 0;
@@ -388,4 +400,48 @@ bl_op_usage(struct db_lane *lane, struct bl_usage *u, int *result)
 	if (rc == 0)
 		rc = insert_once(lane, u, result);
 	return rc == 0 && there.charged && !charged ? promote(lane, &u->request) : rc;
+}
+
+/* ---- several at once ---------------------------------------------------------------------- */
+
+/* The rows of all of them, or of none: then one is there already, or cannot be a row. */
+static int
+insert_rows(struct db_lane *lane, const struct db_op *ops)
+{
+	struct db_q q = db_q(lane, BL_S_LEDGER_NEW_ROWS);
+
+	for (size_t i = 0; i < BL_LEDGER_ROWS; i++)
+		bind_row(&q, ops[i].arg, is_charged(ops[i].arg));
+	return db_q_run(&q);
+}
+
+/* One whose row has been inserted. */
+static int
+usage_inserted(struct db_lane *lane, struct bl_usage *u, int *result)
+{
+	usage_begin(lane, u, result);
+	return is_charged(u) ? sums_add(lane, u, 1) : 0;
+}
+
+int
+bl_op_usages(struct db_lane *lane, struct db_op *ops, size_t n)
+{
+	int rc, i;
+
+	for (i = 0; i < BL_LEDGER_ROWS; i++)
+		if ((size_t)i >= n || ops[i].kind != BL_OP_USAGE)
+			return 0;
+	rc = insert_rows(lane, ops);
+	if (db_fatal(rc)) {
+		ops[0].rc = rc;
+		return 1;
+	}
+	for (i = 0; i < BL_LEDGER_ROWS; i++) {
+		struct db_op *op = &ops[i];
+
+		op->rc = rc == 0 ? usage_inserted(lane, op->arg, &op->result) : bl_op_usage(lane, op->arg, &op->result);
+		if (db_fatal(op->rc))
+			return i + 1;
+	}
+	return i;
 }

@@ -27,6 +27,9 @@ extern const struct db_schema bl_schema;
 int bl_op_run(struct db_lane *lane, struct db_op *op);
 int bl_op_start(struct db_lane *lane, struct bl_start *s);
 int bl_op_usage(struct db_lane *lane, struct bl_usage *u, int *result);
+#define BL_LEDGER_ROWS 8 /* that one statement inserts */
+/* Carries out the first BL_LEDGER_ROWS of ops and returns that, or 0: it is not for it. */
+int bl_op_usages(struct db_lane *lane, struct db_op *ops, size_t n);
 int bl_op_sums(struct db_lane *lane, struct bl_sums *s);
 /* space_ops.c: what bounds workspaces, and top-ups. */
 int bl_op_spaces(struct db_lane *lane, struct db_op *op);

@@ -18,9 +18,8 @@
 
 #define GROUP_MAX 64 /* batches in one transaction */
 
-/* Trouble of the file or the disk: it concerns every batch, and may pass. */
-static bool
-is_fatal(int rc)
+bool
+db_fatal(int rc)
 {
 	return rc == TF_E_FULL || rc == TF_E_IO || rc == TF_E_AGAIN || rc == TF_E_NOMEM;
 }
@@ -45,23 +44,35 @@ drop(struct db_lane *lane)
 		lane->store->schema->drop(lane);
 }
 
+/* Those from at on that are done together, or the one at; returns how many. */
+static size_t
+run_next(struct db_lane *lane, struct db_batch *b, size_t at)
+{
+	const struct db_schema *schema = lane->store->schema;
+	struct db_op *op = &b->ops[at];
+	int n = b->lenient && schema->run_some != NULL ? schema->run_some(lane, op, b->n - at) : 0;
+
+	if (n > 0)
+		return (size_t)n;
+	op->rc = schema->run(lane, op);
+	return 1;
+}
+
 /* 0, or a fatal error; what concerns this batch alone goes to b->rc. */
 static int
 run_batch(struct db_lane *lane, struct db_batch *b)
 {
+	size_t done = 0;
 	int rc = 0;
 
 	b->rc = 0;
-	for (size_t i = 0; i < b->n; i++) {
-		struct db_op *op = &b->ops[i];
-
-		op->rc = lane->store->schema->run(lane, op);
-		if (is_fatal(op->rc))
-			return op->rc;
-		if (op->rc != 0 && !b->lenient) {
-			b->rc = op->rc;
-			break;
-		}
+	for (size_t i = 0; i < b->n && b->rc == 0; i++) {
+		if (i == done)
+			done += run_next(lane, b, i);
+		if (db_fatal(b->ops[i].rc))
+			return b->ops[i].rc;
+		if (!b->lenient)
+			b->rc = b->ops[i].rc;
 	}
 	if (b->rc == 0 && lane->store->schema->flush != NULL)
 		rc = lane->store->schema->flush(lane);
@@ -109,7 +120,7 @@ run_group(struct db_lane *lane, struct db_batch **group, size_t n)
 		lane->store->schema->settled(lane, rc == 0);
 	for (size_t i = 0; i < n; i++) {
 		if (rc != 0)
-			group[i]->rc = is_fatal(rc) ? rc : TF_E_IO;
+			group[i]->rc = db_fatal(rc) ? rc : TF_E_IO;
 		group[i]->busy_ns = tf_mono_ns() - start;
 	}
 }

@@ -39,6 +39,11 @@ struct db_schema {
 	size_t user_size;     /* bytes of lane->user, zero at first */
 	/* Carries out one operation on the store's thread: sets op->result, returns op->rc. */
 	int (*run)(struct db_lane *lane, struct db_op *op);
+	/*
+	 * Carries out as many of the first of these as it can do better together, as run would, and returns how many;
+	 * 0: none. Behind one that is fatal it does nothing more. Only of lenient batches. May be NULL.
+	 */
+	int (*run_some)(struct db_lane *lane, struct db_op *ops, size_t n);
 	/* Behind the last operation of a batch that goes well: 0, or an error that voids the transaction. May be NULL. */
 	int (*flush)(struct db_lane *lane);
 	/* A batch is over, or is undone: forget what was gathered for it. May be NULL. */
@@ -154,5 +159,7 @@ char *db_q_col_dup(struct db_q *q); /* new, or NULL: no memory */
 struct tf_span db_q_col_span(struct db_q *q);
 /* What an error of SQLite is to us. */
 int db_err(int rc);
+/* Trouble of the file or the disk, a TF_E_*: it voids the transaction, concerns every batch in it, and may pass. */
+bool db_fatal(int rc);
 
 #endif

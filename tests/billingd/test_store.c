@@ -201,6 +201,59 @@ test_lenient(void **state)
 	assert_int_equal(fx_int(f, "SELECT requests FROM usage_days"), 2);
 }
 
+/*
+ * Records that one statement could insert together: a strange one, one that is there already, one of a request that is
+ * charged. Each is treated as if it had come alone, wherever it stands.
+ */
+static void
+test_together(void **state)
+{
+	enum { N = 2 * BL_LEDGER_ROWS + 3, STRANGE = 4, AGAIN = 6, OTHER = 8 };
+	struct fixture *f = *state;
+	struct bl_usage u[N];
+
+	for (unsigned shift = 0; shift < BL_LEDGER_ROWS; shift++) {
+		unsigned first = 1 + shift * N;
+		struct db_batch *b = fx_batch(f);
+
+		b->lenient = true;
+		for (unsigned i = 0; i < N; i++) {
+			unsigned at = (i + shift) % N;
+
+			u[at] = fx_usage(first + i);
+			if (i == STRANGE)
+				u[at].instance = 77; /* no such instance */
+			else if (i == AGAIN)
+				u[at] = fx_usage(first + AGAIN - 1);
+			else if (i == OTHER)
+				u[at].request = fx_usage(first + OTHER + 1).request, u[at].attempt = 2;
+		}
+		for (unsigned at = 0; at < N; at++)
+			assert_int_equal(db_batch_add(b, BL_OP_USAGE, &u[at]), 0);
+		f->last = NULL;
+		db_store_submit(f->store, b);
+		while (f->last == NULL) {
+			sem_wait(&f->wake);
+			db_store_reap(f->store);
+		}
+		assert_int_equal(b->rc, 0);
+		for (unsigned i = 0; i < N; i++) {
+			const struct db_op *op = &b->ops[(i + shift) % N];
+			int expect = i == AGAIN ? BL_USAGE_REPLAY : i == OTHER + 1 ? BL_USAGE_UNCHARGED : BL_USAGE_NEW;
+
+			assert_int_equal(op->rc, i == STRANGE ? TF_E_NOENT : 0);
+			if (i != STRANGE)
+				assert_int_equal(op->result, expect);
+		}
+		db_batch_free(&f->last);
+		assert_int_equal(fx_int(f, "SELECT count(*) FROM ledger"), (shift + 1) * (N - 2));
+		assert_int_equal(fx_int(f, "SELECT sum(charged) FROM ledger"), (shift + 1) * (N - 3));
+		assert_int_equal(fx_int(f, "SELECT count(DISTINCT request) FROM ledger WHERE charged = 1"), (shift + 1) * (N - 3));
+		assert_int_equal(fx_int(f, "SELECT requests FROM usage_days"), (shift + 1) * (N - 3));
+		assert_int_equal(fx_int(f, "SELECT prompt FROM usage_days"), (shift + 1) * (N - 3) * 100);
+	}
+}
+
 static struct bl_workspace_row
 workspace(unsigned n, const char *name)
 {
@@ -643,7 +696,7 @@ main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_told_twice), T(test_final_beats_lost), T(test_final_beats_provisional), T(test_charge_moves),
-		T(test_one_charge_a_request), T(test_lenient), T(test_atomic),
+		T(test_one_charge_a_request), T(test_lenient), T(test_together), T(test_atomic),
 		T(test_start), T(test_secrets), T(test_sums), T(test_disk_full), T(test_killed_before_ack),
 	};
 
