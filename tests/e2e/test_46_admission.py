@@ -12,7 +12,7 @@ FACTORY = {
     "conf": {
         "plan requests": {"rpm": str(RPM), "tpm": "0"},
         "plan tokens": {"rpm": "0", "tpm": str(TPM)},
-        "plan pieces": {"rpm": "0", "tpm": "12000"},
+        "plan pieces": {"rpm": "0", "tpm": "6000"},
     },
 }
 
@@ -69,13 +69,14 @@ def test_an_answer_without_a_cap_is_reserved_in_pieces(factory, stream):
     """It may take more than the first piece; where the minute ends, so does the answer."""
     key = workspace(factory, "pieces-%d" % stream, "pieces")
     more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
-    answer = factory.chat("tokens=2000&prompt=20&delay_ms=1", key=key, **more)
-    assert answer.status == 200 and answer.finish() == "stop" and answer.usage["completion_tokens"] == 2000
+    # both well within a minute, on a busy machine too
+    answer = factory.chat("tokens=1500&prompt=20&delay_ms=1", key=key, **more)
+    assert answer.status == 200 and answer.finish() == "stop" and answer.usage["completion_tokens"] == 1500
     answer = factory.chat("tokens=20000&prompt=20&delay_ms=1", key=key, **more)
     assert answer.status == 200 and answer.finish() == "length"
     # what it took beyond its last piece until it was stopped is not charged
     left = factory.call("GET", "/v1/models", key=key).get("x-ratelimit-remaining-tokens")
-    assert answer.usage["completion_tokens"] > 9000 and int(left) < 1000
+    assert answer.usage["completion_tokens"] > 6000 - 1500 - 1000 and int(left) < 1000
 
 
 def test_records_on_their_way_when_billingd_dies(fresh):
