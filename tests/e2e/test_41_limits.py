@@ -74,6 +74,18 @@ def test_a_listing_costs_nothing(factory):
     assert [a.status for a in flood(factory, [key], RPM)] == [200] * RPM
 
 
+def test_a_failed_call_costs_a_request_and_no_tokens(fresh):
+    factory = fresh(conf={**FACTORY["conf"], "plan both": {"rpm": "9", "tpm": "3000"}, "gatewayd": {"retries": "0"}})
+    key = workspace(factory, "failing", "both")
+    for i, script in enumerate(("status=500", "status=400", "status=429", "die=head", "error_first=1")):
+        answer = factory.chat(script, key=key, max_tokens=50)
+        assert answer.status >= 400, script
+        factory.acknowledged()
+        assert left(factory, key) == 8 - i, script
+    wait_for("all tokens", lambda: factory.call("GET", "/v1/models", key=key).get("x-ratelimit-remaining-tokens") == "3000")
+    assert factory.usage(workspace="failing")["total_tokens"] == 0
+
+
 def test_what_a_listing_costs_where_it_does(fresh):
     """As many requests as the operator says, on every path; nothing of tokens, and no row."""
     weights = {"weight-models": "2", "weight-usage": "1", "weight-count-tokens": "3", "weight-stored": "1"}

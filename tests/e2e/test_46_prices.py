@@ -13,7 +13,7 @@ import pytest
 
 from factory import MODEL, TOP
 
-CLAUDE, VEC, HEAR, SAY, DRAW, FREE = "fake/claude", "fake/vectors", "fake/hear", "fake/say", "fake/draw", "fake/free"
+THINK, CLAUDE, VEC, HEAR, SAY, DRAW, FREE = "fake/think", "fake/claude", "fake/vectors", "fake/hear", "fake/say", "fake/draw", "fake/free"
 PRICES = {
     "price-input": "2.5", "price-cached-input": "0.25", "price-cache-write": "3.125", "price-output": "10", "price-reasoning": "12.000001",
 }
@@ -23,6 +23,7 @@ FACTORY = {
         "plan windowed": {"rpm": "100000", "tpm": "100000000", "window": "first-use", "window-length": "5h", "window-tokens": "1000000"},
         "model " + MODEL: PRICES,
         "model " + CLAUDE: {"price-input": "3", "price-cached-input": "0.3", "price-output": "15"},
+        "model " + THINK: {"capabilities": "chat, streaming, thinking", **PRICES},
         "model " + VEC: {"capabilities": "embeddings", "price-input": "0.013"},
         "model " + HEAR: {"capabilities": "transcription", "price-audio-hour": "0.05"},
         "model " + SAY: {"capabilities": "speech", "price-characters": "22"},
@@ -33,6 +34,7 @@ FACTORY = {
                                   % (MODEL, VEC, HEAR, SAY, DRAW, FREE)},
         "worker claude": {"models": CLAUDE + " = claude", "dialect": "anthropic_messages", "runtime-kind": "anthropic",
                           "probe-interval": "200ms", "drain-timeout": "5s"},
+        "worker responses": {"models": THINK + " = think", "dialect": "openai_responses", "probe-interval": "200ms", "drain-timeout": "5s"},
     }
 }
 BOUNDARY = "XbX"
@@ -120,6 +122,26 @@ def test_messages(shop):
     # and the same through the other API
     shop.chat("tokens=9&prompt=1003&cached=201&wrote=55&completion=77", model=CLAUDE)
     shop.costs(2 * want)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("model,wrote", [(MODEL, 0), (CLAUDE, 50), (THINK, 0)])
+def test_kinds_of_tokens_are_apart(shop, model, wrote, stream):
+    """Read from a cache, written to one, thought: each counts once, whatever API the client and the runtime speak."""
+    script = "fake?tokens=9&prompt=1003&cached=201&completion=77&thought=13&wrote=50"
+    turns = [{"role": "user", "content": script}]
+    for path, body in (("/v1/chat/completions", {"messages": turns}), ("/v1/messages", {"messages": turns, "max_tokens": 500}),
+                       ("/v1/responses", {"input": script})):
+        shop.post(path, {"model": model, "stream": stream, **body})
+    shop.factory.settled(3, workspace=shop.name)
+    done = shop.factory.keyctl_run("usage", "export", "--start", "1d", "--workspace", shop.name)
+    rows = list(csv.DictReader(io.StringIO(done.stdout, newline="")))
+    kinds = ("prompt", "cache_read", "cache_write", "completion", "reasoning")
+    assert [[int(r[k + "_tokens"]) for k in kinds] for r in rows] == [[802, 201, wrote, 64, 13]] * 3
+    for r in rows:
+        prices = [r["price_" + p] for p in ("input", "cached_input", "cache_write", "output", "reasoning")]
+        want = rounded(*[nano(p, int(r[k + "_tokens"])) for p, k in zip(prices, kinds)])
+        assert cost(r["cost"]) == want and r["estimated"] == "false"
 
 
 def test_half_up(shop):
