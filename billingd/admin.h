@@ -124,6 +124,7 @@ int bl_admin_topup(struct bl *bl, struct bl_workspace *w, const struct bl_topup 
 
 #define BL_DEPLOY_MS 60000  /* how often live deployments are billed */
 #define BL_GPUS_MAX 1000000
+#define BL_HOURLY_MAX 1000000 /* what all of them may cost: BL_COUNT_MAX nano-units, so that years of it can be added up */
 
 /* row: model, gpus and price are set; the change's billing.row is whole. */
 int bl_admin_deploy(struct bl *bl, struct bl_workspace *w, const struct bl_deployment_row *row, const struct bl_order *o);

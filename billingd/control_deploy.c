@@ -62,6 +62,10 @@ bl_cmd_deployment_start(void *arg, struct ctl_req *req)
 	else {
 		if (price.p == NULL)
 			d.price_gpu_hour = model->price_gpu_hour;
+		if (d.price_gpu_hour > BL_COUNT_MAX / d.gpus) {
+			ctl_fail(req, CTL_USAGE, "gpus and price come to more than %d an hour", BL_HOURLY_MAX);
+			return;
+		}
 		snprintf(d.model, sizeof d.model, "%s", model->name);
 		(void)bl_change_failed(req, bl_admin_deploy(bl, w, &d, &o), "", "");
 	}

@@ -71,7 +71,7 @@ gw_left_begin(const struct sp_left_begin *b, struct wire_usage *m)
 		return;
 	}
 	m->outcome = WIRE_OUTCOME_PARTIAL;
-	m->completion = b->tokens;
+	m->completion = b->tokens < DL_TOKENS_MOST ? b->tokens : DL_TOKENS_MOST;
 	if (b->reserved > m->reserved)
 		m->reserved = b->reserved;
 	if (b->money > m->reserved_money)

@@ -17,6 +17,7 @@
 #define GW_TELL_AHEAD 16384u   /* records told beyond the first that is not acknowledged */
 #define GW_TELL_AGAIN_MS 2000  /* silence about the oldest record that was told */
 #define GW_FINISH_MAX 64       /* bytes of a finish reason */
+#define GW_UNITS_MOST UINT64_C(100000000000) /* milliseconds, images or characters of one attempt */
 
 uint64_t
 gw_settle_prompt(const struct gw_req *req)
@@ -40,24 +41,35 @@ gw_settle_facts(const struct gw_req *req, struct wire_usage *m)
 	gw_price_usage(req, m);
 }
 
+/* What a worker counted: billingd would take a number that cannot be for a broken link. */
+static uint64_t
+gw_settle_count(const struct gw_req *req, uint64_t n, uint64_t most)
+{
+	if (n <= most)
+		return n;
+	tf_log(TF_WARN, "settle", &req->id, "more than there can be was counted worker=%s count=%llu",
+	    req->worker_name != NULL ? req->worker_name : "-", (unsigned long long)n);
+	return most;
+}
+
 static void
 gw_settle_usage(const struct gw_req *req, const struct wire_end *end, struct wire_usage *m)
 {
 	if (end == NULL) {
 		/* nobody told us: what was streamed is known, the prompt was certainly read once content came */
-		m->completion = req->out_tokens;
+		m->completion = gw_settle_count(req, req->out_tokens, DL_TOKENS_MOST);
 		m->prompt = req->out_tokens > 0 ? gw_settle_prompt(req) : 0;
 		m->estimated = 1;
 		return;
 	}
-	m->prompt = end->prompt;
-	m->cache_read = end->cache_read;
-	m->cache_write = end->cache_write;
-	m->completion = end->completion;
-	m->reasoning = end->reasoning;
-	m->images = end->images;
-	m->audio_ms = end->audio_ms;
-	m->characters = end->characters;
+	m->prompt = gw_settle_count(req, end->prompt, DL_TOKENS_MOST);
+	m->cache_read = gw_settle_count(req, end->cache_read, DL_TOKENS_MOST);
+	m->cache_write = gw_settle_count(req, end->cache_write, DL_TOKENS_MOST);
+	m->completion = gw_settle_count(req, end->completion, DL_TOKENS_MOST);
+	m->reasoning = gw_settle_count(req, end->reasoning, DL_TOKENS_MOST);
+	m->images = gw_settle_count(req, end->images, GW_UNITS_MOST);
+	m->audio_ms = gw_settle_count(req, end->audio_ms, GW_UNITS_MOST);
+	m->characters = gw_settle_count(req, end->characters, GW_UNITS_MOST);
 	m->estimated = end->estimated;
 	m->finish = end->finish;
 	if (m->finish.n > GW_FINISH_MAX)

@@ -73,7 +73,7 @@ enum tf_priced {
 	TF_P_COUNT
 };
 #define TF_NO_PRICE INT64_C(-1)
-#define TF_COST_MOST UINT64_C(1000000000000000) /* larger counts and prices count as this */
+#define TF_COST_MOST UINT64_C(1000000000000000) /* larger counts and prices count as this, and so does a larger cost */
 #define TF_AUDIO_MIN_MS 10000 /* a call that hears audio pays for this much at least */
 
 /* Nano-units of the currency, each for the units of its row in price.def; TF_NO_PRICE: free. */

@@ -45,7 +45,8 @@ tf_cost(const struct tf_price *price, const uint64_t n[static TF_P_COUNT])
 		sum += (unsigned __int128)each * count * (TF_COST_PARTS / units_of[i]);
 	}
 	sum /= TF_COST_PARTS;
-	return sum < INT64_MAX ? (uint64_t)sum : INT64_MAX;
+	/* thousands of these can be added up */
+	return sum < TF_COST_MOST ? (uint64_t)sum : TF_COST_MOST;
 }
 
 int

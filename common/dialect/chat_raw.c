@@ -216,7 +216,7 @@ sound_usage(const struct chat_msg *m, struct dl_usage *u)
 	struct tf_span v;
 	uint64_t in, done, total;
 
-	return m->usage.n > 0 && chat_usage(m->usage, u) &&
+	return m->usage.n > 0 && chat_usage(m->usage, u) && dl_usage_possible(u) &&
 	    js_member(m->usage, "prompt_tokens", &v) && js_get_u64(v, &in) == 0 &&
 	    js_member(m->usage, "completion_tokens", &v) && js_get_u64(v, &done) == 0 &&
 	    js_member(m->usage, "total_tokens", &v) && js_get_u64(v, &total) == 0 &&

@@ -352,6 +352,15 @@ dl_usage_out(const struct dl_usage *u)
 	return u->completion + u->reasoning;
 }
 
+/* Of each kind in one answer: a runtime that says more is mistaken, and what it says is as good as nothing. */
+#define DL_TOKENS_MOST UINT64_C(1000000000)
+static inline bool
+dl_usage_possible(const struct dl_usage *u)
+{
+	return u->prompt <= DL_TOKENS_MOST && u->cache_read <= DL_TOKENS_MOST && u->cache_write <= DL_TOKENS_MOST &&
+	    u->completion <= DL_TOKENS_MOST && u->reasoning <= DL_TOKENS_MOST;
+}
+
 /* What is counted beside tokens; each is charged at a price of its own. */
 struct dl_units {
 	uint64_t images;     /* made */

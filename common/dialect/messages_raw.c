@@ -570,7 +570,8 @@ messages_raw_response(struct dl_raw *r, struct dl_dec *d, struct tf_span body, s
 	    !js_member(body, "stop_reason", &v) || js_type(v) != JS_STRING)
 		return 0;
 	answer->finish = messages_finish(v);
-	if (answer->finish == DL_FINISH_NONE || !messages_dec_usage(body, &answer->usage) || dl_usage_out(&answer->usage) == 0)
+	if (answer->finish == DL_FINISH_NONE || !messages_dec_usage(body, &answer->usage) || dl_usage_out(&answer->usage) == 0 ||
+	    !dl_usage_possible(&answer->usage))
 		return 0;
 	return whole(r, body, model, content, out, answer->finish);
 }

@@ -99,7 +99,7 @@ count(struct tf_span usage, const char *name, const char *other, uint64_t *out)
 
 	if (!js_member(usage, name, &v) && !js_member(usage, other, &v))
 		return false;
-	return js_get_u64(v, out) == 0 && *out < (1ull << 53);
+	return js_get_u64(v, out) == 0 && *out <= DL_TOKENS_MOST;
 }
 
 bool

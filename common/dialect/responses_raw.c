@@ -437,7 +437,7 @@ responses_raw_response(struct dl_raw *r, struct dl_dec *d, struct tf_span body, 
 	bool incomplete;
 
 	if (rdec_parse(d, body, &json) < 0 || !js_member(json, "status", &status) || !js_member(json, "output", &output) ||
-	    !rdec_usage(json, &answer->usage))
+	    !rdec_usage(json, &answer->usage) || !dl_usage_possible(&answer->usage))
 		return 0;
 	incomplete = js_str_eq(status, "incomplete");
 	if (!incomplete && !js_str_eq(status, "completed"))

@@ -128,6 +128,8 @@ xlate_event(void *arg, const struct dl_event *e)
 		xlate_fail(x, e->fault);
 		return 0;
 	}
+	if (e->kind == DL_EV_USAGE && !dl_usage_possible(&e->usage))
+		return 0; /* as if it had not been said */
 	note_event(x, e);
 	r = x->recall != NULL ? dl_recall_event(x->recall, e) : 0;
 	if (r != 0)

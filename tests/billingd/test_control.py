@@ -253,6 +253,7 @@ class Control(ControlBed):
         self.ask('topup', workspace='main', money='10')
         for code, wrong in [('not_found', {'workspace': 'nowhere'}), ('not_found', {'model': 'acme/huge'}), ('usage', {'gpus': 0}),
                             ('usage', {'gpus': 1000001}), ('usage', {'price': 'x'}), ('usage', {'price': '-1'}),
+                            ('usage', {'price': '500000.000000001'}),
                             ('usage', {'model': 'acme/large'}), ('usage', {'price': 'none'})]:
             self.refused(code, 'deployment start', **({'workspace': 'main', 'model': 'acme/small', 'gpus': 2} | wrong))
         one, = self.ask('deployment start', workspace='main', model='acme/small', gpus=2)

@@ -101,6 +101,37 @@ def test_runtime_without_usage_is_estimated(factory):
     assert int(row["output_tokens"]) > 0 and int(row["input_tokens"]) > 0
 
 
+NONSENSE = ["prompt=1000000001", "prompt=999999999999", "prompt=9223372036854775807", "completion=18446744073709551615",
+            "prompt=99999999999999999999999", "completion=1000000000000001&prompt=1000000000000001", "thought=2000000000",
+            "cached=9223372036854775807", "wrote=9223372036854775807", "prompt=-5", "completion=-7", "cached=-3", "thought=-1"]
+MOST = "prompt=1000000000&completion=1000000000"  # that is believed
+
+
+def test_a_runtime_that_counts_nonsense(fresh):
+    """More tokens than there can be are not believed, by whichever API they come; whatever a runtime says, the ledger takes
+    it and goes on."""
+    apis = {"chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses"}
+    prices = {"price-input": "1000000", "price-output": "1000000", "price-cached-input": "0"}
+    conf = {"worker fake": {"models": "api/chat = m", "dialect": "openai_chat"}}
+    for name, dialect in apis.items():
+        conf["model api/" + name] = {"capabilities": "chat, streaming", **prices}
+        conf["worker " + ("fake" if name == "chat" else name)] = {
+            "models": "api/%s = m" % name, "dialect": dialect, "probe-interval": "200ms", "drain-timeout": "5s"}
+    factory = fresh(conf=conf)
+    calls = 0
+    for script in NONSENSE + [MOST, MOST]:
+        for name in apis:
+            for stream in (False, True):
+                answer = factory.chat("", messages=[{"role": "user", "content": "fake?" + script}], model="api/" + name, stream=stream)
+                assert answer.status == 200 and answer.text() == factory.text(5), (script, name)
+                calls += 1
+    total = factory.settled(calls)
+    assert 12 * 2000000000 <= total["total_tokens"] <= 12 * 2000000000 + calls * 1000
+    verify = factory.keyctl_run("-c", factory.conf_path, "ledger", "verify")
+    assert verify.returncode == 0, verify.stdout
+    assert "impossible" not in factory.log("billingd") and "more than there can be" not in factory.log("gatewayd")
+
+
 def test_bad_query(factory):
     r = factory.call("GET", "/v1/usage?period=fortnight")
     assert r.status == 400 and r.error["param"] == "period", r.body
