@@ -1,113 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bytes of a runtime. The first byte says how they are sliced, the second which client asks and which quirks
- * are known. Sliced and whole they give the same bytes and facts, the events obey the grammar, and whatever
- * the runtime says, a strict client takes what it is given.
+ * Bytes of a runtime that speaks chat completions (runtime.c). The second byte says which client asks, which quirks are
+ * known, and what goes wrong at the end.
  */
 #include "config.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "tests/dialect/client.h"
+#include "tests/fuzz/runtime.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static const char *const requests[] = {
-	"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stream\":true}",
-	("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stream\":true,"
-	 "\"stream_options\":{\"include_usage\":true},\"parallel_tool_calls\":false}"),
-	"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
-	"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"metadata\":{\"a\":\"b\"}}",
-};
-
-struct answer {
-	struct tf_buf bytes;
-	struct dl_facts facts;
-};
-
-static void
-must(bool ok, const char *why)
+static struct fuzz_how
+how(uint8_t first, uint8_t second)
 {
-	if (ok)
-		return;
-	fprintf(stderr, "%s\n", why);
-	abort();
+	(void)first;
+	return (struct fuzz_how){ .ask = second & 3,
+		.quirks = (second & 4 ? DL_Q_INLINE_THINK : 0) | (second & 8 ? DL_Q_MINT_TOOL_IDS : 0) |
+		    (second & 16 ? DL_Q_STREAM_AND_JOIN : 0),
+		.canonical = (second & 32) != 0,
+		.json = (second & 64) != 0,
+		.end = second & 128 ? FUZZ_BREAKS : FUZZ_ENDS };
 }
 
-static void
-run(const struct dl_scan *s, unsigned how, struct tf_span up, size_t step, struct answer *a)
-{
-	struct dl_xlate_conf conf = { .surface = DL_OPENAI_CHAT,
-		.runtime = DL_OPENAI_CHAT,
-		.quirks = (how & 4 ? DL_Q_INLINE_THINK : 0) | (how & 8 ? DL_Q_MINT_TOOL_IDS : 0) |
-		    (how & 16 ? DL_Q_STREAM_AND_JOIN : 0),
-		.canonical = (how & 32) != 0,
-		.check = true,
-		.asked = TF_SPAN("m"),
-		.model = TF_SPAN("r") };
-	struct dl_xlate *x = dl_xlate_new(&conf, &s->head);
-	struct tf_buf sent = { 0 };
-
-	memset(a, 0, sizeof *a);
-	must(x != NULL, "memory");
-	must(dl_xlate_request(x, tf_span(s->text, s->head.body_len), &sent) == 0, "request");
-	tf_buf_free(&sent);
-	dl_xlate_head(x, 200, how & 64 ? TF_SPAN("application/json") : TF_SPAN(""), 0);
-	for (size_t at = 0; at < up.n; at += step)
-		must(dl_xlate_feed(x, up.p + at, up.n - at < step ? up.n - at : step, &a->bytes) == 0, "feed");
-	if (how & 128)
-		must(dl_xlate_broken(x, TF_E_UPSTREAM_ERROR, &a->bytes) == 0, "broken");
-	else
-		must(dl_xlate_end(x, &a->bytes) == 0, "end");
-	a->facts = *dl_xlate_facts(x);
-	dl_xlate_free(&x);
-}
-
-static void
-judge(const struct dl_scan *s, const struct answer *a)
+static const char *
+reads(const struct dl_scan *s, const struct fuzz_how *h, struct tf_span got, bool whole)
 {
 	static struct client client;
-	const struct dl_facts *f = &a->facts;
-	const char *bad = NULL;
 
-	must(f->complete == (f->fault.err == 0), "neither complete nor failed");
-	must(!f->content || a->bytes.n > 0, "content without bytes");
+	(void)h;
 	if (s->head.stream)
-		bad = client_reads(&client, tf_buf_span(&a->bytes), TF_SPAN("m"), s->head.include_usage, f->complete);
-	else if (f->complete)
-		bad = client_reads_json(tf_buf_span(&a->bytes), TF_SPAN("m"));
-	else
-		must(a->bytes.n == 0, "bytes of a failed answer");
-	must(bad == NULL, bad);
+		return client_reads(&client, got, TF_SPAN("m"), s->head.include_usage, whole);
+	if (whole)
+		return client_reads_json(got, TF_SPAN("m"));
+	return got.n > 0 ? "bytes of a failed answer" : NULL;
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
-{
-	static bool ready;
-	static struct dl_scan scans[TF_LEN(requests)];
-	struct answer whole, sliced;
-	struct tf_span up;
-
-	for (size_t i = 0; !ready && i < TF_LEN(requests); i++) {
-		must(dl_init() == 0, "init");
-		dl_scan_init(&scans[i], DL_OPENAI_CHAT, 0, 0);
-		must(dl_scan_end(&scans[i], requests[i], strlen(requests[i])) == 0, "scan");
-	}
-	ready = true;
-	if (n < 2)
-		return 0;
-	up = tf_span(data + 2, n - 2);
-	run(&scans[data[1] & 3], data[1], up, up.n + 1, &whole);
-	run(&scans[data[1] & 3], data[1], up, data[0] % 31 + 1, &sliced);
-	judge(&scans[data[1] & 3], &whole);
-	must(whole.bytes.n == sliced.bytes.n, "slices give other bytes");
-	must(whole.facts.fault.err == sliced.facts.fault.err, "slices give another fault");
-	must(whole.facts.skipped == sliced.facts.skipped, "slices give other skips");
-	must(dl_usage_out(&whole.facts.usage) == dl_usage_out(&sliced.facts.usage), "slices give other usage");
-	tf_buf_free(&whole.bytes);
-	tf_buf_free(&sliced.bytes);
-	return 0;
-}
+#define CHAT "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]"
+const struct fuzz_runtime fuzz_runtime = { .runtime = DL_OPENAI_CHAT,
+	.asks = {
+	    { DL_OPENAI_CHAT, CHAT ",\"stream\":true}" },
+	    { DL_OPENAI_CHAT, CHAT ",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"parallel_tool_calls\":false}" },
+	    { DL_OPENAI_CHAT, CHAT "}" },
+	    { DL_OPENAI_CHAT, CHAT ",\"metadata\":{\"a\":\"b\"}}" },
+	},
+	.how = how,
+	.reads = reads };
