@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "billingd/sqlite.h"
 
@@ -86,6 +87,62 @@ next_workspace(struct db_lane *lane, struct bl_expire *e)
 	return rc;
 }
 
+struct number {
+	int64_t instance, seq;
+};
+
+static int
+by_number(const void *a, const void *b)
+{
+	const struct number *x = a, *y = b;
+
+	if (x->instance != y->instance)
+		return x->instance < y->instance ? -1 : 1;
+	return (x->seq > y->seq) - (x->seq < y->seq);
+}
+
+/* Rows went: their numbers have none any more. Those of a day follow each other, more or less. */
+static int
+spend(struct db_lane *lane, struct number *v, size_t n)
+{
+	size_t i = 0, j;
+	int rc = 0;
+
+	if (n > 0)
+		qsort(v, n, sizeof *v, by_number);
+	for (; i < n && rc == 0; i = j) {
+		for (j = i + 1; j < n && v[j].instance == v[i].instance && v[j].seq <= v[j - 1].seq + 1; j++)
+			;
+		rc = bl_spend(lane, v[i].instance, (uint64_t)v[i].seq, (uint64_t)v[j - 1].seq);
+	}
+	return rc;
+}
+
+/* Removes up to most rows of e->at; how many in *n. */
+static int
+expire_some(struct db_lane *lane, const struct bl_expire *e, uint64_t most, uint64_t *n)
+{
+	struct number *v = calloc(most, sizeof *v);
+	struct db_q q;
+	int rc;
+
+	*n = 0;
+	if (v == NULL)
+		return TF_E_NOMEM;
+	q = db_q(lane, BL_S_LEDGER_EXPIRE);
+	db_q_id(&q, &e->at);
+	db_q_int(&q, e->day * BL_DAY_MS);
+	db_q_int(&q, (int64_t)most);
+	while ((rc = db_q_step(&q)) == 1 && *n < most) {
+		v[*n].instance = db_q_col_int(&q);
+		v[(*n)++].seq = db_q_col_int(&q);
+	}
+	if (rc == 0)
+		rc = spend(lane, v, *n);
+	free(v);
+	return rc;
+}
+
 int
 bl_op_expire(struct db_lane *lane, struct bl_expire *e)
 {
@@ -94,7 +151,6 @@ bl_op_expire(struct db_lane *lane, struct bl_expire *e)
 	e->removed = 0;
 	e->over = false;
 	for (int i = 0; rc == 0 && i < SPACES_A_STEP && e->removed < e->most; i++) {
-		struct db_q q;
 		uint64_t n;
 
 		rc = next_workspace(lane, e);
@@ -102,12 +158,7 @@ bl_op_expire(struct db_lane *lane, struct bl_expire *e)
 			e->over = rc == 0;
 			return rc;
 		}
-		q = db_q(lane, BL_S_LEDGER_EXPIRE);
-		db_q_id(&q, &e->at);
-		db_q_int(&q, e->day * BL_DAY_MS);
-		db_q_int(&q, (int64_t)(e->most - e->removed));
-		rc = db_q_run(&q);
-		n = rc == 0 ? (uint64_t)sqlite3_changes(lane->db) : 0;
+		rc = expire_some(lane, e, e->most - e->removed, &n);
 		e->removed += n;
 		if (rc == 0 && e->removed < e->most && !id_next(&e->at)) {
 			e->over = true;

@@ -355,16 +355,6 @@ insert_once(struct db_lane *lane, const struct bl_usage *u, int *result)
 	return charged ? sums_add(lane, u, 1) : 0;
 }
 
-/* The record has no row of its own: its number is accounted for all the same. */
-static int
-spend(struct db_lane *lane, const struct bl_usage *u)
-{
-	struct db_q q = db_q(lane, BL_S_INSTANCE_SPEND);
-
-	db_q_int(&q, u->instance);
-	return db_q_run(&q);
-}
-
 static void
 usage_begin(struct db_lane *lane, struct bl_usage *u, int *result)
 {
@@ -392,11 +382,13 @@ bl_op_usage(struct db_lane *lane, struct bl_usage *u, int *result)
 		return insert_once(lane, u, result);
 	if (!replaces(u, &there)) {
 		*result = BL_USAGE_REPLAY;
-		return there.u.instance == u->instance && there.u.seq == u->seq ? 0 : spend(lane, u);
+		return there.u.instance == u->instance && there.u.seq == u->seq ? 0 : bl_spend(lane, u->instance, u->seq, u->seq);
 	}
 	*result = BL_USAGE_FINAL;
 	u->before = (struct bl_before){ there.charged, there.u.tokens, there.u.units, there.u.cost, there.u.unbilled };
 	rc = run_attempt(lane, BL_S_LEDGER_DROP, &u->request, u->attempt);
+	if (rc == 0)
+		rc = bl_spend(lane, there.u.instance, there.u.seq, there.u.seq);
 	if (rc == 0)
 		rc = insert_once(lane, u, result);
 	return rc == 0 && there.charged && !charged ? promote(lane, &u->request) : rc;

@@ -55,6 +55,8 @@ struct bl_gathered {
 int bl_draw(struct db_lane *lane, const struct bl_usage *u, int sign);
 int bl_draws_flush(struct db_lane *lane);
 void bl_draws_drop(struct db_lane *lane);
+/* spent_ops.c: these numbers of a start have no row of their own; again, it changes nothing. */
+int bl_spend(struct db_lane *lane, int64_t instance, uint64_t from, uint64_t to);
 int bl_op_page(struct db_lane *lane, struct bl_page *p);
 /* The first day whose rows are all there; INT64_MIN: none was removed. */
 int bl_first_day(struct db_lane *lane, int64_t *out);

@@ -237,11 +237,3 @@ bl_page_fini(struct bl_page *p)
 	p->v = NULL;
 	p->n = 0;
 }
-
-void
-bl_verify_fini(struct bl_verify *v)
-{
-	free(v->instances);
-	v->instances = NULL;
-	v->n_instances = 0;
-}

@@ -464,7 +464,7 @@ void bl_page_fini(struct bl_page *p);
 #define BL_CHECKS(CHECK) \
 	CHECK(COST, "cost", "each row costs its units at its prices, and no more of it is unbilled than it costs") \
 	CHECK(CHARGED, "charged", "a request of which an attempt was served is charged once, another one never") \
-	CHECK(SEQUENCE, "sequence", "every record that was acknowledged to a gateway has its row") \
+	CHECK(SEQUENCE, "sequence", "every record that was acknowledged to a gateway has its row, and one row only") \
 	CHECK(DAYS, "days", "the sums by day are the sums of the rows") \
 	CHECK(WINDOWS, "windows", "a plan's token window holds what its attempts were charged with") \
 	CHECK(BALANCE, "balance", "what is left of prepaid money is what was topped up, less what was charged since")
@@ -492,9 +492,11 @@ struct bl_verify {
 	struct bl_verify_instance {
 		int64_t id;
 		char name[104];
-		uint64_t seq, spent, rows;
+		uint64_t seq;              /* acknowledged when the check began */
+		struct bl_seq_chunk *last; /* of seen */
 	} *instances;
 	size_t n_instances;
+	struct tf_map seen; /* numbers of rows, a bit each */
 	struct bl_finding {
 		uint64_t looked, wrong;
 		uint64_t skipped; /* of days: only their sums are kept */

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "billingd/sqlite.h"
+#include "billingd/verify.h"
 #include "common/wire/wire.h"
 
 #define SLICE_ROWS 2000
@@ -21,19 +22,28 @@
 
 enum phase { PHASE_BEGIN, PHASE_ROWS, PHASE_INSTANCES, PHASE_DAYS, PHASE_WINDOWS, PHASE_BALANCES, PHASE_OVER };
 
-static void found(struct bl_verify *v, enum bl_check check, const char *fmt, ...) TF_PRINTF(3, 4);
-
-static void
-found(struct bl_verify *v, enum bl_check check, const char *fmt, ...)
+void
+bl_found(struct bl_verify *v, enum bl_check check, uint64_t n, const char *fmt, ...)
 {
 	struct bl_finding *f = &v->found[check];
+	bool first = f->wrong == 0;
 	va_list ap;
 
-	if (f->wrong++ > 0)
+	f->wrong += n;
+	if (!first)
 		return;
 	va_start(ap, fmt);
 	vsnprintf(f->first, sizeof f->first, fmt, ap);
 	va_end(ap);
+}
+
+void
+bl_verify_fini(struct bl_verify *v)
+{
+	bl_seq_fini(v);
+	free(v->instances);
+	v->instances = NULL;
+	v->n_instances = 0;
 }
 
 /* ---- instances ---------------------------------------------------------------------------- */
@@ -87,39 +97,10 @@ begin(struct db_lane *lane, struct bl_verify *v)
 		memset(more, 0, sizeof *more);
 		more->id = db_q_col_int(&q);
 		more->seq = (uint64_t)db_q_col_int(&q);
-		more->spent = (uint64_t)db_q_col_int(&q);
 		db_q_col_text(&q, more->name, sizeof more->name);
 	}
 	v->phase = PHASE_ROWS;
 	return rc == 0 ? bl_first_day(lane, &v->first_day) : rc;
-}
-
-/*
- * Every number up to the acknowledged one is that of a row, or of a record without one. Rows may have gone since
- * the check began, so what is spent now counts.
- */
-static int
-instances(struct db_lane *lane, struct bl_verify *v)
-{
-	struct db_q q = db_q(lane, BL_S_VERIFY_INSTANCES);
-	int rc;
-
-	while ((rc = db_q_step(&q)) == 1) {
-		struct bl_verify_instance *i = find_instance(v, db_q_col_int(&q));
-		uint64_t spent;
-
-		(void)db_q_col_int(&q);
-		spent = (uint64_t)db_q_col_int(&q);
-		if (i == NULL)
-			continue;
-		v->found[BL_CHECK_SEQUENCE].looked += i->seq;
-		if (i->rows + spent < i->seq)
-			found(v, BL_CHECK_SEQUENCE, "%s: %" PRIu64 " of %" PRIu64 " records have no row", i->name,
-			    i->seq - i->rows - spent, i->seq);
-	}
-	v->phase = PHASE_DAYS;
-	v->at.day = FIRST_DAY;
-	return rc;
 }
 
 /* ---- rows --------------------------------------------------------------------------------- */
@@ -139,7 +120,8 @@ check_charged(struct db_lane *lane, struct bl_verify *v, const struct bl_ledger_
 
 	v->found[BL_CHECK_CHARGED].looked++;
 	if (r->charged && !could_be_charged(r->u)) {
-		found(v, BL_CHECK_CHARGED, "request %s attempt %u: charged, and neither served nor partial", id, r->u->attempt);
+		bl_found(v, BL_CHECK_CHARGED, 1, "request %s attempt %u: charged, and neither served nor partial", id,
+		    r->u->attempt);
 		return 0;
 	}
 	if (!could_be_charged(r->u))
@@ -151,8 +133,11 @@ check_charged(struct db_lane *lane, struct bl_verify *v, const struct bl_ledger_
 	charged = db_q_col_int(&q);
 	could = db_q_col_int(&q);
 	db_q_end(&q);
+	/* what was charged may have gone, when its time was over a moment before that of this one */
+	if (charged == 0 && could && v->first_day != INT64_MIN && r->u->began_ms < (v->first_day + 1) * DAY_MS)
+		return 0;
 	if (charged != could)
-		found(v, BL_CHECK_CHARGED, "request %s: charged %" PRId64 " times", id, charged);
+		bl_found(v, BL_CHECK_CHARGED, 1, "request %s: charged %" PRId64 " times", id, charged);
 	return 0;
 }
 
@@ -176,12 +161,12 @@ check_row(struct db_lane *lane, struct bl_verify *v, const struct bl_ledger_row 
 	tf_id_text(r->u->request, id);
 	v->found[BL_CHECK_COST].looked++;
 	if (cost != r->u->cost)
-		found(v, BL_CHECK_COST, "request %s attempt %u: cost %" PRIu64 ", its units at its prices %" PRIu64 " (10^-9)", id,
-		    r->u->attempt, r->u->cost, cost);
+		bl_found(v, BL_CHECK_COST, 1, "request %s attempt %u: cost %" PRIu64 ", its units at its prices %" PRIu64
+		    " (10^-9)", id, r->u->attempt, r->u->cost, cost);
 	else if (r->u->unbilled > cost)
-		found(v, BL_CHECK_COST, "request %s attempt %u: more is unbilled than it costs", id, r->u->attempt);
-	if (i != NULL && r->u->seq <= i->seq)
-		i->rows++;
+		bl_found(v, BL_CHECK_COST, 1, "request %s attempt %u: more is unbilled than it costs", id, r->u->attempt);
+	if (i != NULL && r->u->seq <= i->seq && r->u->seq > 0 && bl_seq_seen(v, i, r->u->seq) != 0)
+		return TF_E_NOMEM;
 	return check_charged(lane, v, r, id);
 }
 
@@ -189,9 +174,11 @@ static int
 rows(struct db_lane *lane, struct bl_verify *v)
 {
 	struct db_q q = db_q(lane, BL_S_VERIFY_SLICE);
+	int rc = bl_first_day(lane, &v->first_day);
 	size_t n = 0;
-	int rc;
 
+	if (rc != 0)
+		return rc;
 	db_q_int(&q, v->id);
 	db_q_int(&q, SLICE_ROWS);
 	while ((rc = db_q_step(&q)) == 1) {
@@ -292,8 +279,8 @@ diff_say(struct bl_verify *v, const struct diff *d)
 	tf_id_text(v->at.workspace, space);
 	if (gmtime_r(&t, &tm) != NULL)
 		(void)strftime(day, sizeof day, "%Y-%m-%d", &tm);
-	found(v, BL_CHECK_DAYS, "workspace %s %s model %.80s: %s differs by %" PRId64, space, day, d->key + sizeof(struct tf_id),
-	    names[i], d->v[i]);
+	bl_found(v, BL_CHECK_DAYS, 1, "workspace %s %s model %.80s: %s differs by %" PRId64, space, day,
+	    d->key + sizeof(struct tf_id), names[i], d->v[i]);
 }
 
 /* Compares one day; wrong gets how many groups of it differ. */
@@ -430,8 +417,8 @@ windows(struct db_lane *lane, struct bl_verify *v)
 	}
 	tf_id_text(v->at.workspace, space);
 	if (tokens != rows_say)
-		found(v, BL_CHECK_WINDOWS, "workspace %s, window of %" PRId64 ": %" PRId64 " tokens, its rows %" PRId64, space,
-		    v->id, tokens, rows_say);
+		bl_found(v, BL_CHECK_WINDOWS, 1, "workspace %s, window of %" PRId64 ": %" PRId64 " tokens, its rows %" PRId64,
+		    space, v->id, tokens, rows_say);
 	return rc;
 }
 
@@ -460,7 +447,7 @@ balances(struct db_lane *lane, struct bl_verify *v)
 	db_q_end(&q);
 	v->found[BL_CHECK_BALANCE].looked++;
 	if (left != added - (billed - before))
-		found(v, BL_CHECK_BALANCE, "workspace %s: %" PRId64 " left, topped up %" PRId64 ", charged since %" PRId64
+		bl_found(v, BL_CHECK_BALANCE, 1, "workspace %s: %" PRId64 " left, topped up %" PRId64 ", charged since %" PRId64
 		    " (10^-9)", name, left, added, billed - before);
 	return 0;
 }
@@ -479,7 +466,9 @@ bl_op_verify(struct db_lane *lane, struct bl_verify *v)
 		rc = rows(lane, v);
 		break;
 	case PHASE_INSTANCES:
-		rc = instances(lane, v);
+		rc = bl_seq_check(lane, v);
+		v->phase = PHASE_DAYS;
+		v->at.day = FIRST_DAY;
 		break;
 	case PHASE_DAYS:
 		rc = days(lane, v);

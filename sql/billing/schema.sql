@@ -29,7 +29,7 @@ CREATE TABLE instances (
 	name TEXT NOT NULL,
 	boot INTEGER NOT NULL,
 	seq INTEGER NOT NULL DEFAULT 0 CHECK (seq >= 0),
-	gone_ms INTEGER, spent INTEGER NOT NULL DEFAULT 0,
+	gone_ms INTEGER,
 	UNIQUE (name, boot)
 ) STRICT;
 CREATE TABLE key_endpoints (
@@ -58,9 +58,6 @@ CREATE TABLE keys (
 	revoked_ms INTEGER,
 	last_used_ms INTEGER
 , rpm INTEGER CHECK (rpm > 0), tpm INTEGER CHECK (tpm > 0), concurrency INTEGER CHECK (concurrency > 0), budget INTEGER CHECK (budget >= 0), scopes INTEGER NOT NULL DEFAULT 1 CHECK (scopes > 0)) STRICT;
-CREATE TRIGGER ledger_spent AFTER DELETE ON ledger BEGIN
-	UPDATE instances SET spent = spent + 1 WHERE id = old.instance;
-END;
 CREATE TABLE ledger (
 	id INTEGER PRIMARY KEY,
 	request BLOB NOT NULL CHECK (length(request) = 16),
@@ -120,6 +117,12 @@ CREATE TABLE secrets (
 	created_ms INTEGER NOT NULL,
 	until_ms INTEGER,
 	UNIQUE (key, generation)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE spent (
+	instance INTEGER NOT NULL,
+	first INTEGER NOT NULL CHECK (first > 0),
+	last INTEGER NOT NULL CHECK (last >= first),
+	PRIMARY KEY (instance, first)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE sqlite_sequence(name,seq);
 CREATE TABLE topups (

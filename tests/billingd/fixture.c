@@ -118,6 +118,11 @@ fx_one(struct fixture *f, enum bl_op_kind kind, void *arg)
 	return fx_run(f, b);
 }
 
+const char fx_days_check[] = "SELECT count(*) FROM (SELECT workspace, began_ms / 86400000 AS day, key, model, surface,"
+    " count(*), sum(prompt), sum(cache_read), sum(cache_write), sum(completion), sum(reasoning), sum(images),"
+    " sum(audio_ms), sum(characters), sum(cost), sum(unbilled)"
+    " FROM ledger WHERE charged = 1 GROUP BY 1, 2, 3, 4, 5 EXCEPT SELECT " FX_DAYS_COLUMNS " FROM usage_days)";
+
 int64_t
 fx_int(struct fixture *f, const char *sql)
 {
@@ -132,6 +137,16 @@ fx_int(struct fixture *f, const char *sql)
 	sqlite3_finalize(stmt);
 	sqlite3_close(db);
 	return v;
+}
+
+void
+fx_exec(struct fixture *f, const char *sql)
+{
+	sqlite3 *db = NULL;
+
+	assert_int_equal(sqlite3_open_v2(f->path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
 }
 
 struct tf_id

@@ -23,6 +23,12 @@ int fx_run(struct fixture *f, struct db_batch *b);
 int fx_one(struct fixture *f, enum bl_op_kind kind, void *arg);
 /* First column of the first row, over a connection of its own; -1: no row. */
 int64_t fx_int(struct fixture *f, const char *sql);
+/* Several statements, which give no rows. */
+void fx_exec(struct fixture *f, const char *sql);
+/* How many sums of days the rows have that usage_days has not. */
+extern const char fx_days_check[];
+#define FX_DAYS_COLUMNS "workspace, day, key, model, surface, requests, prompt, cache_read, cache_write, completion, reasoning," \
+	" images, audio_ms, characters, cost, unbilled"
 /* Charged: 100 input, 20 cached, 7 output and 3 reasoning tokens; n names the request. */
 struct bl_usage fx_usage(unsigned n);
 struct tf_id fx_id(unsigned kind, unsigned n);

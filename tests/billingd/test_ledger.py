@@ -157,11 +157,38 @@ class Ledger(ControlBed):
         self.assertEqual(self.verify(), {'charged': 1, 'days': 1})
         self.sql('UPDATE ledger SET charged = 0 WHERE outcome = 3')
         self.sql('UPDATE instances SET seq = seq + 3 WHERE id = 77')
-        self.assertEqual(self.verify(), {'sequence': 1})
+        self.assertEqual(self.verify(), {'sequence': 3})
         self.sql('UPDATE instances SET seq = seq - 3 WHERE id = 77')
-        # a row that is removed is accounted for, but the sums know of it
+        # one that is there twice does not make up for one that is not there
+        self.sql('UPDATE ledger SET seq = 101 WHERE seq = 100')
+        self.assertEqual(self.verify(), {'sequence': 2})
+        self.sql('UPDATE ledger SET seq = 100 WHERE seq = 101 AND id = (SELECT min(id) FROM ledger WHERE seq = 101)')
+        self.assertEqual(self.verify(), {})
+        # nor is a row forgotten that somebody removed
         self.sql('DELETE FROM ledger WHERE id = (SELECT min(id) FROM ledger WHERE charged = 1)')
-        self.assertEqual(self.verify(), {'days': 1})
+        self.assertEqual(self.verify(), {'days': 1, 'sequence': 1})
+
+    def test_counted_before(self):
+        """A database that counted records without a row knows which they are, where the count comes out."""
+        self.fill(300)
+        self.stop()
+        db = self.db()
+        # as it was before: counts, and a trigger that counts
+        db.executescript("""DROP TABLE spent; ALTER TABLE instances ADD COLUMN spent INTEGER NOT NULL DEFAULT 0;
+            CREATE TRIGGER ledger_spent AFTER DELETE ON ledger BEGIN UPDATE instances SET spent = spent + 1 WHERE id = old.instance; END;
+            DELETE FROM ledger WHERE charged = 0; PRAGMA user_version = 6;
+            INSERT INTO instances (id, name, boot, seq, spent) VALUES (78, 'gatewayd.1', 5, 40, 40), (79, 'gatewayd.2', 5, 7, 6),
+                (80, 'gatewayd.3', 5, 0, 0)""")
+        gone = 300 - db.execute('SELECT count(*) FROM ledger').fetchone()[0]
+        self.assertEqual(db.execute('SELECT spent FROM instances WHERE id = 77').fetchone(), (gone,))
+        db.close()
+        self.start()
+        self.assertEqual(self.verify(), {'sequence': 7})
+        ranges = self.db().execute('SELECT instance, first, last FROM spent ORDER BY 1, 2').fetchall()
+        self.assertEqual([r for r in ranges if r[0] != 77], [(78, 1, 40)])
+        self.assertEqual(sum(last - first + 1 for _, first, last in ranges), gone + 40)
+        self.sql('UPDATE instances SET seq = 0 WHERE id = 79')
+        self.assertEqual(self.verify(), {})
 
     def test_rebuild(self):
         self.fill(3000)
@@ -182,6 +209,7 @@ class Ledger(ControlBed):
         self.fill(3000)
         before = self.ask('usage', period='all', by='day')
         self.sql("INSERT INTO meta (name, value) VALUES ('ledger_from', ?)", (FIRST // DAY + 2,))
+        self.sql('INSERT INTO spent (instance, first, last) SELECT instance, seq, seq FROM ledger WHERE began_ms < ?', (FIRST + 2 * DAY,))
         self.sql('DELETE FROM ledger WHERE began_ms < ?', (FIRST + 2 * DAY,))
         self.assertEqual(self.verify(), {})
         self.assertEqual(self.skipped['days'], 4)

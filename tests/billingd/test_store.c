@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store: what is told twice counts once, what fails leaves nothing, sums equal the
- * ledger, and everything is there again after kill -9.
+ * The store: what is told twice counts once, what fails leaves nothing, and everything is there again after kill -9.
  */
 #include "config.h"
 
@@ -416,186 +415,6 @@ test_secrets(void **state)
 	assert_int_equal(fx_int(f, "SELECT count(*) FROM secrets"), 1);
 }
 
-/* ---- sums --------------------------------------------------------------------------------- */
-
-static void
-fill(struct fixture *f, unsigned n)
-{
-	static const char *surfaces[] = { "openai_chat", "anthropic_messages", "openai_responses" };
-	static const char *models[] = { "acme/large", "acme/small" };
-	struct db_batch *b = fx_batch(f);
-
-	b->lenient = true;
-	srand(5);
-	for (unsigned i = 1; i <= n; i++) {
-		struct bl_usage u = fx_usage(i % (n * 9 / 10) + 1); /* one in ten is a replay */
-
-		u.workspace = fx_id('w', (unsigned)rand() % 2 + 1);
-		u.key = fx_id('k', (unsigned)rand() % 3);
-		u.outcome = (uint8_t)((unsigned)rand() % 4 + 1);
-		u.attempt = (unsigned)rand() % 2 + 1;
-		u.tokens = (struct bl_tokens){ (unsigned)rand() % 1000, (unsigned)rand() % 50, (unsigned)rand() % 9,
-			(unsigned)rand() % 300, (unsigned)rand() % 40 };
-		u.units = (struct bl_units){ (unsigned)rand() % 4, (unsigned)rand() % 90000, (unsigned)rand() % 500 };
-		u.provisional = rand() % 4 == 0;
-		u.seq = i;
-		for (int k = 0; k < TF_P_COUNT; k++)
-			u.price.v[k] = rand() % 5 == 0 ? TF_NO_PRICE : (int64_t)rand() * 100;
-		u.cost = bl_usage_cost(&u);
-		u.unbilled = u.cost / 3 * ((unsigned)rand() % 2);
-		u.began_ms = 21000 * DAY + (int64_t)((unsigned)rand() % (5 * DAY));
-		u.text[BL_T_MODEL] = tf_cspan(models[(unsigned)rand() % 2]);
-		u.text[BL_T_SURFACE] = tf_cspan(surfaces[(unsigned)rand() % 3]);
-		assert_int_equal(db_batch_add(b, BL_OP_USAGE, bl_usage_copy(&u)), 0);
-	}
-	f->last = NULL;
-	db_store_submit(f->store, b);
-	while (f->last == NULL) {
-		sem_wait(&f->wake);
-		db_store_reap(f->store);
-	}
-	for (size_t i = 0; i < b->n; i++)
-		free(b->ops[i].arg);
-	assert_int_equal(f->last->rc, 0);
-	db_batch_free(&f->last);
-}
-
-#define DAYS_COLUMNS "workspace, day, key, model, surface, requests, prompt, cache_read, cache_write, completion, reasoning," \
-	" images, audio_ms, characters, cost, unbilled"
-static const char days_more[] = "SELECT count(*) FROM (SELECT " DAYS_COLUMNS " FROM usage_days EXCEPT SELECT workspace,"
-    " began_ms / 86400000, key, model, surface, count(*), sum(prompt), sum(cache_read), sum(cache_write), sum(completion),"
-    " sum(reasoning), sum(images), sum(audio_ms), sum(characters), sum(cost), sum(unbilled)"
-    " FROM ledger WHERE charged = 1 GROUP BY 1, 2, 3, 4, 5)";
-/* charged rows of a request: one when any of its attempts could be, else none */
-static const char charged_check[] = "SELECT count(*) FROM (SELECT request FROM ledger GROUP BY request"
-    " HAVING sum(charged) <> max(outcome IN (1, 2)))";
-static const char days_check[] = "SELECT count(*) FROM (SELECT workspace, began_ms / 86400000 AS day, key, model, surface,"
-    " count(*), sum(prompt), sum(cache_read), sum(cache_write), sum(completion), sum(reasoning), sum(images),"
-    " sum(audio_ms), sum(characters), sum(cost), sum(unbilled)"
-    " FROM ledger WHERE charged = 1 GROUP BY 1, 2, 3, 4, 5 EXCEPT SELECT " DAYS_COLUMNS " FROM usage_days)";
-
-#define ALL ((1u << BL_BY_COUNT) - 1)
-
-static void
-check_sum(struct fixture *f, int64_t from, int64_t to, const char *surface)
-{
-	struct bl_sums s = { .workspace = fx_id('w', 1), .from_ms = from, .to_ms = to, .by = ALL };
-	char sql[512];
-
-	snprintf(s.surface, sizeof s.surface, "%s", surface);
-	assert_int_equal(fx_one(f, BL_OP_SUMS, &s), 0);
-	assert_int_equal(s.n[BL_BY_TOTAL], 1);
-	snprintf(sql, sizeof sql, "SELECT coalesce(sum(prompt * 3 + cache_read * 5 + cache_write * 7 + completion * 11 + reasoning"
-	    " * 13 + images * 17 + audio_ms * 19 + characters * 23 + cost * 29 + unbilled * 31 + 1), 0)"
-	    " FROM ledger WHERE charged = 1"
-	    " AND hex(workspace) LIKE '77%%01' AND began_ms >= %lld AND began_ms < %lld"
-	    " AND surface LIKE '%s%%'", (long long)from, (long long)to, surface);
-	for (int by = 0; by < BL_BY_COUNT; by++) {
-		int64_t sum = 0;
-
-		for (size_t i = 0; i < s.n[by]; i++) {
-			const struct bl_tokens *t = &s.v[by][i].tokens;
-			const struct bl_units *v = &s.v[by][i].units;
-
-			sum += (int64_t)(t->prompt * 3 + t->cache_read * 5 + t->cache_write * 7 + t->completion * 11 +
-			    t->reasoning * 13 + v->images * 17 + v->audio_ms * 19 + v->characters * 23 +
-			    s.v[by][i].cost * 29 + s.v[by][i].unbilled * 31 + s.v[by][i].requests);
-		}
-		assert_int_equal(sum, fx_int(f, sql));
-	}
-	bl_sums_fini(&s);
-}
-
-/* Over all workspaces, with days that are not whole. */
-static void
-check_all(struct fixture *f)
-{
-	struct bl_sums all = { .all = true, .from_ms = 21001 * DAY + 7, .to_ms = 21003 * DAY + 9, .by = ALL };
-	static const char where[] = " FROM ledger WHERE charged = 1 AND workspace IN (SELECT id FROM workspaces)"
-				    " AND began_ms >= 21001 * 86400000 + 7 AND began_ms < 21003 * 86400000 + 9";
-	struct bl_workspace_row w = workspace(1, "one"), v = workspace(2, "two");
-	char sql[256];
-
-	assert_int_equal(fx_one(f, BL_OP_WORKSPACE_NEW, &w), 0);
-	assert_int_equal(fx_one(f, BL_OP_WORKSPACE_NEW, &v), 0);
-	assert_int_equal(fx_one(f, BL_OP_SUMS, &all), 0);
-	snprintf(sql, sizeof sql, "SELECT count(*)%s", where);
-	assert_int_equal(all.v[BL_BY_TOTAL][0].requests, fx_int(f, sql));
-	snprintf(sql, sizeof sql, "SELECT sum(cost)%s", where);
-	assert_int_equal(all.v[BL_BY_TOTAL][0].cost, fx_int(f, sql));
-	snprintf(sql, sizeof sql, "SELECT count(DISTINCT workspace)%s", where);
-	assert_int_equal(all.n[BL_BY_WORKSPACE], fx_int(f, sql));
-	bl_sums_fini(&all);
-}
-
-/* Everything that is derived adds up, after replays, replacements and second charges of all kinds. */
-static void
-check_verified(struct fixture *f, unsigned told)
-{
-	struct bl_verify v = { 0 };
-	char sql[64];
-
-	snprintf(sql, sizeof sql, "UPDATE instances SET seq = %u", told);
-	assert_int_equal(fx_int(f, sql), -1);
-	while (!v.over)
-		assert_int_equal(fx_one(f, BL_OP_VERIFY, &v), 0);
-	for (int c = 0; c < BL_CHECK_COUNT; c++)
-		if (v.found[c].wrong != 0)
-			fail_msg("%d: %s", c, v.found[c].first);
-	assert_int_equal(v.found[BL_CHECK_SEQUENCE].looked, told);
-	assert_int_equal(v.found[BL_CHECK_COST].looked, fx_int(f, "SELECT count(*) FROM ledger"));
-	assert_true(fx_int(f, "SELECT spent FROM instances") > told / 60);
-	bl_verify_fini(&v);
-}
-
-static void
-test_sums(void **state)
-{
-	struct fixture *f = *state;
-	struct bl_sums gone = { .workspace = fx_id('w', 1), .to_ms = 21005 * DAY, .by = 1 };
-	struct bl_sums all = { .all = true, .from_ms = 21000 * DAY, .to_ms = 21005 * DAY, .by = ALL };
-
-	fill(f, 3000);
-	assert_true(fx_int(f, "SELECT sum(charged) FROM ledger") > 500);
-	assert_int_equal(fx_int(f, days_check), 0);
-	assert_int_equal(fx_int(f, days_more), 0);
-	assert_int_equal(fx_int(f, charged_check), 0);
-	check_verified(f, 3000);
-	check_sum(f, 21000 * DAY, 21005 * DAY, "");
-	check_sum(f, 21000 * DAY, 21005 * DAY, "openai");
-	check_sum(f, 21001 * DAY, 21002 * DAY, "anthropic");
-	check_sum(f, 21001 * DAY + 7, 21003 * DAY - 9000, "");
-	check_sum(f, 21001 * DAY + 3600000, 21001 * DAY + 7200000, "");
-	check_sum(f, 21001 * DAY + 80000000, 21002 * DAY + 3600000, "openai");
-	check_sum(f, 21004 * DAY, 21004 * DAY, "");
-	check_sum(f, 21004 * DAY, 21003 * DAY, "");
-	assert_int_equal(fx_one(f, BL_OP_SUMS, &all), 0);
-	assert_int_equal(all.n[BL_BY_SURFACE], 2);
-	assert_string_equal(all.v[BL_BY_SURFACE][0].group, "anthropic");
-	assert_string_equal(all.v[BL_BY_SURFACE][1].group, "openai");
-	assert_int_equal(all.n[BL_BY_DAY], 5);
-	assert_int_equal(all.v[BL_BY_DAY][4].day, 21004);
-	assert_int_equal(all.n[BL_BY_KEY], 3);
-	assert_int_equal(all.v[BL_BY_TOTAL][0].requests, fx_int(f, "SELECT sum(charged) FROM ledger"));
-	bl_sums_fini(&all);
-	check_all(f);
-	/* days whose rows may have gone are known as a whole */
-	assert_int_equal(fx_int(f, "INSERT INTO meta (name, value) VALUES ('ledger_from', 21002)"), -1);
-	check_sum(f, 21000 * DAY, 21005 * DAY, "");
-	check_sum(f, 21001 * DAY, 21003 * DAY - 9000, "");
-	gone.from_ms = 21001 * DAY + 7;
-	assert_int_equal(fx_one(f, BL_OP_SUMS, &gone), TF_E_NOENT);
-	gone.from_ms = 20000 * DAY;
-	gone.to_ms = 21001 * DAY + 1;
-	assert_int_equal(fx_one(f, BL_OP_SUMS, &gone), TF_E_NOENT);
-	assert_int_equal(fx_int(f, "DELETE FROM meta WHERE name = 'ledger_from'"), -1);
-	/* broken sums are made anew */
-	assert_int_equal(fx_int(f, "UPDATE usage_days SET prompt = prompt + 1"), -1);
-	assert_true(fx_int(f, days_check) > 0);
-	assert_int_equal(fx_one(f, BL_OP_REBUILD, NULL), 0);
-	assert_int_equal(fx_int(f, days_check), 0);
-}
-
 /* ---- trouble ------------------------------------------------------------------------------ */
 
 static void
@@ -638,7 +457,7 @@ test_disk_full(void **state)
 		assert_int_equal(fx_int(f, "SELECT count(*) FROM ledger"), turn == 0 ? 1 : 999);
 		pages(f, -1);
 	}
-	assert_int_equal(fx_int(f, days_check), 0);
+	assert_int_equal(fx_int(f, fx_days_check), 0);
 	assert_int_equal(fx_int(f, "SELECT requests FROM usage_days"), 999);
 	for (size_t i = 0; i < b->n; i++)
 		free(b->ops[i].arg);
@@ -686,7 +505,7 @@ test_killed_before_ack(void **state)
 	assert_int_equal(tell(f, &u), BL_USAGE_REPLAY);
 	assert_int_equal(tell(f, &v), BL_USAGE_NEW);
 	assert_int_equal(fx_int(f, "SELECT count(*) FROM ledger"), 2);
-	assert_int_equal(fx_int(f, days_check), 0);
+	assert_int_equal(fx_int(f, fx_days_check), 0);
 	assert_int_equal(fx_int(f, "SELECT * FROM pragma_integrity_check WHERE integrity_check != 'ok'"), -1);
 }
 
@@ -697,7 +516,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_told_twice), T(test_final_beats_lost), T(test_final_beats_provisional), T(test_charge_moves),
 		T(test_one_charge_a_request), T(test_lenient), T(test_together), T(test_atomic),
-		T(test_start), T(test_secrets), T(test_sums), T(test_disk_full), T(test_killed_before_ack),
+		T(test_start), T(test_secrets), T(test_disk_full), T(test_killed_before_ack),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

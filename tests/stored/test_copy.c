@@ -188,6 +188,7 @@ test_at_work(void **state)
 	struct st_backup b;
 	char name[32];
 	struct bed bed;
+	unsigned turn = 0;
 	int rc, made;
 
 	(void)state;
@@ -206,9 +207,10 @@ test_at_work(void **state)
 		assert_int_equal(db_batch_add(batch, ST_OP_BACKUP, &b), 0);
 		batch->aside = true;
 		db_store_submit(bed.st->store, batch);
-		for (unsigned i = 0; rc == 0; i++) {
-			drop(&bed, i % 40);
-			put(&bed, i % 40, 4000 + i % 7);
+		while (rc == 0) {
+			drop(&bed, turn % 40);
+			put(&bed, turn % 40, 4000 + turn % 7);
+			turn++;
 		}
 		assert_int_equal(rc, 1);
 		/* a value is there, or its row is not: one is being replaced at most */
