@@ -371,3 +371,55 @@ bed_lose(struct bed *b)
 	snprintf(path, sizeof path, "%s/blobs", b->dir);
 	empty(path);
 }
+
+struct tf_span
+bed_noise(size_t n)
+{
+	static char *bytes;
+	static size_t have;
+
+	if (have < n) {
+		bytes = realloc(bytes, n);
+		assert_non_null(bytes);
+		for (size_t i = have; i < n; i++)
+			bytes[i] = (char)(i * 2654435761u >> 13);
+		have = n;
+	}
+	return tf_span(bytes, n);
+}
+
+const char *
+bed_put_response(struct bed *b, unsigned ws, const char *id, const char *previous, const char *input)
+{
+	struct tf_buf v = { 0 };
+	const char *code;
+
+	tf_buf_printf(&v, "{\"input\":%s,\"response\":{\"id\":\"%s\",\"object\":\"response\",\"previous_response_id\":", input, id);
+	tf_buf_printf(&v, previous ? "\"%s\"" : "null", previous);
+	tf_buf_printf(&v, ",\"output\":[{\"id\":\"msg_of_%s\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[]}]}}", id);
+	code = bed_put(b, WIRE_KIND_RESPONSE, ws, id, tf_buf_span(&v));
+	tf_buf_free(&v);
+	return code;
+}
+
+const char *
+bed_view(struct bed *b, unsigned ws, const char *id, const struct wire_get *with)
+{
+	struct wire_get m = *with;
+	struct tf_buf names = { 0 };
+	const char *code;
+
+	m.kind = m.kind ? m.kind : WIRE_KIND_RESPONSE;
+	m.workspace = bed_ws(ws);
+	assert_int_equal(wire_rep_add(&names, WIRE_FN_GET_name, tf_cspan(id)), 0);
+	m.name = wire_rep_of(&names, WIRE_FN_GET_name);
+	code = bed_ask(b, &m);
+	tf_buf_free(&names);
+	return code;
+}
+
+const char *
+bed_chain(struct bed *b, unsigned ws, const char *id)
+{
+	return bed_view(b, ws, id, &(struct wire_get){ .view = WIRE_VIEW_CHAIN });
+}

@@ -70,5 +70,13 @@ size_t bed_files(struct bed *b);
 /* Removes them behind stored's back. */
 void bed_lose(struct bed *b);
 void bed_pass(struct bed *b, unsigned ms);
+/* n bytes that do not compress, the same each time. Good until one asks for more. */
+struct tf_span bed_noise(size_t n);
+/* A response with one input and one output item; previous: the id of the one it continues, or NULL. As bed_put(). */
+const char *bed_put_response(struct bed *b, unsigned ws, const char *id, const char *previous, const char *input);
+/* Asks for it, with what else `with` says; its kind is that of responses where it says none. As bed_ask(). */
+const char *bed_view(struct bed *b, unsigned ws, const char *id, const struct wire_get *with);
+/* Asks for all that it continues. */
+const char *bed_chain(struct bed *b, unsigned ws, const char *id);
 
 #endif
