@@ -368,9 +368,9 @@ lists_free(struct key_lists *l)
 
 /* What the key may do beside its status. */
 static void
-answer_limits(struct bl *bl, struct bl_key *k, struct wire_key *answer)
+answer_limits(struct bl *bl, struct bl_key *k, const struct bl_gateway *g, struct wire_key *answer)
 {
-	bl_admit_tell(bl, k, answer);
+	bl_admit_tell(bl, k, g, answer);
 	wire_set(answer, KEY, scopes, k->row.scopes);
 	answer->key_rpm = (uint64_t)k->row.rpm;
 	answer->key_tpm = (uint64_t)k->row.tpm;
@@ -400,7 +400,7 @@ bl_admin_ask(struct bl *bl, struct wire_peer *p, const struct wire_frame *f, con
 		answer.plan = tf_cspan(k->workspace->row.plan);
 		if (answer.status == WIRE_KEY_ACTIVE && until != BL_NEVER_MS)
 			wire_set(&answer, KEY, expires_ms, (uint64_t)(until - now));
-		answer_limits(bl, k, &answer);
+		answer_limits(bl, k, p->user, &answer);
 		/* half a list would be another permission: without memory the key is unknown for now */
 		if (lists_encode(k, &lists) != 0)
 			answer.status = WIRE_KEY_UNKNOWN;

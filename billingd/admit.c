@@ -80,6 +80,7 @@ struct asked {
 		(m)->window_budget = (s)->window[BL_W_BUDGET]; \
 		(m)->window_key = (s)->window[BL_W_KEY]; \
 		(m)->alone = (s)->alone; \
+		(m)->returned = (s)->returned; \
 	} while (0)
 
 struct refusal {
@@ -100,6 +101,7 @@ send_refusal(const struct asked *a, const struct refusal *r)
 	if (a->key != NULL) {
 		struct bl_state state = bl_board_say(a->gateway->bl, a->key, bl_now());
 
+		state.returned = a->gateway->returned;
 		FILL_STATE(&m, GRANT_REFUSE, &state);
 		m.limit = state.limit;
 		if (state.room_tokens != BL_NO_LIMIT)
@@ -121,6 +123,7 @@ send_grant(const struct asked *a, uint64_t grant, const struct bl_offer *o, stru
 		.tokens = amount[BL_U_TOKENS], .ttl_ms = o->ttl_ms };
 	struct bl_state state = bl_board_say(a->gateway->bl, a->key, now);
 
+	state.returned = a->gateway->returned;
 	FILL_STATE(&m, GRANT, &state);
 	m.limit = state.limit;
 	if (o->bounded & 1u << BL_U_MONEY)
@@ -160,7 +163,7 @@ refuse_short(struct bl *bl, const struct asked *a, const struct bl_amount *least
 }
 
 void
-bl_admit_tell(struct bl *bl, struct bl_key *k, struct wire_key *m)
+bl_admit_tell(struct bl *bl, struct bl_key *k, const struct bl_gateway *g, struct wire_key *m)
 {
 	struct bl_now now = bl_now();
 	struct bl_state state;
@@ -172,6 +175,7 @@ bl_admit_tell(struct bl *bl, struct bl_key *k, struct wire_key *m)
 	m->board_key = k->board;
 	m->rpm = state.limit;
 	m->tpm = state.tpm;
+	state.returned = g != NULL ? g->returned : 0;
 	FILL_STATE(m, KEY, &state);
 	if (state.window[BL_W_MINUTE] != 0)
 		wire_set(m, KEY, remaining, state.requests);
@@ -401,6 +405,8 @@ bl_admit_return(struct bl *bl, struct bl_gateway *g, const struct wire_grant_ret
 		[BL_U_SLOTS] = clamp(m->slots) } } };
 	struct bl_pair pair;
 
+	if (m->number > g->returned)
+		g->returned = m->number;
 	if (k == NULL)
 		return;
 	pair = bl_key_pair(k);

@@ -126,6 +126,7 @@ struct bl_gateway {
 	struct bl_holder holder;      /* what it holds of accounts */
 	struct tf_list waits;         /* bl_wait: its asks that are not answered */
 	uint64_t grants;              /* numbers given */
+	uint64_t returned;            /* number of its last return, which are from 2; 1: there was none */
 	struct wire_peer *peer;       /* NULL: not in session */
 	struct wire_peer *teller;     /* who tells what it left, when it is dead; NULL: nobody does */
 	uint64_t gone_mono;           /* since when */
@@ -218,6 +219,7 @@ struct bl_state {
 	uint64_t window[BL_WINDOWS]; /* numbers of those that run */
 	uint64_t room_tokens, room_money; /* in all meters of that unit; BL_NO_LIMIT */
 	uint64_t alone;            /* by bl_board_say: joins, when one gateway is in session; 0: there are others */
+	uint64_t returned;         /* by who tells it: number of the gateway's last return that this includes */
 };
 struct bl_state bl_key_state(struct bl_key *k, struct bl_now now);
 /* The same, and puts it on the board: before anything is sent that a gateway may admit from. */
@@ -230,7 +232,7 @@ struct bl_space_state {
 };
 struct bl_space_state bl_space_state(struct bl *bl, struct bl_workspace *w, struct bl_now now);
 /* The same for an answer about a key. */
-void bl_admit_tell(struct bl *bl, struct bl_key *k, struct wire_key *m);
+void bl_admit_tell(struct bl *bl, struct bl_key *k, const struct bl_gateway *g, struct wire_key *m);
 /* Fills window_size and window_ends_ms. */
 void bl_limits_window(struct bl *bl, struct bl_usage *u);
 /* What was used of the windows that still run. */

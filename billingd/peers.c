@@ -26,6 +26,7 @@ gateway_new(struct bl *bl, const char *name, uint64_t boot)
 	snprintf(g->row.name, sizeof g->row.name, "%s", name);
 	g->row.boot = boot;
 	g->row.gone_ms = BL_NEVER_MS;
+	g->returned = 1;
 	bl_holder_init(&g->holder);
 	tf_list_init(&g->waits);
 	g->declaring = true;

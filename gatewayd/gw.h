@@ -168,6 +168,7 @@ struct gw_thread {
 	struct tf_list store_waits;
 	struct tf_list releases;       /* gw_idem.c: keys given back that stored has not acknowledged */
 	uint64_t key_change;           /* last change seen */
+	uint64_t returns;              /* number of the last one of a grant; 1: there was none */
 	size_t asked;                  /* KEY_ASKs under way */
 	size_t body_held;              /* bytes of bodies that wait for their answer's first byte */
 	struct gw_settling *settling;  /* ring, in the order of seq */

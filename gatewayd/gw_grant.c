@@ -64,9 +64,9 @@ gw_room_of(struct gw_key *k, enum gw_window w)
 
 /* ---- the end of a grant ------------------------------------------------------------------------ */
 
-/* Out of our hands: given back, or used up. */
+/* Out of our hands: given back by the return of that number, or used up. */
 static void
-gw_grant_drop(struct gw_key *k, struct gw_grant *g, bool back)
+gw_grant_drop(struct gw_key *k, struct gw_grant *g, uint64_t back)
 {
 	for (unsigned w = 0; w < GW_ROOMS && k->space != NULL; w++)
 		gw_room_drop(gw_room_of(k, w), g->windows.v[w], g->left.v[GW_U_REQUESTS], g->left.v[GW_U_TOKENS], back);
@@ -81,7 +81,7 @@ gw_grant_give_back(struct gw_thread *t, struct tf_span key, uint64_t number, con
 	struct wire_grant_return m = {
 		.key = key, .grant = number, .requests = unused->v[GW_U_REQUESTS], .tokens = unused->v[GW_U_TOKENS],
 		.money = unused->v[GW_U_MONEY], .images = unused->v[GW_U_IMAGES], .audio_ms = unused->v[GW_U_AUDIO_MS],
-		.slots = unused->v[GW_U_SLOTS],
+		.slots = unused->v[GW_U_SLOTS], .number = ++t->returns,
 	};
 
 	if (p != NULL)
@@ -92,7 +92,7 @@ static void
 gw_grant_return(struct gw_thread *t, struct gw_key *k, struct gw_grant *g)
 {
 	gw_grant_give_back(t, tf_span(k->id, sizeof k->id), g->number, &g->left);
-	gw_grant_drop(k, g, true);
+	gw_grant_drop(k, g, t->returns);
 }
 
 void
@@ -117,7 +117,9 @@ gw_grant_void(struct gw_thread *t)
 		struct gw_key *k = TF_CONTAINER(e, struct gw_key, lru);
 
 		TF_LIST_EACH(&k->grants, ge, gtmp)
-			gw_grant_drop(k, TF_CONTAINER(ge, struct gw_grant, node), false);
+			gw_grant_drop(k, TF_CONTAINER(ge, struct gw_grant, node), 0);
+		for (unsigned w = 0; w < GW_ROOMS && k->space != NULL; w++)
+			gw_room_lost(gw_room_of(k, w));
 	}
 }
 
@@ -127,7 +129,7 @@ gw_grant_key_free(struct gw_key *k)
 	struct tf_node *e;
 
 	while ((e = tf_list_first(&k->grants)) != NULL)
-		gw_grant_drop(k, TF_CONTAINER(e, struct gw_grant, node), false);
+		gw_grant_drop(k, TF_CONTAINER(e, struct gw_grant, node), 0);
 }
 
 /* Only keys under way hold grants, so only those are looked at. */
@@ -214,7 +216,7 @@ gw_grant_take_from(struct gw_req *req, struct gw_grant *g, struct gw_amount *res
 		req->reserved.v[u] += took.v[u];
 	}
 	for (unsigned w = 0; w < GW_ROOMS; w++)
-		gw_room_drop(gw_room_of(k, w), g->windows.v[w], took.v[GW_U_REQUESTS], took.v[GW_U_TOKENS], false);
+		gw_room_drop(gw_room_of(k, w), g->windows.v[w], took.v[GW_U_REQUESTS], took.v[GW_U_TOKENS], 0);
 	/* one that is used up has nothing to be recalled: whoever waits for room need not wait for it */
 	if (gw_grant_used_up(g))
 		gw_grant_return(req->t, k, g);
@@ -368,9 +370,12 @@ static void
 gw_space_told(struct gw_key *k, const struct wire_grant *m)
 {
 	struct gw_space *s = k->space;
-	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms), m->alone };
-	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms), m->alone };
-	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms), m->alone };
+	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms), m->alone,
+		m->returned };
+	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms), m->alone,
+		m->returned };
+	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms), m->alone,
+		m->returned };
 
 	k->rpm = m->limit; /* a plan that was reloaded is felt at once */
 	gw_room_told(&s->minute, &minute);
@@ -384,9 +389,12 @@ gw_space_told(struct gw_key *k, const struct wire_grant *m)
 void
 gw_grant_told(struct gw_key *k, const struct wire_grant_refuse *m)
 {
-	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms), m->alone };
-	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms), m->alone };
-	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms), m->alone };
+	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms), m->alone,
+		m->returned };
+	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms), m->alone,
+		m->returned };
+	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms), m->alone,
+		m->returned };
 
 	if (k->space == NULL)
 		return;

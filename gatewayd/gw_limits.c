@@ -65,9 +65,12 @@ gw_limit_family(const struct gw_req *req, struct http_fields *f, bool tokens, co
 void
 gw_limits_key(struct gw_thread *t, struct gw_key *k, const struct wire_key *m)
 {
-	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms), m->alone };
-	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms), m->alone };
-	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms), m->alone };
+	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms), m->alone,
+		m->returned };
+	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms), m->alone,
+		m->returned };
+	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms), m->alone,
+		m->returned };
 	const struct wire_peer *p = gw_billing(t);
 	struct gw_space *s = k->space;
 	struct tf_node *e, *tmp;

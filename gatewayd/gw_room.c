@@ -22,6 +22,14 @@ gw_room_told(struct gw_room *r, const struct gw_told *told)
 		r->reset = told->reset;
 	r->requests_left = told->requests;
 	r->tokens_left = told->tokens;
+	for (unsigned i = 0; i < GW_ROOM_RETURNS; i++) {
+		struct gw_room_back *b = &r->back[i];
+
+		if (told->returned == 0 || b->number <= told->returned)
+			*b = (struct gw_room_back){ 0 };
+		r->requests_left += b->requests;
+		r->tokens_left += b->tokens;
+	}
 }
 
 void
@@ -34,7 +42,7 @@ gw_room_hold(struct gw_room *r, uint64_t window, uint64_t requests, uint64_t tok
 }
 
 void
-gw_room_drop(struct gw_room *r, uint64_t window, uint64_t requests, uint64_t tokens, bool back)
+gw_room_drop(struct gw_room *r, uint64_t window, uint64_t requests, uint64_t tokens, uint64_t back)
 {
 	if (!r->known || window != r->window)
 		return;
@@ -42,10 +50,18 @@ gw_room_drop(struct gw_room *r, uint64_t window, uint64_t requests, uint64_t tok
 	tokens = tokens < r->tokens_held ? tokens : r->tokens_held;
 	r->requests_held -= requests;
 	r->tokens_held -= tokens;
-	if (!back)
+	if (back == 0 || (requests == 0 && tokens == 0))
 		return;
 	r->requests_left += requests;
 	r->tokens_left += tokens;
+	memmove(r->back, r->back + 1, sizeof r->back - sizeof r->back[0]);
+	r->back[GW_ROOM_RETURNS - 1] = (struct gw_room_back){ back, requests, tokens };
+}
+
+void
+gw_room_lost(struct gw_room *r)
+{
+	memset(r->back, 0, sizeof r->back);
 }
 
 void

@@ -37,12 +37,21 @@ gw_windows_eq(const struct gw_windows *a, const struct gw_windows *b)
 	return memcmp(a, b, sizeof *a) == 0;
 }
 
+#define GW_ROOM_RETURNS 4
+
+/* What was given back of it, on its way to billingd. */
+struct gw_room_back {
+	uint64_t number; /* of the return; 0: none */
+	uint64_t requests, tokens;
+};
+
 /* One window. What is left is left + held; what settled requests gave back is added before billingd has counted it. */
 struct gw_room {
 	bool known;
 	uint64_t window;                         /* number; 0: none runs */
 	uint64_t requests_left, tokens_left;     /* that nobody holds, as billingd said; what we returned since is added */
 	uint64_t requests_held, tokens_held;     /* in our own grants of that window */
+	struct gw_room_back back[GW_ROOM_RETURNS]; /* oldest first; of more these are forgotten, and less is shown then */
 	uint64_t tokens_back;                    /* by records that billingd has not acknowledged */
 	int64_t reset;                           /* wall clock second in which it ends; 0: unknown */
 	uint64_t alone;                          /* as it was told last */
@@ -55,12 +64,15 @@ struct gw_told {
 	uint64_t window, requests, tokens;
 	int64_t reset;  /* wall clock second; 0: unknown */
 	uint64_t alone; /* the board's joins, when no other gateway was in session; else 0 */
+	uint64_t returned; /* number of the last return that this includes, from 1: there was none; 0: unknown */
 };
 void gw_room_told(struct gw_room *r, const struct gw_told *told);
 /* A grant of window arrived, behind what was told with it. */
 void gw_room_hold(struct gw_room *r, uint64_t window, uint64_t requests, uint64_t tokens);
-/* Of what we held: taken by a request; back: returned to billingd. */
-void gw_room_drop(struct gw_room *r, uint64_t window, uint64_t requests, uint64_t tokens, bool back);
+/* Of what we held: taken by a request, or given back to billingd by the return of that number; 0: by none. */
+void gw_room_drop(struct gw_room *r, uint64_t window, uint64_t requests, uint64_t tokens, uint64_t back);
+/* The link broke: nobody knows what of our returns arrived. */
+void gw_room_lost(struct gw_room *r);
 /* A request of window settled for so many tokens less than it had reserved. */
 void gw_room_settle(struct gw_room *r, uint64_t window, uint64_t tokens);
 /* billingd has counted that: what it said last did not include it. */

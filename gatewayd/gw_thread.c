@@ -214,6 +214,7 @@ gw_thread_init(struct gw *gw, struct gw_thread *t, unsigned index)
 	t->gw = gw;
 	t->index = index;
 	t->boot = tf_random_u64();
+	t->returns = 1;
 	snprintf(t->name, sizeof t->name, "%s.%u", gw->conf->c->gatewayd.name, index);
 	for (size_t i = 0; i < GW_S_COUNT; i++)
 		tf_list_init(&t->state[i]);

@@ -391,12 +391,15 @@ test_board(void **state)
 	assert_int_equal(b->gw[1].h.grant.alone, 0);
 	assert_true(wire_board_get(board, (uint32_t)h->key.board, &room));
 	assert_true(room.requests == 3 && room.tokens == 600);
-	bed_return(b, 0, key, grant, 1, 100);
+	assert_int_equal(h->grant.returned, 1);
+	assert_int_equal(wire_send_grant_return(b->gw[0].peer, NULL, 0, &(struct wire_grant_return){ .key = tf_id_span(&key),
+		.grant = grant, .requests = 1, .tokens = 100, .number = 9 }, NONE), 0);
 	UNTIL(b, wire_board_get(board, (uint32_t)h->key.board, &room) && room.requests == 4 && room.tokens == 700);
 	bed_gateway_gone(b, 1);
 	UNTIL(b, b->bl->sessions == 1);
 	assert_false(bed_ask(b, 0, key, 1, 800, 0));
 	assert_int_equal(h->refuse.alone, wire_board_joins(board));
+	assert_int_equal(h->refuse.returned, 9);
 	wire_board_close(&board);
 }
 

@@ -34,6 +34,9 @@ struct running {
 static struct running run[OPEN_MAX];
 static size_t nrun;
 static uint64_t held, held_window; /* in grants of the thread */
+static struct { uint64_t window, n; } flight[GW_ROOM_RETURNS]; /* returns on their way */
+static size_t nflight;
+static uint64_t returns = 1, returned = 1;
 static uint32_t seed = 1;
 
 static uint32_t
@@ -70,23 +73,39 @@ grant(struct gw_room *r)
 	if (book.debit + n > LIMIT)
 		n = LIMIT - book.debit;
 	book.debit += n;
-	told = (struct gw_told){ book.window, 0, LIMIT - book.debit, book.ends, 1 };
+	told = (struct gw_told){ book.window, 0, LIMIT - book.debit, book.ends, 1, returned };
 	gw_room_told(r, &told);
 	gw_room_hold(r, book.window, 0, n);
 	held += n;
 }
 
-/* The part of a grant that was not used goes back at once. */
+/* One that was given back arrives. */
+static void
+arrive(void)
+{
+	if (nflight == 0)
+		return;
+	turn();
+	if (book.window == flight[0].window)
+		book.debit -= flight[0].n;
+	memmove(flight, flight + 1, --nflight * sizeof flight[0]);
+	returned++;
+}
+
+/* The part of a grant that was not used goes back; billingd hears of it later. */
 static void
 give_back(struct gw_room *r)
 {
 	uint64_t n = held > 0 ? dice((uint32_t)held + 1) : 0;
 
-	gw_room_drop(r, held_window, 0, n, true);
+	if (n == 0)
+		return;
+	if (nflight == GW_ROOM_RETURNS)
+		arrive();
+	gw_room_drop(r, held_window, 0, n, ++returns);
 	held -= n;
-	turn();
-	if (book.window == held_window)
-		book.debit -= n;
+	flight[nflight].window = held_window;
+	flight[nflight++].n = n;
 }
 
 static void
@@ -96,7 +115,7 @@ begin(struct gw_room *r)
 
 	if (nrun == OPEN_MAX || n == 0)
 		return;
-	gw_room_drop(r, held_window, 0, n, false);
+	gw_room_drop(r, held_window, 0, n, 0);
 	held -= n;
 	run[nrun++] = (struct running){ .window = held_window, .reserved = n };
 }
@@ -144,6 +163,9 @@ truth(void)
 	for (size_t i = 0; i < nrun; i++)
 		if (run[i].settled && run[i].window == book.window)
 			back += run[i].reserved - run[i].used;
+	for (size_t i = 0; i < nflight; i++)
+		if (flight[i].window == book.window)
+			back += flight[i].n;
 	return LIMIT - book.debit + (held_window == book.window ? held : 0) + back;
 }
 
@@ -158,11 +180,12 @@ test_model(void **state)
 	for (int i = 0; i < 200000; i++) {
 		struct gw_limit l;
 
-		switch (dice(6)) {
+		switch (dice(7)) {
 		case 0: grant(&r); break;
 		case 1: give_back(&r); break;
 		case 2: case 3: begin(&r); break;
 		case 4: end(&r); break;
+		case 5: arrive(); break;
 		default: acknowledge(&r); break;
 		}
 		if (dice(50) == 0)
@@ -197,11 +220,11 @@ test_bounds(void **state)
 	(void)state;
 	gw_room_hold(&r, 0, 1, 1); /* nothing is known of it yet */
 	assert_int_equal(gw_room_limit(&r, false, 30, 100, 60).left, 30);
-	gw_room_told(&r, &(struct gw_told){ 7, 20, 200, 150, 1 });
+	gw_room_told(&r, &(struct gw_told){ 7, 20, 200, 150, 1, 1 });
 	gw_room_hold(&r, 7, 5, 50);
 	gw_room_hold(&r, 6, 5, 50); /* of another window */
 	assert_int_equal(gw_room_limit(&r, false, 30, 100, 60).left, 25);
-	gw_room_drop(&r, 7, 9, 90, false); /* more than is held: all of it */
+	gw_room_drop(&r, 7, 9, 90, 0); /* more than is held: all of it */
 	assert_int_equal(gw_room_limit(&r, false, 30, 100, 60).left, 20);
 	assert_int_equal(gw_room_limit(&r, false, 10, 100, 60).left, 10); /* never more than the limit */
 	assert_int_equal(gw_room_limit(&r, false, 30, 150, 60).left, 30); /* over */
@@ -220,7 +243,7 @@ test_shared(void **state)
 	assert_int_equal(gw_room_shared(&r, NULL, false, 30, 100000, 60).left, 0); /* we know nothing and hold nothing */
 	l = gw_room_shared(&r, &seen, false, 30, 100000, 60);
 	assert_true(l.left == 20 && l.reset == 151);
-	gw_room_told(&r, &(struct gw_told){ 7, 29, 290, 150, 0 }); /* long ago */
+	gw_room_told(&r, &(struct gw_told){ 7, 29, 290, 150, 0, 1 }); /* long ago */
 	gw_room_hold(&r, 7, 5, 50);
 	assert_int_equal(gw_room_shared(&r, &seen, true, 1000, 100000, 60).left, 250);
 	assert_int_equal(gw_room_shared(&r, &seen, false, 30, 100000, 60).left, 20); /* it was said */
