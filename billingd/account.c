@@ -59,6 +59,16 @@ least_of(uint64_t a, uint64_t b)
 
 /* ---- windows of a pair -------------------------------------------------------------------- */
 
+/* The token window of that number is over, with all that its meter shows. */
+static void
+leave(struct bl_account *a, uint64_t number, uint64_t turn)
+{
+	const struct bl_meter *m = &a->meter[BL_M_WINDOW];
+
+	if (number != 0 && number != a->tail.number && a->size != 0)
+		a->tail = (struct bl_tail){ number, turn, a->size, m->used, m->debit - m->used };
+}
+
 static void
 clear(struct bl_account *a, enum bl_window_kind kind)
 {
@@ -79,6 +89,8 @@ turn(struct bl_account *a, enum bl_window_kind kind, struct bl_now now)
 
 	if (bl_window_runs(w, now))
 		return;
+	if (kind == BL_W_BUDGET)
+		leave(a, w->number, w->turn);
 	clear(a, kind);
 	if (w->length_ms == BL_MONTH && (kind != BL_W_BUDGET || a->size != 0))
 		bl_window_start(w, now);
@@ -104,11 +116,14 @@ bl_account_adopt(const struct bl_pair *p, const uint64_t number[static BL_WINDOW
 	bl_account_turn(p, now);
 	for (unsigned kind = BL_W_NONE + 1; kind < BL_WINDOWS; kind++) {
 		struct bl_account *a = p->of[bl_window_scopes[kind]];
+		struct bl_window before = a->window[kind];
 
 		/* without a length the plan has none */
 		if (number[kind] == 0 || number[kind] == a->window[kind].number ||
 		    (kind == BL_W_BUDGET && a->size == 0) || !bl_window_adopt(&a->window[kind], number[kind], now))
 			continue;
+		if (kind == BL_W_BUDGET)
+			leave(a, before.number, before.turn);
 		clear(a, (enum bl_window_kind)kind);
 	}
 	bl_account_turn(p, now);
@@ -161,7 +176,17 @@ bl_account_window(struct bl_account *a, uint64_t length_ms, uint64_t size, uint6
 	bl_account_limit(a, BL_M_WINDOW, size != 0 ? 0 : BL_NO_LIMIT);
 }
 
-/* What was topped up is used after the window's own tokens, and is gone then: extra is what is left of it. */
+/* What was topped up is used after the window's own tokens, so only what lies beyond them draws on it. */
+uint64_t
+bl_account_owed(const struct bl_account *a)
+{
+	const struct bl_tail *t = &a->tail;
+	uint64_t own = t->used > t->size ? t->used : t->size;
+
+	return least_of(t->used + t->held > own ? t->used + t->held - own : 0, a->extra);
+}
+
+/* extra is what is left of what was topped up: what used tokens drew of it is gone. */
 static uint64_t
 limit_of(const struct bl_account *a, unsigned m)
 {
@@ -169,7 +194,7 @@ limit_of(const struct bl_account *a, unsigned m)
 
 	if (m != BL_M_WINDOW || x->limit == BL_NO_LIMIT)
 		return x->limit;
-	return (x->used > a->size ? x->used : a->size) + a->extra;
+	return (x->used > a->size ? x->used : a->size) + a->extra - bl_account_owed(a);
 }
 
 /* A limit that was lowered below what is out leaves no room. */
@@ -240,6 +265,8 @@ ask_short(const struct bl_pair *p, const struct bl_ask *ask, struct bl_offer *ou
 		const struct bl_meter *m = &a->meter[i];
 		uint64_t least = ask->least.v[bl_meter_rows[i].unit], limit = limit_of(a, i);
 
+		if (i == BL_M_WINDOW)
+			limit += bl_account_owed(a); /* it may not be drawn after all */
 		if (least <= bl_account_room(a, (enum bl_meter_id)i))
 			continue;
 		out->transient = m->used + m->lost <= limit && least <= limit - m->used - m->lost;

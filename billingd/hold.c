@@ -40,10 +40,61 @@ held_sub(struct bl_hold *h, unsigned meter, uint64_t n)
 		m->lost -= n;
 }
 
-/* What was held of windows that are over is void. */
+/* ---- what is held of the token window before ------------------------------------------------ */
+
+/* Where this hold counts its part of it; NULL: it has none. Until another window starts it is where it always was. */
+static uint64_t *
+tail_share(struct bl_hold *h)
+{
+	const struct bl_tail *t = &h->pair.of[BL_WORKSPACE]->tail;
+
+	if (t->number == 0)
+		return NULL;
+	if (h->before_of == t->number)
+		return &h->before;
+	return t->turn != 0 && h->turn[BL_W_BUDGET] == t->turn ? &h->held[BL_M_WINDOW] : NULL;
+}
+
+static void
+tail_sub(struct bl_hold *h, uint64_t number, uint64_t n)
+{
+	struct bl_tail *t = &h->pair.of[BL_WORKSPACE]->tail;
+	uint64_t *share = tail_share(h);
+
+	if (share == NULL || number != t->number)
+		return;
+	if (n > *share)
+		n = *share;
+	*share -= n;
+	t->held -= n < t->held ? n : t->held;
+}
+
+/* What the gateway says that it holds of a window that is over. Of one that ended before we started nobody knows the rest. */
+static void
+tail_add(struct bl_hold *h, uint64_t number, uint64_t n)
+{
+	struct bl_account *a = h->pair.of[BL_WORKSPACE];
+	uint64_t *share;
+
+	if (a->tail.number == 0 && a->size != 0 && number != 0)
+		a->tail = (struct bl_tail){ .number = number, .size = a->size, .used = a->size };
+	if (number == 0 || number != a->tail.number)
+		return;
+	share = tail_share(h);
+	if (share == NULL) {
+		h->before = 0;
+		h->before_of = number;
+		share = &h->before;
+	}
+	*share += n;
+	a->tail.held += n;
+}
+
+/* What was held of windows that are over is void, but for what may draw on a top-up. */
 static void
 hold_sync(struct bl_hold *h)
 {
+	const struct bl_tail *t = &h->pair.of[BL_WORKSPACE]->tail;
 	unsigned i;
 
 	for (unsigned kind = BL_W_NONE + 1; kind < BL_WINDOWS; kind++) {
@@ -51,6 +102,10 @@ hold_sync(struct bl_hold *h)
 
 		if (h->turn[kind] == turn)
 			continue;
+		if (kind == BL_W_BUDGET && h->turn[kind] != 0 && h->turn[kind] == t->turn && h->before_of != t->number) {
+			h->before = h->held[BL_M_WINDOW];
+			h->before_of = t->number;
+		}
 		h->turn[kind] = turn;
 		BL_METERS_EACH(i, bl_of_window[kind])
 			h->held[i] = 0;
@@ -183,9 +238,11 @@ static void
 grant_book(struct bl_hold *h, struct bl_grant *g, const struct bl_amount *unused, struct bl_now now)
 {
 	uint64_t admitted = g->amount.v[BL_U_REQUESTS] - unused->v[BL_U_REQUESTS];
-	unsigned i;
+	unsigned live = bl_pair_live(&h->pair, g->window, now), i;
 
-	BL_METERS_EACH(i, bl_pair_live(&h->pair, g->window, now)) {
+	if (!(live & 1u << BL_M_WINDOW))
+		tail_sub(h, g->window[BL_W_BUDGET], unused->v[BL_U_TOKENS]);
+	BL_METERS_EACH(i, live) {
 		enum bl_unit u = bl_meter_rows[i].unit;
 
 		if (u != BL_U_REQUESTS) {
@@ -255,9 +312,10 @@ grant_lapse(struct bl_hold *h, struct bl_grant *g, struct bl_now now)
 static bool
 hold_empty(struct bl_hold *h, struct bl_now now)
 {
+	const uint64_t *share = tail_share(h);
 	unsigned i;
 
-	if (h->grants.n > 0)
+	if (h->grants.n > 0 || (share != NULL && *share > 0))
 		return false;
 	BL_METERS_EACH(i, hold_live(h, now))
 		if (h->held[i] != 0)
@@ -298,12 +356,18 @@ void
 bl_account_settle(const struct bl_pair *p, struct bl_holder *holder, const struct bl_record *r, struct bl_now now)
 {
 	struct bl_hold *h = bl_account_hold(p, holder);
-	unsigned i;
+	struct bl_tail *t = &p->of[BL_WORKSPACE]->tail;
+	unsigned live, i;
 
 	bl_account_adopt(p, r->window, now);
 	if (h != NULL)
 		hold_sync(h);
-	BL_METERS_EACH(i, bl_pair_live(p, r->window, now)) {
+	live = bl_pair_live(p, r->window, now);
+	if (!(live & 1u << BL_M_WINDOW) && h != NULL)
+		tail_sub(h, r->window[BL_W_BUDGET], r->reserved.v[BL_U_TOKENS]);
+	if (!(live & 1u << BL_M_WINDOW) && t->number != 0 && r->window[BL_W_BUDGET] == t->number)
+		t->used += r->used.v[BL_U_TOKENS];
+	BL_METERS_EACH(i, live) {
 		struct bl_account *a = p->of[bl_meter_rows[i].scope];
 		enum bl_unit u = bl_meter_rows[i].unit;
 
@@ -336,14 +400,17 @@ bl_account_uncount(const struct bl_pair *p, const uint64_t window[static BL_WIND
 int
 bl_account_declare(const struct bl_pair *p, struct bl_holder *holder, const struct bl_record *r, struct bl_now now)
 {
+	unsigned live, i;
 	struct bl_hold *h;
-	unsigned i;
 
 	bl_account_adopt(p, r->window, now);
 	h = hold_get(p, holder);
 	if (h == NULL)
 		return TF_E_NOMEM;
-	BL_METERS_EACH(i, bl_pair_live(p, r->window, now)) {
+	live = bl_pair_live(p, r->window, now);
+	if (!(live & 1u << BL_M_WINDOW))
+		tail_add(h, r->window[BL_W_BUDGET], r->reserved.v[BL_U_TOKENS]);
+	BL_METERS_EACH(i, live) {
 		enum bl_unit u = bl_meter_rows[i].unit;
 
 		held_add(h, i, r->reserved.v[u]);
@@ -414,6 +481,7 @@ bl_holder_drop(struct bl_holder *holder, struct bl_now now)
 			grant_void_unbounded(h, TF_CONTAINER(f, struct bl_grant, node), now);
 			grant_book(h, TF_CONTAINER(f, struct bl_grant, node), &none, now);
 		}
+		tail_sub(h, h->pair.of[BL_WORKSPACE]->tail.number, UINT64_MAX);
 		BL_METERS_EACH(i, live)
 			held_sub(h, i, h->held[i]);
 		hold_free(h);

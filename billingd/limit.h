@@ -108,6 +108,15 @@ struct bl_meter {
 	uint64_t lost;  /* of these: held by gateways that are not in session */
 };
 
+/* The token window that ended last, as long as something that was admitted in it runs. */
+struct bl_tail {
+	uint64_t number; /* 0: there was none */
+	uint64_t turn;   /* its bl_window.turn; 0: it ended before we started */
+	uint64_t size;   /* the plan's tokens then */
+	uint64_t used;
+	uint64_t held;   /* in grants and reservations: may be used yet */
+};
+
 /* Of a workspace, or of a key. Windows that belong to the other scope are not used. */
 struct bl_account {
 	enum bl_scope scope;
@@ -118,6 +127,7 @@ struct bl_account {
 	unsigned limited; /* bits 1 << enum bl_meter_id: have a limit */
 	uint64_t size;    /* of BL_M_WINDOW: the plan's tokens ... */
 	uint64_t extra;   /* ... and what was topped up and is left behind them */
+	struct bl_tail tail;
 };
 
 /* A key's account and its workspace's: whatever is asked is asked of both. */
@@ -149,6 +159,7 @@ struct bl_hold {
 	struct tf_list grants;       /* open ones */
 	uint64_t held[BL_METERS];    /* in grants and reservations ... */
 	uint64_t turn[BL_WINDOWS];   /* ... of these windows */
+	uint64_t before, before_of;  /* of the tail of that number: so much of what is held there */
 	bool recalled;               /* a recall is under way */
 };
 
@@ -168,6 +179,8 @@ void bl_account_window(struct bl_account *a, uint64_t length_ms, uint64_t size, 
 void bl_account_turn(const struct bl_pair *p, struct bl_now now);
 /* A window of these numbers that is newer than ours and not over is the one that runs. 0: no window. */
 void bl_account_adopt(const struct bl_pair *p, const uint64_t number[static BL_WINDOWS], struct bl_now now);
+/* Tokens that were topped up and that what still runs of the window before may draw: nobody else is given them. */
+uint64_t bl_account_owed(const struct bl_account *a);
 /* Room beside all that is out. BL_NO_LIMIT when nothing limits it. */
 uint64_t bl_account_room(const struct bl_account *a, enum bl_meter_id m);
 

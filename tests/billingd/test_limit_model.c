@@ -133,7 +133,8 @@ limit_of(const struct sim *s, unsigned m, int key)
 	if (m == BL_M_BALANCE)
 		return s->limit[m] == BL_NO_LIMIT ? BL_NO_LIMIT : s->balance;
 	if (m == BL_M_WINDOW)
-		return s->size == 0 ? BL_NO_LIMIT : (s->used[m] > s->size ? s->used[m] : s->size) + s->extra;
+		return s->size == 0 ? BL_NO_LIMIT : (s->used[m] > s->size ? s->used[m] : s->size) + s->extra -
+		    bl_account_owed(&s->w);
 	return bl_meter_rows[m].scope == BL_KEY ? s->key_limit[key][m] : s->limit[m];
 }
 
@@ -243,6 +244,8 @@ expect(struct sim *s, int key, const struct bl_amount *least)
 
 		if (limit == BL_NO_LIMIT || n <= room_of(s, m, key))
 			continue;
+		if (m == BL_M_WINDOW)
+			limit += bl_account_owed(&s->w);
 		transient = bl_meter_rows[m].unit == BL_U_SLOTS || (gone <= limit && n <= limit - gone);
 		if (e.rc == BL_GIVEN || (e.transient && !transient)) {
 			e.rc = BL_SHORT;
