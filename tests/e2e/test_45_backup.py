@@ -201,3 +201,32 @@ def test_what_is_stored(fresh):
     with open(os.path.join(copy, "stored.db"), "r+b") as f:
         f.truncate(8192)
     assert made.keyctl_run("stored", "verify", copy).returncode == 1
+
+
+def test_going_back_while_gateways_live(fresh):
+    """billingd starts on an older copy; its gateways go on, and what they tell from then on is acknowledged."""
+    factory = fresh()
+    billing = factory.daemons["billingd"]
+    assert factory.chat("tokens=5").status == 200
+    factory.settled(1)
+    path = os.path.join(factory.dir, "copy.db")
+    factory.keyctl("backup", path)
+    for _ in range(5):
+        assert factory.chat("tokens=5").status == 200
+    factory.settled(6)
+    running = [factory.open("tokens=200&delay_ms=10") for _ in range(3)]
+    next(iter(running[0]))
+    running[0].raw.close()
+    assert billing.end() == 0
+    for answer in running[1:]:
+        answer.take_all(answer.raw)
+    database = factory.conf["billingd"]["database"]
+    for name in (database + "-wal", database + "-shm"):
+        if os.path.exists(name):
+            os.unlink(name)
+    shutil.copy(path, database)
+    factory.restart("billingd")
+    factory.wait_billing()
+    for _ in range(3):
+        wait_for("service", lambda: factory.chat("tokens=5").status == 200)
+    factory.settled(1 + 3 + 3)
