@@ -53,10 +53,10 @@ SLOW = 3 if is_sanitized() else 1
 PATIENCE = 20.0  # what a busy machine may need for anything
 
 
-def wait_for(what, probe, seconds=PATIENCE, every=0.02, least=PATIENCE):
+def wait_for(what, probe, seconds=PATIENCE, every=0.02):
     """Polls until probe() is true; returns its value. AssertionError after the time, which is at least
-    `least`: whoever wants to know how fast it was uses soon()."""
-    seconds = max(seconds, least) * SLOW
+    PATIENCE: whoever wants to know how fast it was uses soon()."""
+    seconds = max(seconds, PATIENCE) * SLOW
     until = time.monotonic() + seconds
     while True:
         value = probe()

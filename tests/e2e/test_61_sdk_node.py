@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from factory import HERE, SLOW, TINY, wait_for
-from test_60_sdk_python import busy
+from factory import HERE, SLOW, TINY
+from test_60_sdk_python import stops
 
 FACTORY = {"runtime": "real"}
 
@@ -35,5 +35,4 @@ def test_case(factory, case):
 
 @pytest.mark.parametrize("case", ["abort", "abort_whole"])
 def test_abort_stops_the_runtime(factory, case):
-    run(factory, case)
-    wait_for("idle slots", lambda: busy(factory) == 0, 4.0, least=0)
+    stops(factory, lambda: run(factory, case))

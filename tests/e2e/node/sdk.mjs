@@ -8,7 +8,7 @@ import { join } from "node:path";
 const sdk = await import(pathToFileURL(join(process.env.TF_MODULES, "openai", "index.mjs")));
 const OpenAI = sdk.default;
 const model = process.env.TF_MODEL;
-const options = { baseURL: process.env.TF_URL + "/v1", apiKey: process.env.TF_KEY, maxRetries: 0, timeout: 20000 };
+const options = { baseURL: process.env.TF_URL + "/v1", apiKey: process.env.TF_KEY, maxRetries: 0, timeout: 60000 };
 const client = new OpenAI(options);
 const messages = [{ role: "user", content: "What is Token Factory?" }];
 const ask = { model, messages, temperature: 0, max_tokens: 40 };
