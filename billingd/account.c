@@ -208,6 +208,16 @@ bl_account_room(const struct bl_account *a, enum bl_meter_id m)
 	return limit > debit ? limit - debit : 0;
 }
 
+uint64_t
+bl_account_unused(const struct bl_account *a, enum bl_meter_id m)
+{
+	uint64_t limit = limit_of(a, m), used = a->meter[m].used + a->meter[m].lost;
+
+	if (limit == BL_NO_LIMIT)
+		return BL_NO_LIMIT;
+	return limit > used ? limit - used : 0;
+}
+
 /* ---- asking ------------------------------------------------------------------------------- */
 
 /* How much of one meter to give: the wish while there is plenty, the bare need near the limit. */

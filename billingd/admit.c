@@ -88,6 +88,7 @@ struct refusal {
 	const char *message; /* NULL: that of the error */
 	uint64_t retry_ms;
 	bool transient;
+	bool begins; /* as of bl_key_room */
 };
 
 static void
@@ -100,14 +101,15 @@ send_refusal(const struct asked *a, const struct refusal *r)
 
 	if (a->key != NULL) {
 		struct bl_state state = bl_board_say(a->gateway->bl, a->key, bl_now());
+		struct bl_room room = bl_key_room(a->key, r->begins);
 
 		state.returned = a->gateway->returned;
 		FILL_STATE(&m, GRANT_REFUSE, &state);
 		m.limit = state.limit;
-		if (state.room_tokens != BL_NO_LIMIT)
-			wire_set(&m, GRANT_REFUSE, room_tokens, state.room_tokens);
-		if (state.room_money != BL_NO_LIMIT)
-			wire_set(&m, GRANT_REFUSE, room_money, state.room_money);
+		if (room.tokens != BL_NO_LIMIT)
+			wire_set(&m, GRANT_REFUSE, room_tokens, room.tokens);
+		if (room.money != BL_NO_LIMIT)
+			wire_set(&m, GRANT_REFUSE, room_money, room.money);
 	}
 	if (!m.transient)
 		tf_metric_add_l(TF_M_BL_REFUSALS, 1, labels);
@@ -151,7 +153,7 @@ refuse_short(struct bl *bl, const struct asked *a, const struct bl_amount *least
     struct bl_now now)
 {
 	const struct bl_meter_row *row = &bl_meter_rows[o->meter];
-	struct refusal r = { .err = row->err, .transient = o->transient };
+	struct refusal r = { .err = row->err, .transient = o->transient, .begins = least->v[BL_U_REQUESTS] > 0 };
 	char text[320];
 
 	bl_refuse_short(bl, a->key, least, o, text, sizeof text);

@@ -217,13 +217,21 @@ struct bl_state {
 	bool own;                  /* the key has a minute of its own */
 	uint64_t key_requests, key_tokens, key_reset_ms;
 	uint64_t window[BL_WINDOWS]; /* numbers of those that run */
-	uint64_t room_tokens, room_money; /* in all meters of that unit; BL_NO_LIMIT */
 	uint64_t alone;            /* by bl_board_say: joins, when one gateway is in session; 0: there are others */
 	uint64_t returned;         /* by who tells it: number of the gateway's last return that this includes */
 };
 struct bl_state bl_key_state(struct bl_key *k, struct bl_now now);
 /* The same, and puts it on the board: before anything is sent that a gateway may admit from. */
 struct bl_state bl_board_say(struct bl *bl, struct bl_key *k, struct bl_now now);
+/*
+ * What a refused request can be cut to; BL_NO_LIMIT: nothing limits it. An answer that goes on gets what nobody holds. A
+ * request that begins gets that too, unless others hold the larger part of what is not used: then all that is not used,
+ * and waits until they give it back.
+ */
+struct bl_room {
+	uint64_t tokens, money;
+};
+struct bl_room bl_key_room(struct bl_key *k, bool begins);
 /* What usage says of a workspace's limits; BL_NO_LIMIT: there is none. */
 struct bl_space_state {
 	struct bl_window window;     /* the plan's token window */

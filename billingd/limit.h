@@ -183,6 +183,8 @@ void bl_account_adopt(const struct bl_pair *p, const uint64_t number[static BL_W
 uint64_t bl_account_owed(const struct bl_account *a);
 /* Room beside all that is out. BL_NO_LIMIT when nothing limits it. */
 uint64_t bl_account_room(const struct bl_account *a, enum bl_meter_id m);
+/* Likewise beside what is used, whatever is held. */
+uint64_t bl_account_unused(const struct bl_account *a, enum bl_meter_id m);
 
 enum bl_answer {
 	BL_GIVEN,

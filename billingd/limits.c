@@ -102,7 +102,7 @@ bl_key_state(struct bl_key *k, struct bl_now now)
 {
 	const struct bl_account *w = &k->workspace->account, *own = &k->account;
 	struct bl_pair pair = bl_key_pair(k);
-	struct bl_state s = { .room_tokens = BL_NO_LIMIT, .room_money = BL_NO_LIMIT };
+	struct bl_state s = { 0 };
 
 	bl_account_turn(&pair, now);
 	s.limit = w->limited & 1u << BL_M_RPM ? w->meter[BL_M_RPM].limit : 0;
@@ -122,15 +122,27 @@ bl_key_state(struct bl_key *k, struct bl_now now)
 		s.window[BL_W_BUDGET] = running(&w->window[BL_W_BUDGET], now);
 	if (s.own)
 		s.window[BL_W_KEY] = running(&own->window[BL_W_KEY], now);
-	for (unsigned i = 0; i < BL_METERS; i++) {
-		uint64_t left = bl_account_room(pair.of[bl_meter_rows[i].scope], (enum bl_meter_id)i);
-
-		if (bl_meter_rows[i].unit == BL_U_TOKENS && left < s.room_tokens)
-			s.room_tokens = left;
-		if (bl_meter_rows[i].unit == BL_U_MONEY && left < s.room_money)
-			s.room_money = left;
-	}
 	return s;
+}
+
+struct bl_room
+bl_key_room(struct bl_key *k, bool begins)
+{
+	struct bl_pair pair = bl_key_pair(k);
+	struct bl_room r = { BL_NO_LIMIT, BL_NO_LIMIT };
+
+	for (unsigned i = 0; i < BL_METERS; i++) {
+		const struct bl_account *a = pair.of[bl_meter_rows[i].scope];
+		uint64_t left = bl_account_room(a, (enum bl_meter_id)i), unused = bl_account_unused(a, (enum bl_meter_id)i);
+
+		if (begins && left < unused / 2)
+			left = unused;
+		if (bl_meter_rows[i].unit == BL_U_TOKENS && left < r.tokens)
+			r.tokens = left;
+		if (bl_meter_rows[i].unit == BL_U_MONEY && left < r.money)
+			r.money = left;
+	}
+	return r;
 }
 
 struct bl_space_state
