@@ -41,8 +41,8 @@ days_free(void *user)
 const struct db_schema bl_schema = {
 	.owner = "billingd", .application_id = 0x54464231 /* "TFB1" */,
 	.migrations = migrations, .n_migrations = TF_LEN(migrations), .stmts = stmts, .n_stmts = TF_LEN(stmts),
-	.user_size = sizeof(struct bl_gathered), .run = bl_op_run, .run_some = bl_op_usages, .flush = bl_days_flush,
-	.drop = bl_days_drop, .fini = days_free,
+	.functions = bl_sums_functions, .user_size = sizeof(struct bl_gathered), .run = bl_op_run, .run_some = bl_op_usages,
+	.flush = bl_days_flush, .drop = bl_days_drop, .fini = days_free,
 };
 
 int

@@ -31,6 +31,7 @@ int bl_op_usage(struct db_lane *lane, struct bl_usage *u, int *result);
 /* Carries out the first BL_LEDGER_ROWS of ops and returns that, or 0: it is not for it. */
 int bl_op_usages(struct db_lane *lane, struct db_op *ops, size_t n);
 int bl_op_sums(struct db_lane *lane, struct bl_sums *s);
+int bl_sums_functions(sqlite3 *db, void *user);
 /* space_ops.c: what bounds workspaces, and top-ups. */
 int bl_op_spaces(struct db_lane *lane, struct db_op *op);
 void bl_bind_opt(struct db_q *q, struct bl_opt v);
@@ -50,6 +51,7 @@ struct bl_gathered {
 	struct tf_map windows;    /* bl_draw_window */
 	struct tf_map purses;     /* bl_draw_purse */
 	struct bl_usage *current; /* of the operation that runs */
+	struct bl_summing *summing; /* sums.c: what rows are added to, while they are read */
 };
 /* draw_ops.c: what a charged row draws from its token window and its workspace; sign -1: it draws no more. */
 int bl_draw(struct db_lane *lane, const struct bl_usage *u, int sign);

@@ -191,21 +191,41 @@ family(struct tf_span surface)
 	return end != NULL ? tf_span(surface.p, (size_t)(end - surface.p)) : surface;
 }
 
+static struct tf_span
+span_of(sqlite3_value *v)
+{
+	const void *p = sqlite3_value_blob(v); /* before its length */
+
+	return tf_span(p, (size_t)sqlite3_value_bytes(v));
+}
+
 static void
-row_read(struct db_q *q, struct row *r)
+id_of(sqlite3_value *v, struct tf_id *out)
+{
+	struct tf_span s = span_of(v);
+
+	memset(out->b, 0, sizeof out->b);
+	if (s.n > 0)
+		memcpy(out->b, s.p, s.n < sizeof out->b ? s.n : sizeof out->b);
+}
+
+#define COLUMNS 16 /* of a row: see ADD_DAYS in stmt.def */
+
+static void
+row_read(sqlite3_value **v, struct row *r)
 {
 	struct bl_sum *s = &r->sum;
 	uint64_t *const counts[] = { &s->requests, &s->tokens.prompt, &s->tokens.cache_read, &s->tokens.cache_write,
 		&s->tokens.completion, &s->tokens.reasoning, &s->units.images, &s->units.audio_ms, &s->units.characters,
 		&s->cost, &s->unbilled };
 
-	db_q_col_blob(q, r->workspace.b, sizeof r->workspace.b);
-	s->day = db_q_col_int(q);
-	db_q_col_blob(q, r->key.b, sizeof r->key.b);
-	r->model = db_q_col_span(q);
-	r->surface = family(db_q_col_span(q));
+	id_of(v[0], &r->workspace);
+	s->day = sqlite3_value_int64(v[1]);
+	id_of(v[2], &r->key);
+	r->model = span_of(v[3]);
+	r->surface = family(span_of(v[4]));
 	for (size_t i = 0; i < TF_LEN(counts); i++)
-		*counts[i] = (uint64_t)db_q_col_int(q);
+		*counts[i] = (uint64_t)sqlite3_value_int64(v[5 + i]);
 }
 
 static int
@@ -226,11 +246,46 @@ row_add(const struct bl_sums *s, struct groups *groups, const struct row *r)
 	return 0;
 }
 
+struct bl_summing {
+	const struct bl_sums *s;
+	struct groups *groups;
+	int rc;
+};
+
+/* usage_add(...), an aggregate: each row of the statement, while SQLite has it at hand. */
+static void
+on_row(sqlite3_context *ctx, int n, sqlite3_value **v)
+{
+	struct bl_summing *x = ((struct bl_gathered *)sqlite3_user_data(ctx))->summing;
+	struct row r = { 0 };
+
+	(void)n;
+	row_read(v, &r);
+	if (x->rc == 0)
+		x->rc = row_add(x->s, x->groups, &r);
+	if (x->rc != 0)
+		sqlite3_result_error_nomem(ctx); /* no more rows */
+}
+
+static void
+on_last_row(sqlite3_context *ctx)
+{
+	sqlite3_result_null(ctx);
+}
+
+int
+bl_sums_functions(sqlite3 *db, void *user)
+{
+	return sqlite3_create_function_v2(db, "usage_add", COLUMNS, SQLITE_UTF8 | SQLITE_DIRECTONLY, user, NULL, on_row,
+	    on_last_row, NULL);
+}
+
 static int
 rows_add(struct db_lane *lane, const struct bl_sums *s, enum bl_stmt stmt, int64_t from, int64_t to, struct groups *groups)
 {
+	struct bl_gathered *here = lane->user;
+	struct bl_summing x = { s, groups, 0 };
 	struct db_q q = db_q(lane, stmt);
-	struct row r = { 0 };
 	int rc;
 
 	if (from >= to)
@@ -238,15 +293,10 @@ rows_add(struct db_lane *lane, const struct bl_sums *s, enum bl_stmt stmt, int64
 	db_q_id(&q, &s->workspace);
 	db_q_int(&q, from);
 	db_q_int(&q, to);
-	while ((rc = db_q_step(&q)) == 1) {
-		row_read(&q, &r);
-		rc = row_add(s, groups, &r);
-		if (rc != 0) {
-			db_q_end(&q);
-			return rc;
-		}
-	}
-	return rc;
+	here->summing = &x;
+	rc = db_q_run(&q);
+	here->summing = NULL;
+	return x.rc != 0 ? x.rc : rc;
 }
 
 /* TF_E_NOENT: of a day that is not wanted whole the rows may have been removed. */
@@ -266,7 +316,7 @@ parts_there(struct db_lane *lane, const struct range *r)
 int
 bl_op_sums(struct db_lane *lane, struct bl_sums *s)
 {
-	enum bl_stmt days = s->all ? BL_S_SUMS_ALL_DAYS : BL_S_SUMS_DAYS, edge = s->all ? BL_S_SUMS_ALL_EDGE : BL_S_SUMS_EDGE;
+	enum bl_stmt days = s->all ? BL_S_ADD_ALL_DAYS : BL_S_ADD_DAYS, edge = s->all ? BL_S_ADD_ALL_EDGE : BL_S_ADD_EDGE;
 	struct groups groups[BL_BY_COUNT] = { 0 };
 	struct range r;
 	int rc;

@@ -292,6 +292,8 @@ lane_open(struct db_lane *lane, const char *path, char *why, size_t size)
 		    "PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -8192", NULL, NULL, NULL);
 	if (rc == SQLITE_OK && !reads && lane->store->schema->pragmas != NULL)
 		rc = sqlite3_exec(lane->db, lane->store->schema->pragmas, NULL, NULL, NULL);
+	if (rc == SQLITE_OK && lane->store->schema->functions != NULL)
+		rc = lane->store->schema->functions(lane->db, lane->user);
 	if (rc == SQLITE_OK)
 		return 0;
 	snprintf(why, size, "%s", lane->db != NULL ? sqlite3_errmsg(lane->db) : sqlite3_errstr(rc));

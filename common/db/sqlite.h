@@ -36,6 +36,8 @@ struct db_schema {
 	const struct db_stmt *stmts;
 	size_t n_stmts;
 	const char *pragmas;  /* for the writing connection, beside our own; NULL none */
+	/* Makes the SQL functions of its statements on a connection; user: its lane's. SQLite's own code. May be NULL. */
+	int (*functions)(sqlite3 *db, void *user);
 	size_t user_size;     /* bytes of lane->user, zero at first */
 	/* Carries out one operation on the store's thread: sets op->result, returns op->rc. */
 	int (*run)(struct db_lane *lane, struct db_op *op);

@@ -225,6 +225,7 @@ test_plans(void **state)
 	(void)state;
 	fx_open(&f);
 	assert_int_equal(sqlite3_open(f.path, &db), SQLITE_OK);
+	assert_int_equal(bl_schema.functions(db, NULL), SQLITE_OK);
 	for (int s = 0; s < BL_S_COUNT; s++) {
 		sqlite3_stmt *stmt = NULL;
 		char sql[4096];
@@ -237,9 +238,10 @@ test_plans(void **state)
 
 			if (!bl_stmt_scans((enum bl_stmt)s) && strstr(plan, "SCAN l") != NULL)
 				fail_msg("%s: %s", bl_stmt_text((enum bl_stmt)s), plan);
-			if (s == BL_S_SUMS_DAYS && strstr(plan, "PRIMARY KEY (workspace=? AND day>? AND day<?)") == NULL)
+			if ((s == BL_S_SUMS_DAYS || s == BL_S_ADD_DAYS) &&
+			    strstr(plan, "PRIMARY KEY (workspace=? AND day>? AND day<?)") == NULL)
 				fail_msg("%s: %s", bl_stmt_text((enum bl_stmt)s), plan);
-			if (s == BL_S_SUMS_EDGE &&
+			if ((s == BL_S_SUMS_EDGE || s == BL_S_ADD_EDGE) &&
 			    strstr(plan, "ledger_began (workspace=? AND began_ms>? AND began_ms<?)") == NULL)
 				fail_msg("%s: %s", bl_stmt_text((enum bl_stmt)s), plan);
 		}
