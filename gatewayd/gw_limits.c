@@ -24,9 +24,9 @@ gw_limit_anthropic(struct http_fields *f, const char *what, const struct gw_limi
 	struct tm tm;
 
 	snprintf(name, sizeof name, "anthropic-ratelimit-%s-limit", what);
-	http_fields_addf(f, name, "%llu", (unsigned long long)l->limit);
+	http_fields_add_u64(f, name, l->limit, "");
 	snprintf(name, sizeof name, "anthropic-ratelimit-%s-remaining", what);
-	http_fields_addf(f, name, "%llu", (unsigned long long)l->left);
+	http_fields_add_u64(f, name, l->left, "");
 	snprintf(name, sizeof name, "anthropic-ratelimit-%s-reset", what);
 	if (gmtime_r(&t, &tm) != NULL && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) > 0)
 		http_fields_add(f, name, text);
@@ -34,16 +34,13 @@ gw_limit_anthropic(struct http_fields *f, const char *what, const struct gw_limi
 
 /* Under those that clients of the OpenAI API read; the reset is a span there. */
 static void
-gw_limit_openai(struct http_fields *f, const char *what, const struct gw_limit *l, int64_t now)
+gw_limit_openai(struct http_fields *f, bool tokens, const struct gw_limit *l, int64_t now)
 {
-	char name[64];
+	uint64_t reset = l->reset > now ? (uint64_t)(l->reset - now) : 0;
 
-	snprintf(name, sizeof name, "x-ratelimit-limit-%s", what);
-	http_fields_addf(f, name, "%llu", (unsigned long long)l->limit);
-	snprintf(name, sizeof name, "x-ratelimit-remaining-%s", what);
-	http_fields_addf(f, name, "%llu", (unsigned long long)l->left);
-	snprintf(name, sizeof name, "x-ratelimit-reset-%s", what);
-	http_fields_addf(f, name, "%llds", (long long)(l->reset > now ? l->reset - now : 0));
+	http_fields_add_u64(f, tokens ? "x-ratelimit-limit-tokens" : "x-ratelimit-limit-requests", l->limit, "");
+	http_fields_add_u64(f, tokens ? "x-ratelimit-remaining-tokens" : "x-ratelimit-remaining-requests", l->left, "");
+	http_fields_add_u64(f, tokens ? "x-ratelimit-reset-tokens" : "x-ratelimit-reset-requests", reset, "s");
 }
 
 /* Input and output draw on one limit, so the kinds of tokens that the Anthropic API tells apart share it. */
@@ -53,7 +50,7 @@ gw_limit_family(const struct gw_req *req, struct http_fields *f, bool tokens, co
 	static const char *const kinds[] = { "tokens", "input-tokens", "output-tokens" };
 
 	if (!req->anthropic)
-		gw_limit_openai(f, tokens ? "tokens" : "requests", l, now);
+		gw_limit_openai(f, tokens, l, now);
 	else if (!tokens)
 		gw_limit_anthropic(f, "requests", l);
 	for (size_t i = 0; req->anthropic && tokens && i < TF_LEN(kinds); i++)
@@ -191,13 +188,13 @@ gw_limits_fields(const struct gw_req *req, struct http_fields *f)
 	r = gw_limit_tighter(&all[0], &own[0]);
 	t = gw_limit_tighter(&all[1], &own[1]);
 	if (r->limit != 0) {
-		http_fields_addf(f, "x-ratelimit-limit", "%llu", (unsigned long long)r->limit);
-		http_fields_addf(f, "x-ratelimit-remaining", "%llu", (unsigned long long)r->left);
-		http_fields_addf(f, "x-ratelimit-reset", "%lld", (long long)r->reset);
+		http_fields_add_u64(f, "x-ratelimit-limit", r->limit, "");
+		http_fields_add_u64(f, "x-ratelimit-remaining", r->left, "");
+		http_fields_add_u64(f, "x-ratelimit-reset", (uint64_t)r->reset, "");
 		gw_limit_family(req, f, false, r, now);
 	}
 	if (t->limit != 0)
 		gw_limit_family(req, f, true, t, now);
 	if (s->budgeted && (s->budget.known || s->board != 0))
-		http_fields_addf(f, "x-token-budget-remaining", "%llu", (unsigned long long)gw_budget_left(req));
+		http_fields_add_u64(f, "x-token-budget-remaining", gw_budget_left(req), "");
 }

@@ -174,6 +174,8 @@ struct http_fields {
 void	 http_fields_init(struct http_fields *f);
 void	 http_fields_add(struct http_fields *f, const char *name, const char *value);
 void	 http_fields_add_str(struct http_fields *f, const char *name, struct tf_span value);
+/* In decimal, with up to 12 bytes behind it: each answer has a dozen of these, and printf takes longer than all else of them. */
+void	 http_fields_add_u64(struct http_fields *f, const char *name, uint64_t v, const char *unit);
 void	 http_fields_addf(struct http_fields *f, const char *name, const char *fmt, ...)
 	    __attribute__((format(printf, 3, 4)));
 

@@ -186,6 +186,23 @@ http_fields_add(struct http_fields *f, const char *name, const char *value)
 }
 
 void
+http_fields_add_u64(struct http_fields *f, const char *name, uint64_t v, const char *unit)
+{
+	size_t n = strlen(unit), at = 20;
+	char value[32];
+
+	if (n > sizeof value - at) {
+		f->bad = true;
+		return;
+	}
+	memcpy(value + at, unit, n);
+	do
+		value[--at] = (char)('0' + v % 10);
+	while ((v /= 10) > 0);
+	http_fields_add_str(f, name, (struct tf_span){ value + at, 20 + n - at });
+}
+
+void
 http_fields_addf(struct http_fields *f, const char *name, const char *fmt, ...)
 {
 	char value[1024];

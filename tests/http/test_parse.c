@@ -480,6 +480,14 @@ test_outgoing_fields(void **state)
 	assert_false(f.bad);
 	assert_int_equal(f.len, 12);
 	assert_memory_equal(f.buf, "A: b\r\nN: 7\r\n", 12);
+	http_fields_init(&f);
+	http_fields_add_u64(&f, "a", 0, "");
+	http_fields_add_u64(&f, "b", 1234567890, "s");
+	http_fields_add_u64(&f, "c", UINT64_MAX, " of a dozen.");
+	assert_false(f.bad);
+	assert_true(tf_span_is(tf_span(f.buf, f.len), "a: 0\r\nb: 1234567890s\r\nc: 18446744073709551615 of a dozen.\r\n"));
+	http_fields_add_u64(&f, "d", 1, " of a dozen..");
+	assert_true(f.bad);
 	http_fields_add(&f, "x", "a\r\nEvil: 1");
 	assert_true(f.bad);
 	http_fields_init(&f);
