@@ -48,10 +48,16 @@ window_read(struct db_lane *lane, struct bl_draw_window *w)
 static int
 window_get(struct db_lane *lane, const struct bl_usage *u, struct bl_draw_window **out)
 {
-	struct tf_map *map = &((struct bl_gathered *)lane->user)->windows;
-	struct bl_draw_window *w = calloc(1, sizeof *w);
+	struct bl_gathered *g = lane->user;
+	struct bl_draw_window *w = g->last_window;
+	struct tf_map *map = &g->windows;
 	int rc;
 
+	if (w != NULL && w->key.number == u->window.budget && tf_id_eq(w->key.workspace, u->workspace)) {
+		*out = w;
+		return 0;
+	}
+	w = calloc(1, sizeof *w);
 	if (w == NULL)
 		return TF_E_NOMEM;
 	w->key.workspace = u->workspace;
@@ -59,6 +65,7 @@ window_get(struct db_lane *lane, const struct bl_usage *u, struct bl_draw_window
 	*out = tf_map_get(map, tf_span((const char *)&w->key, sizeof w->key));
 	if (*out != NULL) {
 		free(w);
+		g->last_window = *out;
 		return 0;
 	}
 	rc = window_read(lane, w);
@@ -68,7 +75,7 @@ window_get(struct db_lane *lane, const struct bl_usage *u, struct bl_draw_window
 		free(w);
 		return rc;
 	}
-	*out = w;
+	*out = g->last_window = w;
 	return 0;
 }
 
@@ -91,13 +98,16 @@ purse_read(struct db_lane *lane, struct bl_draw_purse *p)
 static int
 purse_get(struct db_lane *lane, const struct bl_usage *u, struct bl_draw_purse **out)
 {
-	struct tf_map *map = &((struct bl_gathered *)lane->user)->purses;
-	struct bl_draw_purse *p;
+	struct bl_gathered *g = lane->user;
+	struct tf_map *map = &g->purses;
+	struct bl_draw_purse *p = g->last_purse;
 	int rc;
 
-	*out = tf_map_get(map, tf_id_span(&u->workspace));
-	if (*out != NULL)
+	*out = p != NULL && tf_id_eq(p->workspace, u->workspace) ? p : tf_map_get(map, tf_id_span(&u->workspace));
+	if (*out != NULL) {
+		g->last_purse = *out;
 		return 0;
+	}
 	p = calloc(1, sizeof *p);
 	if (p == NULL)
 		return TF_E_NOMEM;
@@ -109,7 +119,7 @@ purse_get(struct db_lane *lane, const struct bl_usage *u, struct bl_draw_purse *
 		free(p);
 		return rc;
 	}
-	*out = p;
+	*out = g->last_purse = p;
 	return 0;
 }
 
@@ -229,4 +239,6 @@ bl_draws_drop(struct db_lane *lane)
 		free(p);
 	}
 	g->current = NULL;
+	g->last_window = NULL;
+	g->last_purse = NULL;
 }

@@ -31,8 +31,17 @@ is_charged(const struct bl_usage *u)
 	return u->outcome == WIRE_OUTCOME_SERVED || u->outcome == WIRE_OUTCOME_PARTIAL;
 }
 
+static bool
+day_is(const struct bl_day *d, const struct bl_usage *u)
+{
+	return d->day == u->began_ms / DAY_MS && memcmp(d->key, u->workspace.b, sizeof u->workspace.b) == 0 &&
+	    memcmp(d->key + sizeof u->workspace.b, u->key.b, sizeof u->key.b) == 0 &&
+	    tf_span_eq(d->model, u->text[BL_T_MODEL]) && tf_span_eq(d->surface, u->text[BL_T_SURFACE]);
+}
+
+/* That of the sums gathered so far, or a new one; NULL without memory. */
 static struct bl_day *
-day_get(struct db_lane *lane, const struct bl_usage *u)
+day_find(struct db_lane *lane, const struct bl_usage *u)
 {
 	const struct tf_span *model = &u->text[BL_T_MODEL], *surface = &u->text[BL_T_SURFACE];
 	size_t n = 2 * sizeof(struct tf_id) + sizeof(int64_t) + model->n + 1 + surface->n;
@@ -62,6 +71,16 @@ day_get(struct db_lane *lane, const struct bl_usage *u)
 		return d;
 	free(d);
 	return old;
+}
+
+static struct bl_day *
+day_get(struct db_lane *lane, const struct bl_usage *u)
+{
+	struct bl_gathered *g = lane->user;
+
+	if (g->last_day == NULL || !day_is(g->last_day, u))
+		g->last_day = day_find(lane, u);
+	return g->last_day;
 }
 
 /* sign 1: it is charged now; -1: it was, and is no more. */
@@ -181,10 +200,12 @@ bl_days_flush(struct db_lane *lane)
 void
 bl_days_drop(struct db_lane *lane)
 {
-	struct tf_map *days = &((struct bl_gathered *)lane->user)->days;
+	struct bl_gathered *g = lane->user;
+	struct tf_map *days = &g->days;
 	struct bl_day *d;
 	size_t pos = 0;
 
+	g->last_day = NULL;
 	while ((d = tf_map_next(days, &pos)) != NULL) {
 		tf_map_del(days, tf_span(d->key, d->nkey));
 		free(d);

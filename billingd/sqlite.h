@@ -45,11 +45,18 @@ int bl_op_shrink(struct db_lane *lane, struct bl_shrink *s);
 int bl_op_people(struct db_lane *lane, struct db_op *op);
 /* Room for one more element of *v (n so far), which may move; NULL without memory. */
 void *bl_op_grow(void *v, size_t n, size_t size);
+struct bl_day;
+struct bl_draw_window;
+struct bl_draw_purse;
 /* What is gathered for the end of a batch: lane->user. */
 struct bl_gathered {
 	struct tf_map days;       /* bl_day */
 	struct tf_map windows;    /* bl_draw_window */
 	struct tf_map purses;     /* bl_draw_purse */
+	/* those of the row before, in these maps: the next row is often of the same; NULL: none */
+	struct bl_day *last_day;
+	struct bl_draw_window *last_window;
+	struct bl_draw_purse *last_purse;
 	struct bl_usage *current; /* of the operation that runs */
 	struct bl_summing *summing; /* sums.c: what rows are added to, while they are read */
 };
