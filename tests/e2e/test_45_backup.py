@@ -181,8 +181,8 @@ def test_what_is_stored(fresh):
     assert made.keyctl("stored", "verify", copy)[0]["bytes"] == said["bytes"]
     assert made.keyctl_run("stored", "backup", copy).returncode == 5
     assert made.keyctl_run("stored", "verify", copy + "2").returncode == 4
-    assert [(a["action"], a["subject"]) for a in made.keyctl("audit", "--action", "stored")] == [
-        ("stored verify", copy), ("stored backup", copy)]
+    wait_for("both are in the audit log", lambda: [(a["action"], a["subject"]) for a in made.keyctl("audit", "--action", "stored")]
+             == [("stored verify", copy), ("stored backup", copy)])
     for one in early:
         assert made.call("DELETE", "/v1/responses/" + one).status == 200 and found(one) == 404
     made.daemons["stored"].end()
