@@ -7,7 +7,8 @@
 
 #include "billingd/control.h"
 
-#define USER_RULE "a user's name has 1 to %d printable characters, without blanks, quotes and backslashes"
+#define USER_RULE \
+	"a user's name has 1 to %d printable characters, without blanks, quotes and backslashes; a full name may have blanks"
 #define LAST_OWNER "the last owner of a workspace stays; make somebody else owner first"
 
 /* ---- changes ------------------------------------------------------------------------------ */

@@ -164,7 +164,7 @@ def test_each_cap_stops_its_own_kind_alone(factory):
         form = b"".join(b'--X\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % part for part in (
             (b"model", HEAR.encode()), (b'file"; filename="a.wav', sound))) + b"--X--\r\n"
         return [served(*call) for call in (
-            ("/v1/chat/completions", "application/json", factory.body("tokens=1", max_tokens=1)),
+            ("/v1/chat/completions", "application/json", factory.body("tokens=1&tag=" + "k" * 60, max_tokens=1)),
             ("/v1/images/generations", "application/json", {"model": DRAW, "prompt": "fake?" + "p" * 3000}),
             ("/v1/audio/transcriptions", "multipart/form-data; boundary=X", form),
             ("/v1/audio/speech", "application/json", {"model": SAY, "voice": "x", "input": "s" * 3000}),
