@@ -370,42 +370,29 @@ static void
 gw_space_told(struct gw_key *k, const struct wire_grant *m)
 {
 	struct gw_space *s = k->space;
-	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms), m->alone,
-		m->returned };
-	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms), m->alone,
-		m->returned };
-	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms), m->alone,
-		m->returned };
 
 	k->rpm = m->limit; /* a plan that was reloaded is felt at once */
-	gw_room_told(&s->minute, &minute);
+	gw_room_told(&s->minute, &GW_TOLD_MINUTE(m));
 	if (wire_has(m, GRANT, key_remaining))
-		gw_room_told(&k->minute, &own);
+		gw_room_told(&k->minute, &GW_TOLD_KEY(m));
 	s->budgeted = wire_has(m, GRANT, budget);
 	if (s->budgeted)
-		gw_room_told(&s->budget, &budget);
+		gw_room_told(&s->budget, &GW_TOLD_BUDGET(m));
 }
 
 void
 gw_grant_told(struct gw_key *k, const struct wire_grant_refuse *m)
 {
-	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms), m->alone,
-		m->returned };
-	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms), m->alone,
-		m->returned };
-	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms), m->alone,
-		m->returned };
-
 	if (k->space == NULL)
 		return;
 	/* a refusal that knows no account says nothing of it */
 	if (wire_has(m, GRANT_REFUSE, window))
-		gw_room_told(&k->space->minute, &minute);
+		gw_room_told(&k->space->minute, &GW_TOLD_MINUTE(m));
 	if (wire_has(m, GRANT_REFUSE, key_remaining))
-		gw_room_told(&k->minute, &own);
+		gw_room_told(&k->minute, &GW_TOLD_KEY(m));
 	if (wire_has(m, GRANT_REFUSE, budget)) {
 		k->space->budgeted = true;
-		gw_room_told(&k->space->budget, &budget);
+		gw_room_told(&k->space->budget, &GW_TOLD_BUDGET(m));
 	}
 }
 

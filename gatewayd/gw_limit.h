@@ -81,6 +81,13 @@ gw_reset_second(uint64_t ms)
 	return ms == 0 ? 0 : (tf_wall_ns() / 1000000 + (int64_t)ms + 999) / 1000;
 }
 
+/* What a GRANT, a GRANT_REFUSE or a KEY says of each window: those fields have the same names in all three. */
+#define GW_TOLD(m, WINDOW, REQUESTS, TOKENS, RESET) \
+	((struct gw_told){ (WINDOW), (REQUESTS), (TOKENS), gw_reset_second(RESET), (m)->alone, (m)->returned })
+#define GW_TOLD_MINUTE(m) GW_TOLD(m, (m)->window, (m)->remaining, (m)->tokens_left, (m)->reset_ms)
+#define GW_TOLD_KEY(m) GW_TOLD(m, (m)->window_key, (m)->key_remaining, (m)->key_tokens_left, (m)->key_reset_ms)
+#define GW_TOLD_BUDGET(m) GW_TOLD(m, (m)->window_budget, 0, (m)->budget, (m)->budget_reset_ms)
+
 /* gw_limits.c: req->key is known, with its workspace */
 void gw_limits_fields(const struct gw_req *req, struct http_fields *f);
 /* What an answer to KEY_ASK says of the windows. */

@@ -62,23 +62,17 @@ gw_limit_family(const struct gw_req *req, struct http_fields *f, bool tokens, co
 void
 gw_limits_key(struct gw_thread *t, struct gw_key *k, const struct wire_key *m)
 {
-	struct gw_told minute = { m->window, m->remaining, m->tokens_left, gw_reset_second(m->reset_ms), m->alone,
-		m->returned };
-	struct gw_told own = { m->window_key, m->key_remaining, m->key_tokens_left, gw_reset_second(m->key_reset_ms), m->alone,
-		m->returned };
-	struct gw_told budget = { m->window_budget, 0, m->budget, gw_reset_second(m->budget_reset_ms), m->alone,
-		m->returned };
 	const struct wire_peer *p = gw_billing(t);
 	struct gw_space *s = k->space;
 	struct tf_node *e, *tmp;
 
 	if (wire_has(m, KEY, remaining))
-		gw_room_told(&s->minute, &minute);
+		gw_room_told(&s->minute, &GW_TOLD_MINUTE(m));
 	if (wire_has(m, KEY, key_remaining))
-		gw_room_told(&k->minute, &own);
+		gw_room_told(&k->minute, &GW_TOLD_KEY(m));
 	s->budgeted = wire_has(m, KEY, budget);
 	if (s->budgeted)
-		gw_room_told(&s->budget, &budget);
+		gw_room_told(&s->budget, &GW_TOLD_BUDGET(m));
 	s->board_of = p != NULL ? p->boot : 0;
 	s->board = (uint32_t)m->board;
 	k->board = (uint32_t)m->board_key;
@@ -136,9 +130,8 @@ struct gw_looked { /* at one window */
 };
 
 static void
-gw_limits_minute(const struct gw_req *req, const struct gw_looked *w, struct gw_limit out[static 2])
+gw_limits_minute(const struct gw_req *req, const struct gw_looked *w, uint64_t now_ms, struct gw_limit out[static 2])
 {
-	uint64_t now_ms = (uint64_t)(tf_wall_ns() / 1000000);
 	bool alone = gw_limits_alone(req, w->room);
 	const struct wire_room *seen;
 	struct wire_room room;
@@ -151,10 +144,16 @@ gw_limits_minute(const struct gw_req *req, const struct gw_looked *w, struct gw_
 
 /* With no window running the next request opens a full one, behind which top-ups stand that we know of no more. */
 static uint64_t
-gw_budget_left(const struct gw_req *req)
+gw_budget_whole(const struct gw_req *req)
 {
 	const struct conf_plan *plan = conf_find_plan(req->conf->c, tf_cspan(req->key->plan));
-	uint64_t whole = plan != NULL ? (uint64_t)plan->window_tokens : 0, now_ms = (uint64_t)(tf_wall_ns() / 1000000);
+
+	return plan != NULL ? (uint64_t)plan->window_tokens : 0;
+}
+
+static uint64_t
+gw_budget_left(const struct gw_req *req, uint64_t now_ms)
+{
 	struct gw_space *s = req->key->space;
 	const struct gw_room *r = &s->budget;
 	uint64_t left;
@@ -164,13 +163,13 @@ gw_budget_left(const struct gw_req *req)
 	if (gw_limits_alone(req, r)) {
 		if (r->window == 0 || r->reset == 0 || r->reset > (int64_t)(now_ms / 1000))
 			return r->tokens_left + r->tokens_held + r->tokens_back;
-		return whole;
+		return gw_budget_whole(req);
 	}
 	seen = gw_limits_seen(req, s->board != 0 ? s->board + 1 : 0, &room);
 	if (seen != NULL && seen->window == 0)
 		return seen->tokens;
 	left = gw_room_shared(&s->budget, seen, true, UINT64_MAX, now_ms, 0).left;
-	return left != UINT64_MAX ? left : whole; /* it has ended */
+	return left != UINT64_MAX ? left : gw_budget_whole(req); /* it has ended */
 }
 
 /* The limit of the key or that of its workspace, whichever leaves less. */
@@ -179,12 +178,13 @@ gw_limits_fields(const struct gw_req *req, struct http_fields *f)
 {
 	struct gw_key *k = req->key;
 	struct gw_space *s = k->space;
-	int64_t now = tf_wall_s();
+	uint64_t now_ms = (uint64_t)(tf_wall_ns() / 1000000);
+	int64_t now = (int64_t)(now_ms / 1000);
 	struct gw_limit all[2], own[2];
 	const struct gw_limit *r, *t;
 
-	gw_limits_minute(req, &(struct gw_looked){ &s->minute, s->board, { k->rpm, k->tpm } }, all);
-	gw_limits_minute(req, &(struct gw_looked){ &k->minute, k->board, { k->own_rpm, k->own_tpm } }, own);
+	gw_limits_minute(req, &(struct gw_looked){ &s->minute, s->board, { k->rpm, k->tpm } }, now_ms, all);
+	gw_limits_minute(req, &(struct gw_looked){ &k->minute, k->board, { k->own_rpm, k->own_tpm } }, now_ms, own);
 	r = gw_limit_tighter(&all[0], &own[0]);
 	t = gw_limit_tighter(&all[1], &own[1]);
 	if (r->limit != 0) {
@@ -196,5 +196,5 @@ gw_limits_fields(const struct gw_req *req, struct http_fields *f)
 	if (t->limit != 0)
 		gw_limit_family(req, f, true, t, now);
 	if (s->budgeted && (s->budget.known || s->board != 0))
-		http_fields_add_u64(f, "x-token-budget-remaining", gw_budget_left(req), "");
+		http_fields_add_u64(f, "x-token-budget-remaining", gw_budget_left(req, now_ms), "");
 }
