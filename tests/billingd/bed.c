@@ -227,6 +227,13 @@ bed_close(struct bed *b)
 	rmdir(b->dir);
 }
 
+int
+bed_teardown(void **state)
+{
+	bed_close(*state);
+	return 0;
+}
+
 void
 bed_done(const struct bl_change *c, void *arg)
 {

@@ -62,6 +62,8 @@ struct bed {
 /* more: lines for [billingd] and whatever follows. */
 void bed_open(struct bed *b, const char *more);
 void bed_close(struct bed *b);
+int bed_teardown(void **state); /* for cmocka: closes the bed that *state is */
+#define BED_PLANS "grant-ttl = 400ms\n[plan small]\nrpm = 5\ntpm = 1000\n[plan free]\nrpm = 0\ntpm = 0"
 void bed_start(struct bed *b);
 void bed_stop(struct bed *b);
 /* Turns both loops. */

@@ -78,6 +78,27 @@ fx_close(struct fixture *f)
 	sem_destroy(&f->wake);
 }
 
+int
+fx_setup(void **state)
+{
+	struct bl_instance_row inst = { .name = "gatewayd.0", .boot = UINT64_C(0xf000000000000001) };
+	struct fixture *f = malloc(sizeof *f);
+
+	fx_open(f);
+	assert_int_equal(fx_one(f, BL_OP_INSTANCE, &inst), 0);
+	assert_int_equal(inst.id, 1);
+	*state = f;
+	return 0;
+}
+
+int
+fx_teardown(void **state)
+{
+	fx_close(*state);
+	free(*state);
+	return 0;
+}
+
 struct db_batch *
 fx_batch(struct fixture *f)
 {

@@ -17,6 +17,9 @@ struct fixture {
 void fx_open(struct fixture *f);   /* makes the directory */
 void fx_reopen(struct fixture *f); /* closes and opens the store */
 void fx_close(struct fixture *f);  /* removes the directory */
+/* For cmocka: *state is one that is open, in which gatewayd.0 is instance 1. */
+int fx_setup(void **state);
+int fx_teardown(void **state);
 struct db_batch *fx_batch(struct fixture *f);
 /* Submits, waits, returns the batch's rc; frees it. */
 int fx_run(struct fixture *f, struct db_batch *b);

@@ -25,13 +25,6 @@ setup(void **state)
 	return 0;
 }
 
-static int
-teardown(void **state)
-{
-	bed_close(*state);
-	return 0;
-}
-
 static void
 use(struct bed *b, const char *plan)
 {
@@ -374,7 +367,7 @@ test_restart(void **state)
 int
 main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_grant_fields), T(test_refuse_fields), T(test_waiting), T(test_unbilled), T(test_money_of_the_dead),
 		T(test_slots_of_the_dead), T(test_declared_anew), T(test_declared_nonsense), T(test_restart),

@@ -20,13 +20,6 @@ setup(void **state)
 	return 0;
 }
 
-static int
-teardown(void **state)
-{
-	bed_close(*state);
-	return 0;
-}
-
 /* A record of the dead start, number seq; missing: numbers before it that are lost. */
 static struct wire_usage
 dead(struct bed *b, struct tf_id key, uint64_t seq, uint64_t missing)
@@ -248,11 +241,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_told, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_holes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_final_beats_provisional, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_alive, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_acknowledgement_lost, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_told, setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(test_holes, setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(test_final_beats_provisional, setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(test_alive, setup, bed_teardown),
+		cmocka_unit_test_setup_teardown(test_acknowledgement_lost, setup, bed_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

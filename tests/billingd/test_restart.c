@@ -13,15 +13,8 @@ static struct bed bed;
 static int
 setup(void **state)
 {
-	bed_open(&bed, "grant-ttl = 400ms\n[plan small]\nrpm = 5\ntpm = 1000\n[plan free]\nrpm = 0\ntpm = 0");
+	bed_open(&bed, BED_PLANS);
 	*state = &bed;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	bed_close(*state);
 	return 0;
 }
 
@@ -287,7 +280,7 @@ test_repeat_after_restart(void **state)
 int
 main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_restart), T(test_served_before_it_declared), T(test_records_on_their_way), T(test_restart_without_one),
 		T(test_repeat_after_restart),

@@ -18,15 +18,8 @@ static struct bed bed;
 static int
 setup(void **state)
 {
-	bed_open(&bed, "grant-ttl = 400ms\n[plan small]\nrpm = 5\ntpm = 1000\n[plan free]\nrpm = 0\ntpm = 0");
+	bed_open(&bed, BED_PLANS);
 	*state = &bed;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	bed_close(*state);
 	return 0;
 }
 
@@ -599,7 +592,7 @@ test_wrong_pepper(void **state)
 int
 main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_keys), T(test_expiry), T(test_rotation), T(test_rotation_race), T(test_names), T(test_grants),
 		T(test_recall), T(test_dead_gateway), T(test_parallel), T(test_unlimited_and_plan_change),

@@ -20,27 +20,6 @@
 
 #define DAY INT64_C(86400000)
 
-static int
-setup(void **state)
-{
-	struct bl_instance_row inst = { .name = "gatewayd.0", .boot = UINT64_C(0xf000000000000001) };
-	struct fixture *f = malloc(sizeof *f);
-
-	fx_open(f);
-	assert_int_equal(fx_one(f, BL_OP_INSTANCE, &inst), 0);
-	assert_int_equal(inst.id, 1);
-	*state = f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	fx_close(*state);
-	free(*state);
-	return 0;
-}
-
 /* The result of one usage record, told alone. */
 static int
 tell(struct fixture *f, struct bl_usage *u)
@@ -512,7 +491,7 @@ test_killed_before_ack(void **state)
 int
 main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, fx_setup, fx_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_told_twice), T(test_final_beats_lost), T(test_final_beats_provisional), T(test_charge_moves),
 		T(test_one_charge_a_request), T(test_lenient), T(test_together), T(test_atomic),

@@ -18,27 +18,6 @@
 
 #define DAY INT64_C(86400000)
 
-static int
-setup(void **state)
-{
-	struct bl_instance_row inst = { .name = "gatewayd.0", .boot = UINT64_C(0xf000000000000001) };
-	struct fixture *f = malloc(sizeof *f);
-
-	fx_open(f);
-	assert_int_equal(fx_one(f, BL_OP_INSTANCE, &inst), 0);
-	assert_int_equal(inst.id, 1);
-	*state = f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	fx_close(*state);
-	free(*state);
-	return 0;
-}
-
 static struct bl_workspace_row
 workspace(unsigned n, const char *name)
 {
@@ -355,7 +334,7 @@ test_sequence(void **state)
 int
 main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, fx_setup, fx_teardown)
 	const struct CMUnitTest tests[] = { T(test_sums), T(test_random_lives), T(test_sequence) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

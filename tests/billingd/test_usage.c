@@ -17,13 +17,6 @@ setup(void **state)
 	return 0;
 }
 
-static int
-teardown(void **state)
-{
-	bed_close(*state);
-	return 0;
-}
-
 static int64_t
 number(const char *json, const char *path)
 {
@@ -227,7 +220,7 @@ test_query_refused(void **state)
 int
 main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_query), T(test_query_units), T(test_query_costs), T(test_query_table), T(test_query_refused),
 	};
