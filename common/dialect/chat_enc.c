@@ -88,20 +88,26 @@ of_another(struct tf_span id)
 }
 
 int
-chat_enc_start(struct dl_enc *e, const struct dl_event *ev)
+chat_answer_id(struct tf_span id, const struct tf_id *rid, struct tf_buf *out)
 {
-	char rid[TF_ID_TEXT + 1];
+	char text[TF_ID_TEXT + 1];
 	int r;
 
+	if (id.n > 0 && id.n <= CHAT_ID_MAX && !of_another(id))
+		return tf_buf_addspan(out, id);
+	tf_id_text(*rid, text);
+	r = tf_buf_addstr(out, "chatcmpl-");
+	return r < 0 ? r : tf_buf_addstr(out, text);
+}
+
+int
+chat_enc_start(struct dl_enc *e, const struct dl_event *ev)
+{
 	if (e->started)
 		return 0;
 	e->started = true;
 	e->created = ev->created > 0 ? ev->created : tf_wall_s();
-	if (ev->id.n > 0 && ev->id.n <= 256 && !of_another(ev->id))
-		return tf_buf_addspan(&e->id, ev->id);
-	tf_id_text(e->conf.rid, rid);
-	r = tf_buf_addstr(&e->id, "chatcmpl-");
-	return r < 0 ? r : tf_buf_addstr(&e->id, rid);
+	return chat_answer_id(ev->id, &e->conf.rid, &e->id);
 }
 
 /* The item of an event; at ITEM a new one. */

@@ -43,6 +43,10 @@ struct dl_enc {
 	struct enc_choice *choice;
 };
 
+#define CHAT_ID_MAX 256 /* bytes of a runtime's id that is passed on */
+
+/* Appends the id that the client gets for the runtime's: that one, or one of ours when it is none, too long or of another API. */
+int chat_answer_id(struct tf_span id, const struct tf_id *rid, struct tf_buf *out);
 int chat_enc_start(struct dl_enc *e, const struct dl_event *ev);
 struct enc_choice *chat_enc_choice(struct dl_enc *e, uint32_t n);
 int chat_enc_item(struct dl_enc *e, const struct dl_event *ev, struct enc_choice **c, struct enc_item **item);

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/dialect/chat.h"
+#include "common/dialect/chat_enc.h"
 #include "common/dialect/raw.h"
 
 /* ---- the request ------------------------------------------------------------------------- */
@@ -152,22 +152,35 @@ chunk(struct dl_raw *r, const struct dl_dec *d, struct tf_buf *out, size_t *text
 	return 1;
 }
 
+/* The id as the encoder writes it, so that an answer has one whichever way each of its chunks goes. */
+static int
+keep_id(struct dl_raw *r, struct tf_span id)
+{
+	struct tf_buf given = { 0 };
+	struct tf_span text;
+	int err;
+
+	tf_buf_reset(&r->scratch);
+	err = js_str(id, &r->scratch, &text);
+	if (err == 0)
+		err = chat_answer_id(text, &r->conf.rid, &given);
+	if (err == 0)
+		err = js_quote(&r->id, tf_buf_span(&given));
+	tf_buf_free(&given);
+	return err;
+}
+
 /* The chunk that began the answer says what all chunks say. */
 static int
 keep_common(struct dl_raw *r, const struct chat_msg *m)
 {
-	struct tf_span id;
 	int64_t created;
 	int err;
 
-	if (r->id.n > 0 || m->id.n <= 2 || m->id.n > 256 || js_get_i64(m->created, &created) < 0 || created <= 0)
+	if (r->id.n > 0 || m->id.n == 0 || js_get_i64(m->created, &created) < 0 || created <= 0)
 		return 0;
-	tf_buf_reset(&r->scratch);
-	err = js_str(m->id, &r->scratch, &id);
-	/* written as the encoder writes them */
-	if (err == 0)
-		err = tf_buf_printf(&r->created, "%lld", (long long)created);
-	return err < 0 ? err : js_quote(&r->id, id);
+	err = tf_buf_printf(&r->created, "%lld", (long long)created);
+	return err < 0 ? err : keep_id(r, m->id);
 }
 
 int
@@ -253,11 +266,14 @@ chat_raw_response(struct dl_raw *r, struct dl_dec *d, struct tf_span body, struc
 		return err == TF_E_NOMEM ? err : 0;
 	if (!plain_answer(d, answer))
 		return 0;
+	if ((err = keep_id(r, m->id)) < 0)
+		return err == TF_E_NOMEM ? err : 0;
 	root = m->data.n;
 	while (root > 0 && m->data.p[root - 1] != '}')
 		root--;
 	js_edits_init(&e, v, TF_LEN(v));
 	edit_to(&e, m, m->model, &r->model);
+	edit_to(&e, m, m->id, &r->id);
 	for (uint32_t i = 0; i < m->npiece; i++) {
 		const struct chat_piece *p = &m->piece[i];
 
