@@ -397,14 +397,49 @@ test_secrets(void **state)
 /* ---- trouble ------------------------------------------------------------------------------ */
 
 static void
-pages(struct fixture *f, int more)
+wake_up(void *arg)
 {
-	struct db_sqlite *db = TF_CONTAINER(f->store, struct db_sqlite, base);
-	int64_t now = fx_int(f, "PRAGMA page_count");
+	sem_post(arg);
+}
+
+#define OP_PAGES 1000 /* arg int64_t: the file has that many pages at most */
+
+/* Its connection is the store's thread's alone: what limits it is one more operation. */
+static int
+run_here(struct db_lane *lane, struct db_op *op)
+{
 	char sql[64];
 
-	snprintf(sql, sizeof sql, "PRAGMA max_page_count = %lld", more < 0 ? 1000000LL : (long long)now + more);
-	assert_int_equal(sqlite3_exec(db->writer.db, sql, NULL, NULL, NULL), SQLITE_OK);
+	if (op->kind != OP_PAGES)
+		return bl_schema.run(lane, op);
+	snprintf(sql, sizeof sql, "PRAGMA max_page_count = %lld", (long long)*(const int64_t *)op->arg);
+	return op->rc = sqlite3_exec(lane->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : TF_E_IO;
+}
+
+/* As fx_reopen, with that operation. */
+static void
+reopen_limited(struct fixture *f)
+{
+	static struct db_schema schema;
+	struct db_file file = { f->path, &schema, wake_up, &f->wake };
+	char why[256] = "";
+
+	schema = bl_schema;
+	schema.run = run_here;
+	db_store_close(&f->store);
+	if (db_sqlite_open(&file, &f->store, why, sizeof why) != 0)
+		fail_msg("open: %s", why);
+}
+
+/* negative: no limit */
+static void
+pages(struct fixture *f, int more)
+{
+	int64_t max = more < 0 ? 1000000 : fx_int(f, "PRAGMA page_count") + more;
+	struct db_batch *b = fx_batch(f);
+
+	assert_int_equal(db_batch_add(b, OP_PAGES, &max), 0);
+	assert_int_equal(fx_run(f, b), 0);
 }
 
 static void
@@ -414,6 +449,7 @@ test_disk_full(void **state)
 	struct db_batch *b = fx_batch(f);
 	struct bl_usage first = fx_usage(1), *u;
 
+	reopen_limited(f);
 	assert_int_equal(tell(f, &first), BL_USAGE_NEW);
 	pages(f, 2);
 	b->lenient = true;
@@ -441,12 +477,6 @@ test_disk_full(void **state)
 	for (size_t i = 0; i < b->n; i++)
 		free(b->ops[i].arg);
 	db_batch_free(&b);
-}
-
-static void
-wake_up(void *arg)
-{
-	sem_post(arg);
 }
 
 /* Committed, then killed before anyone was told: telling it again finds it there. */

@@ -2,7 +2,6 @@
 /* stored's limits of time and size: what expires, what has to go for what comes, and the room that both give back. */
 #include "config.h"
 
-#include "stored/sqlite.h"
 #include "tests/stored/bed.h"
 
 #define DAY_NS (INT64_C(86400) * 1000000000)
@@ -13,6 +12,47 @@ until_rows(struct bed *b, const char *sql, int64_t n)
 	for (int i = 0; i < 400 && bed_int(b, sql) != n; i++)
 		bed_pass(b, 25);
 	assert_int_equal(bed_int(b, sql), n);
+}
+
+/* Has the daemon look for what has expired, with a look of its own that began after this and not before. */
+static void
+look(struct bed *b)
+{
+	while (b->st->expiring)
+		bed_turn(b);
+	ev_timer_set(&b->st->expire, 0);
+}
+
+/* It does not look any more. */
+static void
+look_no_more(struct bed *b)
+{
+	while (b->st->expiring)
+		bed_turn(b);
+	ev_timer_del(&b->st->expire);
+}
+
+static void
+done(struct db_batch *b, void *arg)
+{
+	*(int *)arg = b->rc == 0 ? 1 : b->rc;
+	db_batch_free(&b);
+}
+
+/* One step, carried out by the store as the daemon's are. */
+static void
+step(struct bed *b, struct st_expire *e)
+{
+	struct db_batch *batch;
+	int rc = 0;
+
+	batch = db_batch_new(done, &rc);
+	assert_non_null(batch);
+	assert_int_equal(db_batch_add(batch, ST_OP_EXPIRE, e), 0);
+	db_store_submit(b->st->store, batch);
+	while (rc == 0)
+		bed_turn(b);
+	assert_int_equal(rc, 1);
 }
 
 static void
@@ -31,8 +71,7 @@ test_expiry(void **state)
 	/* gone at once, whether the sweep has come by or not */
 	assert_string_equal(bed_get(&b, WIRE_KIND_IMAGE, 1, "short"), "not_found");
 	assert_string_equal(bed_get(&b, WIRE_KIND_IMAGE, 1, "long"), "");
-	b.st->expiring = false;
-	ev_timer_set(&b.st->expire, 0);
+	look(&b);
 	until_rows(&b, "SELECT count(*) FROM objects", 1);
 	assert_int_equal(bed_files(&b), 1);
 	/* never longer than the kind is kept */
@@ -45,14 +84,14 @@ test_expiry(void **state)
 	assert_string_equal(bed_put_response(&b, 1, "resp_2", "resp_1", "\"b\""), "");
 	tf_clock_shift(9 * DAY_NS);
 	assert_string_equal(bed_put_response(&b, 1, "resp_3", "resp_2", "\"c\""), "");
-	ev_timer_set(&b.st->expire, 0);
+	look(&b);
 	until_rows(&b, "SELECT count(*) FROM objects", 0);
 	assert_string_equal(bed_get(&b, WIRE_KIND_RESPONSE, 1, "resp_1"), "not_found");
 	assert_string_equal(bed_chain(&b, 1, "resp_1"), "not_found");
 	assert_string_equal(bed_chain(&b, 1, "resp_3"), "");
 	assert_non_null(strstr(bed_body(&b), "msg_of_resp_1"));
 	tf_clock_shift(12 * DAY_NS);
-	ev_timer_set(&b.st->expire, 0);
+	look(&b);
 	until_rows(&b, "SELECT count(*) FROM responses", 0);
 	assert_int_equal(bed_int(&b, "SELECT count(*) FROM items"), 0);
 	assert_int_equal(bed_int(&b, "SELECT sum(bytes) FROM spaces"), 0);
@@ -72,7 +111,7 @@ test_expiry_steps(void **state)
 	    " (workspace, kind, name, created_ms, expires_ms, bytes, data)"
 	    " SELECT zeroblob(16), 16, 'v' || i, 0, 1, 1, x'00' FROM n");
 	assert_int_equal(bed_int(&b, "SELECT bytes FROM spaces WHERE kind = 16"), 650);
-	ev_timer_set(&b.st->expire, 0);
+	look(&b);
 	until_rows(&b, "SELECT count(*) FROM objects", 0);
 	assert_int_equal(bed_int(&b, "SELECT bytes FROM spaces WHERE kind = 16"), 0);
 	assert_int_equal(bed_int(&b, "SELECT count(*) FROM responses"), 1);
@@ -85,12 +124,12 @@ test_expiry_bytes(void **state)
 {
 	struct st_expire e = { .limit = 100, .bytes = 500000 };
 	struct tf_buf text = { 0 };
-	struct db_sqlite *db;
 	char name[32];
 	struct bed b;
 
 	(void)state;
 	bed_open(&b, "");
+	look_no_more(&b);
 	tf_buf_addc(&text, '"');
 	for (int k = 0; k < 300000; k++)
 		tf_buf_addc(&text, 'a');
@@ -99,14 +138,12 @@ test_expiry_bytes(void **state)
 		snprintf(name, sizeof name, "resp_%d", i);
 		assert_string_equal(bed_put_response(&b, 1, name, NULL, tf_buf_cstr(&text)), "");
 	}
-	db = TF_CONTAINER(b.st->store, struct db_sqlite, base);
 	e.now_ms = INT64_MAX - 1;
 	e.dir = b.st->blob_dir;
-	/* nobody else writes meanwhile: the expiry of the daemon finds nothing old enough */
-	assert_int_equal(st_op_expire(&db->writer, &e), 0);
+	step(&b, &e);
 	assert_int_equal(e.removed, 2);
 	e.bytes = 1;
-	assert_int_equal(st_op_expire(&db->writer, &e), 0);
+	step(&b, &e);
 	assert_int_equal(e.removed, 1);
 	assert_true(e.more);
 	tf_buf_free(&text);
@@ -128,7 +165,7 @@ test_expiry_gives_pages_back(void **state)
 	    " SELECT zeroblob(16), 16, 'v' || i, 0, 1, 1, zeroblob(4000) FROM n");
 	pages = bed_int(&b, "PRAGMA page_count");
 	assert_true(pages > 2500);
-	ev_timer_set(&b.st->expire, 0);
+	look(&b);
 	until_rows(&b, "SELECT count(*) FROM objects", 0);
 	until_rows(&b, "SELECT freelist_count > 1024 FROM pragma_freelist_count", 0);
 	assert_true(bed_int(&b, "PRAGMA page_count") < pages - 1000);
