@@ -204,9 +204,17 @@ sqlite_submit(struct db_store *s, struct db_batch *b)
 	pthread_mutex_unlock(&lane->lock);
 }
 
+static const char *
+lane_name(const struct db_lane *lane)
+{
+	return lane == &lane->store->writer ? "writer" : lane == &lane->store->reader ? "reader" : "aside";
+}
+
 static void
 lane_stop(struct db_lane *lane)
 {
+	int rc;
+
 	if (lane->running) {
 		pthread_mutex_lock(&lane->lock);
 		lane->stop = true;
@@ -223,7 +231,10 @@ lane_stop(struct db_lane *lane)
 		lane->store->schema->fini(lane->user);
 	free(lane->stmt);
 	free(lane->user);
-	sqlite3_close(lane->db);
+	rc = sqlite3_close(lane->db);
+	if (rc != SQLITE_OK) /* a statement that nobody ended: the file stays open */
+		tf_log(TF_ERROR, "store", NULL, "a connection to the database stays open lane=%s error=%s", lane_name(lane),
+		    tf_log_q(tf_cspan(sqlite3_errstr(rc))));
 	pthread_cond_destroy(&lane->wake);
 	pthread_mutex_destroy(&lane->lock);
 }

@@ -402,23 +402,28 @@ wake_up(void *arg)
 	sem_post(arg);
 }
 
-#define OP_PAGES 1000 /* arg int64_t: the file has that many pages at most */
+enum {
+	OP_PAGES = 1000, /* arg int64_t: the file has that many pages at most */
+	OP_FORGET,       /* arg sqlite3_stmt *: prepares one that the lane does not know */
+};
 
-/* Its connection is the store's thread's alone: what limits it is one more operation. */
+/* A connection is its thread's alone: what is done to it is one more operation. */
 static int
 run_here(struct db_lane *lane, struct db_op *op)
 {
 	char sql[64];
 
+	if (op->kind == OP_FORGET)
+		return op->rc = sqlite3_prepare_v2(lane->db, "SELECT 1", -1, op->arg, NULL) == SQLITE_OK ? 0 : TF_E_IO;
 	if (op->kind != OP_PAGES)
 		return bl_schema.run(lane, op);
 	snprintf(sql, sizeof sql, "PRAGMA max_page_count = %lld", (long long)*(const int64_t *)op->arg);
 	return op->rc = sqlite3_exec(lane->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : TF_E_IO;
 }
 
-/* As fx_reopen, with that operation. */
+/* As fx_reopen, with those operations. */
 static void
-reopen_limited(struct fixture *f)
+reopen_here(struct fixture *f)
 {
 	static struct db_schema schema;
 	struct db_file file = { f->path, &schema, wake_up, &f->wake };
@@ -449,7 +454,7 @@ test_disk_full(void **state)
 	struct db_batch *b = fx_batch(f);
 	struct bl_usage first = fx_usage(1), *u;
 
-	reopen_limited(f);
+	reopen_here(f);
 	assert_int_equal(tell(f, &first), BL_USAGE_NEW);
 	pages(f, 2);
 	b->lenient = true;
@@ -477,6 +482,36 @@ test_disk_full(void **state)
 	for (size_t i = 0; i < b->n; i++)
 		free(b->ops[i].arg);
 	db_batch_free(&b);
+}
+
+/* A connection that cannot be closed is a fault of ours, and is not kept quiet. */
+static void
+test_connection_stays_open(void **state)
+{
+	struct fixture *f = *state;
+	struct db_batch *b = fx_batch(f);
+	char path[] = "/tmp/bl-log.XXXXXX", line[512] = "";
+	int fd = mkstemp(path), saved = dup(STDERR_FILENO);
+	sqlite3_stmt *stmt = NULL;
+	sqlite3 *db;
+
+	assert_true(fd >= 0 && saved >= 0);
+	unlink(path);
+	reopen_here(f);
+	assert_int_equal(db_batch_add(b, OP_FORGET, &stmt), 0);
+	assert_int_equal(fx_run(f, b), 0);
+	assert_non_null(stmt);
+	dup2(fd, STDERR_FILENO);
+	db_store_close(&f->store);
+	dup2(saved, STDERR_FILENO);
+	assert_true(pread(fd, line, sizeof line - 1, 0) > 0);
+	assert_non_null(strstr(line, "stays open lane=writer"));
+	assert_null(strstr(line, "lane=reader"));
+	close(fd);
+	close(saved);
+	db = sqlite3_db_handle(stmt);
+	sqlite3_finalize(stmt);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
 /* Committed, then killed before anyone was told: telling it again finds it there. */
@@ -525,7 +560,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_told_twice), T(test_final_beats_lost), T(test_final_beats_provisional), T(test_charge_moves),
 		T(test_one_charge_a_request), T(test_lenient), T(test_together), T(test_atomic),
-		T(test_start), T(test_secrets), T(test_disk_full), T(test_killed_before_ack),
+		T(test_start), T(test_secrets), T(test_disk_full), T(test_connection_stays_open),
+		T(test_killed_before_ack),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
