@@ -21,6 +21,10 @@ enum field {
 };
 enum { SEEN_MODEL = 1, SEEN_PROMPT = 2, SEEN_IMAGES = 4, SEEN_URL = 8, SEEN_MASK = 16 };
 
+/* With a part for each image, one of them the member of all, and the form of the answer: no more than a form may have. */
+#define MEMBERS_MAX (DL_FORM_PARTS_MAX - IMAGES_SOURCES_MAX)
+#define NAME_MAX_PART 128 /* longest name of a part that we make of a member nobody knows here, bytes */
+
 static int
 on_url(struct dl_scan *s, const struct dl_value *v)
 {
@@ -78,7 +82,9 @@ value(struct dl_scan *s, const struct dl_value *v)
 	switch ((enum field)v->id) {
 	case FIELD_ROOT:
 		s->head.root = dl_range_value(v->hit);
-		return 0;
+		return v->hit->count <= MEMBERS_MAX
+		    ? 0
+		    : dl_scan_refuse_at(s, NULL, "The body must not have more than %d members.", MEMBERS_MAX);
 	case FIELD_IMAGES:
 	case FIELD_IMAGE:
 	case FIELD_IMAGE_URL:
@@ -202,7 +208,9 @@ other(struct making *m, struct tf_span key, struct tf_span v)
 	tf_buf_reset(&m->text);
 	if (r == 0 && js_type(v) == JS_STRING)
 		r = js_str(v, &m->text, &text);
-	/* a name as clients write them; anything else could end its line */
+	/* a name as clients write them; anything else could end its line, or is no name of a part */
+	if (r == 0 && (name.n == 0 || name.n > NAME_MAX_PART))
+		r = TF_E_NOENT;
 	for (size_t i = 0; r == 0 && i < name.n; i++)
 		if (!dl_plain_char(name.p[i]))
 			r = TF_E_NOENT;

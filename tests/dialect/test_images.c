@@ -365,6 +365,17 @@ test_edits(void **state)
 #define CHANGE(images, more) "{\"model\":\"m\",\"prompt\":\"x\",\"images\":[" images "]" more "}"
 #define REMOTE "{\"image_url\":\"https://x.test/a.png\"}"
 
+/* A request of n members. */
+static void
+members(int n, struct tf_buf *body)
+{
+	tf_buf_reset(body);
+	assert_int_equal(tf_buf_addstr(body, "{\"model\":\"m\",\"prompt\":\"x\",\"images\":[" REMOTE "]"), 0);
+	for (int i = 3; i < n; i++)
+		assert_int_equal(tf_buf_printf(body, ",\"m%d\":1", i), 0);
+	assert_int_equal(tf_buf_addc(body, '}'), 0);
+}
+
 static void
 test_edits_json_scan(void **state)
 {
@@ -396,6 +407,13 @@ test_edits_json_scan(void **state)
 		assert_int_equal(tf_buf_addstr(&many, "," REMOTE), 0);
 	assert_int_equal(tf_buf_addstr(&many, "]}"), 0);
 	refuses(EDIT, tf_buf_cstr(&many), "images", "16");
+	for (int n = 240; n <= 241; n++) {
+		members(n, &many);
+		if (n == 240)
+			assert_true(accepts(EDIT, tf_buf_cstr(&many)));
+		else
+			refuses(EDIT, tf_buf_cstr(&many), "", "240 members");
+	}
 	tf_buf_free(&many);
 }
 
@@ -425,6 +443,9 @@ holds(const struct tf_buf *b, const char *text)
 	return memmem(b->p, b->n, text, strlen(text)) != NULL;
 }
 
+#define NAME16 "abcdefghijklmnop"
+#define NAME128 NAME16 NAME16 NAME16 NAME16 NAME16 NAME16 NAME16 NAME16
+
 static void
 test_edits_json(void **state)
 {
@@ -441,7 +462,8 @@ test_edits_json(void **state)
 	assert_non_null(strstr(scan.fault.message, "does not fetch"));
 
 	assert_true(asked(CHANGE(URL("png", PNG64) "," URL("jpeg", "/9j/AA=="), ",\"mask\":" URL("png", PNG64) ",\"n\":2,"
-		"\"user\":null,\"deep\":{\"a\":[1]},\"priority\":1,\"text\":\"a\\nb\",\"bad name\":1"), 0, type, &sent));
+		"\"user\":null,\"deep\":{\"a\":[1]},\"priority\":1,\"text\":\"a\\nb\",\"bad name\":1,\"\":2,\"" NAME128
+		"\":3,\"" NAME128 "q\":4"), 0, type, &sent));
 	assert_non_null(strstr(type, "multipart/form-data; boundary=form"));
 	assert_true(holds(&sent, "name=\"image[]\"; filename=\"file.png\"\r\nContent-Type: image/png\r\n\r\n\x89PNG"));
 	assert_true(holds(&sent, "name=\"model\"\r\n\r\nlocal/r\r\n"));
@@ -450,6 +472,9 @@ test_edits_json(void **state)
 	assert_true(holds(&sent, "name=\"text\"\r\n\r\na\nb\r\n"));
 	assert_false(holds(&sent, "priority"));
 	assert_false(holds(&sent, "bad name"));
+	assert_false(holds(&sent, "name=\"\""));
+	assert_true(holds(&sent, "name=\"" NAME128 "\"\r\n\r\n3\r\n"));
+	assert_false(holds(&sent, "name=\"" NAME128 "q"));
 	assert_false(holds(&sent, "\"user\""));
 	assert_true(asked(CHANGE(URL("jpeg", "/9j/QUFB"), ""), 0, type, &sent));
 	assert_true(holds(&sent, "name=\"image\"; filename=\"file.jpg\""));
