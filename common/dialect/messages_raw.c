@@ -449,6 +449,11 @@ messages_raw_event(struct dl_raw *r, struct dl_dec *d, struct tf_span event, str
 		return messages_dec_event(d, event, data);
 	if (js_member(data, "type", &v) && js_type(v) == JS_STRING)
 		err = js_str(v, &name, &type);
+	/* of no API: its lines could begin an event that the runtime did not give */
+	if (err == 0 && type.n > 0 && !dl_raw_type_ok(type)) {
+		tf_buf_free(&name);
+		return 0;
+	}
 	if (err == 0 && r->begun) {
 		err = messages_dec_apply(d, type, data);
 		if (err == 0 && !d->failed)

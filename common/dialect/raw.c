@@ -137,6 +137,19 @@ dl_raw_request(const struct dl_head *h, const struct dl_target *to, struct tf_sp
 	return r;
 }
 
+#define TYPE_MAX 128 /* of an event, bytes */
+
+bool
+dl_raw_type_ok(struct tf_span type)
+{
+	if (type.n == 0 || type.n > TYPE_MAX)
+		return false;
+	for (size_t i = 0; i < type.n; i++)
+		if (!dl_plain_char(type.p[i]) && type.p[i] != '.')
+			return false;
+	return true;
+}
+
 int
 dl_raw_line(struct tf_buf *out, struct tf_span json)
 {

@@ -21,6 +21,8 @@ int dl_raw_request(const struct dl_head *h, const struct dl_target *to, struct t
     struct tf_buf *dropped);
 /* Appends the names of the members without effect, for requests that are translated to another dialect. */
 int dl_raw_dropped(const struct dl_head *h, struct tf_span body, struct tf_buf *dropped);
+/* Is it a word that can stand in an event line, as the types of all events that an API has? */
+bool dl_raw_type_ok(struct tf_span type);
 /* Appends JSON text on one line, as the data of an event has to be. 0 or TF_E_NOMEM. */
 int dl_raw_line(struct tf_buf *out, struct tf_span json);
 

@@ -349,8 +349,7 @@ responses_raw_event(struct dl_raw *r, struct dl_dec *d, struct tf_span event, st
 		err = js_quote(&d->quoted, event);
 		type = tf_buf_span(&d->quoted);
 	}
-	/* a type that is no plain word cannot stand in an event line */
-	if (err < 0 || type.n <= 2 || type.n > 128 || memchr(type.p, '\\', type.n) != NULL || js_str_eq(type, "keepalive"))
+	if (err < 0 || type.n <= 2 || !dl_raw_type_ok(tf_span(type.p + 1, type.n - 2)) || js_str_eq(type, "keepalive"))
 		return err;
 	return pass(r, d, type, json, out);
 }
