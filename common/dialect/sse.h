@@ -29,8 +29,9 @@ void dl_sse_fini(struct dl_sse *s);
 void dl_sse_reset(struct dl_sse *s);
 /*
  * Bytes, cut anywhere. Line ends LF, CRLF and CR. Each event with data is given to fn. Lenient where
- * runtimes are: a data line directly behind a data line that is a whole JSON value begins an event
- * of its own, and a line that begins with '{' counts as data. TF_E_FULL: an event is too large.
+ * runtimes are: white space around name and data is left out, a data line directly behind a data line that
+ * is a whole JSON value begins an event of its own, and a line that begins with '{' counts as data.
+ * TF_E_FULL: an event is too large.
  */
 int dl_sse_feed(struct dl_sse *s, const char *p, size_t n, dl_sse_fn *fn, void *arg) TF_MUSTCHECK;
 /* The stream ended: an event that lacks only its empty line counts. */

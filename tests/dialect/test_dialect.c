@@ -605,6 +605,8 @@ test_sse(void **state)
 	assert_sse("{\"error\":1}\n", "|{\"error\":1};");
 	assert_sse("\n\n\n\xef\xbb\xbf{\n\n", "");
 	assert_sse("data: last", "|last;");
+	assert_sse("event:\t e \ndata:  \t{\"a\": 1} \t\n\n", "e|{\"a\": 1};");
+	assert_sse("data:\ndata: {\ndata: }\ndata:\n\ndata:  [DONE] \n\ndata:  \n\n", "|{ };|[DONE];|;");
 	assert_sse("data\n\ndatax: 1\n\n", "|;");
 }
 
