@@ -386,6 +386,7 @@ enum tf_level { TF_ERROR, TF_WARN, TF_INFO, TF_DEBUG };
  */
 void tf_log(enum tf_level level, const char *subsystem, const struct tf_id *rid, const char *fmt, ...) TF_PRINTF(4, 5);
 bool tf_log_on(enum tf_level level, const char *subsystem);
+/* Again with the same name at any time, from any thread; with another one only while there is no second thread. */
 void tf_log_init(const char *daemon, enum tf_level level, bool json);
 void tf_log_level(enum tf_level level);
 /* Debug lines of these subsystems ("http,dispatch"; "" for none) whatever the level. Copied. */

@@ -24,10 +24,10 @@
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 static const int priorities[] = { 3, 4, 6, 7 };
 
-static char daemon_name[32] = "tokenfactory";
+static char daemon_name[32] = "tokenfactory"; /* written before there is a second thread */
 static _Atomic int level_now = TF_INFO;
-static bool as_json;
-static bool to_journal;
+static atomic_bool as_json;
+static atomic_bool to_journal;
 
 static pthread_mutex_t token_lock = PTHREAD_MUTEX_INITIALIZER;
 static char tokens[256];
@@ -54,9 +54,11 @@ stderr_is_journal(void)
 void
 tf_log_init(const char *daemon, enum tf_level level, bool json)
 {
-	snprintf(daemon_name, sizeof daemon_name, "%s", daemon);
-	as_json = json;
-	to_journal = stderr_is_journal();
+	/* a reload says it again, while other threads write lines */
+	if (strcmp(daemon_name, daemon) != 0)
+		snprintf(daemon_name, sizeof daemon_name, "%s", daemon);
+	atomic_store_explicit(&as_json, json, memory_order_relaxed);
+	atomic_store_explicit(&to_journal, stderr_is_journal(), memory_order_relaxed);
 	tf_log_level(level);
 }
 
@@ -226,10 +228,11 @@ make_line(char *line, size_t cap, enum tf_level level, const char *subsystem, co
 {
 	char *to = line;
 	const char *end = line + cap - 8;
+	bool journal = atomic_load_explicit(&to_journal, memory_order_relaxed);
 
-	if (to_journal)
+	if (journal)
 		to += snprintf(to, 8, "<%d>", priorities[level]);
-	if (as_json) {
+	if (atomic_load_explicit(&as_json, memory_order_relaxed)) {
 		to = put_lit(to, "{\"ts\":\"");
 		to = put_time(to);
 		to += snprintf(to, 256, "\",\"level\":\"%s\",\"daemon\":\"%s\",\"sub\":\"%.64s\",",
@@ -241,7 +244,7 @@ make_line(char *line, size_t cap, enum tf_level level, const char *subsystem, co
 		to = put_lit(to, "\"}\n");
 		return (size_t)(to - line);
 	}
-	if (!to_journal) {
+	if (!journal) {
 		to = put_time(to);
 		*to++ = ' ';
 	}

@@ -3,7 +3,9 @@
 #include "config.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -113,6 +115,56 @@ test_log_journal(void **state)
 	assert_non_null(strstr(logged, "\n<3>error gatewayd wire line?break"));
 	capture(log_text, 2); /* another stream than ours */
 	assert_int_equal(logged[23], 'Z');
+}
+
+#define SAID 100
+static atomic_bool turning, all_said;
+
+static void *
+log_thread(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&turning))
+		sched_yield();
+	for (int i = 0; i < SAID; i++)
+		tf_log(TF_INFO, "http", NULL, "n=%d", i);
+	atomic_store(&all_said, true);
+	return NULL;
+}
+
+static void
+log_reloaded(void)
+{
+	pthread_t t;
+
+	tf_log_init("gatewayd", TF_INFO, false);
+	assert_int_equal(pthread_create(&t, NULL, log_thread, NULL), 0);
+	for (int i = 0; !atomic_load(&all_said); i++) {
+		tf_log_init("gatewayd", TF_INFO, i % 2 == 0);
+		atomic_store(&turning, true);
+	}
+	assert_int_equal(pthread_join(t, NULL), 0);
+}
+
+/* The form changes while another thread writes: every line is there, whole and of one form. */
+static void
+test_log_reloaded(void **state)
+{
+	const char *p = logged, *end;
+	char want[32];
+	int n = 0;
+
+	(void)state;
+	capture(log_reloaded, 0);
+	for (; (end = strchr(p, '\n')) != NULL; p = end + 1) {
+		bool json = *p == '{';
+
+		snprintf(want, sizeof want, json ? "\"n=%d\"}\n" : " http n=%d\n", n++);
+		assert_memory_equal(end + 1 - strlen(want), want, strlen(want));
+		assert_true(json || p[23] == 'Z');
+		assert_non_null(memmem(p, (size_t)(end - p), "gatewayd", 8));
+	}
+	assert_int_equal(n, SAID);
 }
 
 static void
@@ -273,6 +325,7 @@ main(void)
 		cmocka_unit_test(test_log_journal),
 		cmocka_unit_test(test_log_json),
 		cmocka_unit_test(test_log_filter),
+		cmocka_unit_test(test_log_reloaded),
 		cmocka_unit_test(test_log_quote),
 		cmocka_unit_test(test_metric),
 		cmocka_unit_test(test_metric_threads),
