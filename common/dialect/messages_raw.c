@@ -25,7 +25,7 @@ struct dl_raw {
 	bool begun;           /* the runtime began as it should: what it says is passed on */
 	bool coded;           /* it did not: decode and encode */
 	bool given;           /* content went out */
-	bool delta, stop;     /* message_delta with a reason, message_stop: went out */
+	bool delta;           /* message_delta with a reason went out */
 	uint64_t hidden;      /* blocks that the client does not get */
 	bool hiding;          /* one of them is open ... */
 	uint64_t hidden_at;   /* ... at the runtime's index */
@@ -368,6 +368,29 @@ message_start(struct dl_raw *r, struct tf_span *data)
 	return edited(r, data, &e) == 0;
 }
 
+/* Clients go by the type in the data, whatever the event line says: data that has none gets it, and then lies in made. */
+static int
+put_type(struct tf_span type, struct tf_span *data, struct tf_buf *made)
+{
+	struct tf_buf text = { 0 };
+	struct js_edit edit;
+	struct js_edits e;
+	struct tf_span v;
+	bool other = js_member(*data, "type", &v);
+	int err = tf_buf_printf(&text, "%s\"" TF_SPAN_FMT "\"", other ? "" : "\"type\":", TF_SPAN_ARG(type));
+
+	js_edits_init(&e, &edit, 1);
+	if (other)
+		put(&e, *data, v, tf_buf_span(&text));
+	else
+		js_edit_insert_first(&e, 0, tf_buf_span(&text));
+	if (err == 0)
+		err = js_splice(*data, &e, made);
+	*data = tf_buf_span(made);
+	tf_buf_free(&text);
+	return err;
+}
+
 /* The last event but one. */
 static int
 message_delta(struct dl_raw *r, const struct dl_dec *d, struct tf_span *data)
@@ -393,6 +416,8 @@ pass(struct dl_raw *r, const struct dl_dec *d, struct tf_span type, struct tf_sp
 	bool content = false;
 	int err = 0;
 
+	if (js_type(data) != JS_OBJECT || tf_span_is(type, "message_stop"))
+		return 0; /* no client finds anything in the one; the end of the answer writes the other */
 	if (tf_span_is(type, "content_block_start") || tf_span_is(type, "content_block_delta") ||
 	    tf_span_is(type, "content_block_stop")) {
 		err = block(r, type, &data, &before);
@@ -400,9 +425,6 @@ pass(struct dl_raw *r, const struct dl_dec *d, struct tf_span type, struct tf_sp
 	} else if (tf_span_is(type, "message_delta")) {
 		r->delta = content = d->finished;
 		err = message_delta(r, d, &data);
-	} else if (tf_span_is(type, "message_stop")) {
-		r->stop = true;
-		return 0; /* the end of the answer writes it */
 	}
 	if (err == 0 && (r->given || content)) {
 		r->given = true;
@@ -437,8 +459,9 @@ int
 messages_raw_event(struct dl_raw *r, struct dl_dec *d, struct tf_span event, struct tf_span data, struct tf_buf *out,
     size_t *text)
 {
-	struct tf_buf name = { 0 };
+	struct tf_buf name = { 0 }, made = { 0 };
 	struct tf_span type = event, v;
+	bool said;
 	int err;
 
 	(void)text; /* the decoder tells all of it */
@@ -447,13 +470,16 @@ messages_raw_event(struct dl_raw *r, struct dl_dec *d, struct tf_span event, str
 	err = messages_dec_parse(d, data, &data);
 	if (err < 0)
 		return messages_dec_event(d, event, data);
-	if (js_member(data, "type", &v) && js_type(v) == JS_STRING)
+	said = js_member(data, "type", &v) && js_type(v) == JS_STRING;
+	if (said)
 		err = js_str(v, &name, &type);
 	/* of no API: its lines could begin an event that the runtime did not give */
 	if (err == 0 && type.n > 0 && !dl_raw_type_ok(type)) {
 		tf_buf_free(&name);
 		return 0;
 	}
+	if (err == 0 && !said && type.n > 0 && js_type(data) == JS_OBJECT)
+		err = put_type(type, &data, &made);
 	if (err == 0 && r->begun) {
 		err = messages_dec_apply(d, type, data);
 		if (err == 0 && !d->failed)
@@ -461,6 +487,7 @@ messages_raw_event(struct dl_raw *r, struct dl_dec *d, struct tf_span event, str
 	} else if (err == 0) {
 		err = first(r, d, type, data);
 	}
+	tf_buf_free(&made);
 	tf_buf_free(&name);
 	return err;
 }

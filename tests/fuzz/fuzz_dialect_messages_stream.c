@@ -24,6 +24,37 @@ how(uint8_t first, uint8_t second)
 		.end = second & 128 ? FUZZ_BREAKS : FUZZ_ENDS };
 }
 
+/* An event that was passed on: its two lines, and the type of the one in the other. */
+static const char *
+passed_event(struct tf_span e)
+{
+	const char *line = e.n > 7 ? memchr(e.p, '\n', e.n) : NULL;
+	struct tf_span name, data, v;
+
+	if (line == NULL || memcmp(e.p, "event: ", 7) != 0 || e.p + e.n - line < 8 || memcmp(line, "\ndata: ", 7) != 0)
+		return "no event line, or no data";
+	name = tf_span(e.p + 7, (size_t)(line - e.p) - 7);
+	data = tf_span(line + 7, (size_t)(e.p + e.n - line) - 7);
+	if (memchr(data.p, '\n', data.n) != NULL || js_valid(data) < 0)
+		return "data that is no JSON on one line";
+	return js_member(data, "type", &v) && js_str_eqn(v, name) ? NULL : "another type in the data";
+}
+
+static const char *
+passed_events(struct tf_span got)
+{
+	const char *bad = NULL, *end;
+
+	while (bad == NULL && got.n > 0) {
+		end = memmem(got.p, got.n, "\n\n", 2);
+		if (end == NULL)
+			return "an event without its end";
+		bad = passed_event(tf_span(got.p, (size_t)(end - got.p)));
+		got = tf_span(end + 2, (size_t)(got.p + got.n - end) - 2);
+	}
+	return bad;
+}
+
 /* What is passed on says what the runtime says; only its frame is ours to keep: one beginning, and one end. */
 static const char *
 frame(struct tf_span got, bool whole)
@@ -44,7 +75,7 @@ frame(struct tf_span got, bool whole)
 		return "message_stop before the end";
 	if (whole && memmem(got.p, got.n, "\nevent: message_delta\n", 22) == NULL)
 		return "no message_delta";
-	return memmem(got.p, got.n, "\nevent: error\n", 14) != NULL ? "an error" : NULL;
+	return memmem(got.p, got.n, "\nevent: error\n", 14) != NULL ? "an error" : passed_events(got);
 }
 
 static const char *
