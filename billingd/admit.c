@@ -211,13 +211,6 @@ recall(struct bl_account *a)
 		recall_hold(bl_hold_at(a, e));
 }
 
-void
-bl_admit_recall(struct bl *bl, struct bl_workspace *w)
-{
-	(void)bl;
-	recall(&w->account);
-}
-
 static void
 recalls_over(struct bl_account *a)
 {
@@ -225,6 +218,15 @@ recalls_over(struct bl_account *a)
 
 	TF_LIST_EACH(&a->holds, e, tmp)
 		bl_hold_at(a, e)->recalled = false;
+}
+
+/* Also of a key that a recall is under way for: it may have been granted something behind that one. */
+void
+bl_admit_recall(struct bl *bl, struct bl_workspace *w)
+{
+	(void)bl;
+	recalls_over(&w->account);
+	recall(&w->account);
 }
 
 /* ---- asking ------------------------------------------------------------------------------- */

@@ -144,6 +144,8 @@ listen_here(struct bl *bl)
 	if (rc != 0)
 		tf_log(TF_ERROR, "peers", NULL, "cannot make the board in run-dir path=%s error=%s",
 		    tf_log_q(tf_cspan(bl->conf->common.run_dir)), tf_err_text(rc));
+	else
+		wire_board_change(bl->board, bl->change);
 	return rc;
 }
 

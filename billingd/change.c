@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The path that every change takes: its operations, its row in the trail and its number are one
- * transaction; when that is durable it is in memory, then every gateway is told, then who asked
- * for it hears so.
+ * transaction; when that is durable its number is on the board and it is in memory, then every gateway is
+ * told, then who asked for it hears so. A gateway that has not heard yet sees the number with the next
+ * request of a key, and asks about it before anything is served: so a change acts at the next request.
  */
 #include "config.h"
 
@@ -35,6 +36,7 @@ change_stored(struct db_batch *b, void *arg)
 	bl->changes--;
 	if (c->rc == 0 && !c->quiet) {
 		bl->change = c->number;
+		wire_board_change(bl->board, bl->change);
 		if (bl->hub != NULL)
 			wire_hub_key_change(bl->hub, bl->change);
 	}

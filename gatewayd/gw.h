@@ -71,6 +71,7 @@ struct gw_req {
 	struct gw_key *key;
 	struct gw_conf *conf;         /* the configuration it began under */
 	uint64_t began, wait_since;   /* tf_mono_ms */
+	uint64_t change;              /* in AUTH: number of billingd's last change when it came, which the answer includes */
 	int64_t began_wall;           /* ms since 1970; from admission on, of that */
 	uint64_t first_us;            /* from began to the first content byte */
 	unsigned status;              /* given to the client; 0 none yet */

@@ -2,8 +2,14 @@
 /*
  * Who is behind a key. A thread keeps what billingd said of a key's digest and believes it as long
  * as billingd is heard and no change was announced; a silence of GW_LINK_FRESH_MS or a gap in the
- * change numbers makes everything unverified, so that a revoked key stops within a second. Holds
- * no key text: the digest is made on the stack and the text stays in the request head.
+ * change numbers makes everything unverified, so that a revoked key stops within a second.
+ *
+ * An announcement travels, and the operator's command may be over before it is here. So the number of the
+ * last change on billingd's board is looked at with every request: while it is ahead of what was announced,
+ * a key is asked for anew before it is used, once. What bounds it has changed too when the answer is here, for
+ * the recall of what was granted under former limits was sent before, on the same link.
+ *
+ * Holds no key text: the digest is made on the stack and the text stays in the request head.
  */
 #include "config.h"
 
@@ -14,6 +20,24 @@
 
 #define GW_REFUSED_MS 1000  /* how long a refusal is believed; a new key is announced anyway */
 #define GW_IMPORTED_RATE 50 /* look-ups a second of keys that carry no checksum of ours */
+
+/* Number of the last change that billingd has made, whether it was announced here or not. */
+static uint64_t
+gw_key_last_change(const struct gw_thread *t)
+{
+	uint64_t seen = t->board != NULL ? wire_board_changed(t->board) : 0;
+
+	return seen > t->key_change ? seen : t->key_change;
+}
+
+/* A change was made that we have not heard of, and it may be one of this key. */
+static bool
+gw_key_behind(const struct gw_thread *t, const struct gw_key *k)
+{
+	uint64_t last = gw_key_last_change(t);
+
+	return last > t->key_change && last > k->as_of;
+}
 
 static void
 gw_key_clear(struct gw_key *k)
@@ -178,16 +202,17 @@ gw_key_wait(struct gw_req *req, struct gw_key *k)
 	tf_list_append(&k->waiting, &req->wait);
 	gw_key_busy(req->t, k);
 	req->wait_since = tf_mono_ms();
+	req->change = gw_key_last_change(req->t);
 	gw_req_to(req, GW_S_AUTH);
 	return TF_E_AGAIN;
 }
 
 /* billingd is away: does the operator let this key go on all the same? Not when it may have been changed. */
 static bool
-gw_key_unmetered(const struct gw_conf *conf, const struct gw_key *k, uint64_t now)
+gw_key_unmetered(const struct gw_thread *t, const struct gw_conf *conf, const struct gw_key *k, uint64_t now)
 {
 	return conf->c->gatewayd.serve_unmetered && k->state != GW_KEY_REFUSED && k->space != NULL && k->plan != NULL &&
-	    !k->changed && k->until > now;
+	    !k->changed && !gw_key_behind(t, k) && k->until > now;
 }
 
 int
@@ -217,11 +242,9 @@ gw_key_auth(struct gw_req *req)
 	tf_list_remove(&t->keys_lru, &k->lru);
 	tf_list_append(&t->keys_lru, &k->lru);
 	fresh = gw_thread_billing_fresh(t);
-	if (!fresh && gw_key_unmetered(req->conf, k, now))
+	if (!fresh && gw_key_unmetered(t, req->conf, k, now))
 		return 0;
-	if (k->state == GW_KEY_KNOWN && k->until <= now)
-		k->state = GW_KEY_STALE;
-	if (k->state == GW_KEY_REFUSED && k->until <= now)
+	if ((k->state == GW_KEY_KNOWN || k->state == GW_KEY_REFUSED) && (k->until <= now || gw_key_behind(t, k)))
 		k->state = GW_KEY_STALE;
 	if (k->state == GW_KEY_KNOWN && fresh)
 		return 0;
@@ -232,14 +255,21 @@ gw_key_auth(struct gw_req *req)
 	return gw_key_wait(req, k);
 }
 
+/* Those who came before any change behind that one; the order of arrival is that of the numbers. */
 static void
-gw_key_wake(struct gw_key *k, int err)
+gw_key_wake(struct gw_key *k, int err, uint64_t change)
 {
 	struct tf_node *e;
 	size_t n = k->waiting.n; /* those who come back to wait again are not for this round */
 
-	while (n-- > 0 && (e = tf_list_pop(&k->waiting)) != NULL)
-		gw_req_authed(TF_CONTAINER(e, struct gw_req, wait), err);
+	while (n-- > 0 && (e = tf_list_first(&k->waiting)) != NULL) {
+		struct gw_req *req = TF_CONTAINER(e, struct gw_req, wait);
+
+		if (req->change > change)
+			return;
+		tf_list_remove(&k->waiting, e);
+		gw_req_authed(req, err);
+	}
 }
 
 static int
@@ -312,12 +342,18 @@ gw_key_answer(struct gw_thread *t, const struct wire_frame *f, const struct wire
 	else
 		err = TF_E_UNAUTHORIZED;
 	k->state = err == 0 ? GW_KEY_KNOWN : GW_KEY_REFUSED;
+	k->as_of = m->change;
 	k->changed = false;
 	if (err != 0)
 		k->until = now + GW_REFUSED_MS;
 	if (err < 0)
 		err = TF_E_SERVER_ERROR;
-	gw_key_wake(k, err);
+	gw_key_wake(k, err, m->change);
+	if (k->waiting.n > 0 && k->state != GW_KEY_ASKED) {
+		/* a change was made while the question was under way, and then they came */
+		k->state = GW_KEY_STALE;
+		(void)gw_key_ask(t, k);
+	}
 }
 
 static bool
@@ -391,13 +427,16 @@ gw_key_forget_asks(struct gw_thread *t)
 void
 gw_key_link_up(struct gw_thread *t)
 {
-	struct tf_node *e, *tmp;
+	struct tf_node *e, *tmp, *w, *next;
 
 	gw_key_forget_asks(t);
 	gw_key_distrust_all(t, false);
 	TF_LIST_EACH(&t->keys_lru, e, tmp) {
 		struct gw_key *k = TF_CONTAINER(e, struct gw_key, lru);
 
+		/* a billingd on an older copy of its database has smaller numbers */
+		TF_LIST_EACH(&k->waiting, w, next)
+			TF_CONTAINER(w, struct gw_req, wait)->change = gw_key_last_change(t);
 		if (k->waiting.n > 0)
 			(void)gw_key_ask(t, k);
 	}
@@ -438,8 +477,8 @@ gw_key_tick(struct gw_thread *t, uint64_t now)
 		if (k->state == GW_KEY_STALE && k->waiting.n > 0) {
 			if (gw_thread_billing_fresh(t))
 				(void)gw_key_ask(t, k);
-			else if (gw_key_unmetered(t->conf, k, now))
-				gw_key_wake(k, 0);
+			else if (gw_key_unmetered(t, t->conf, k, now))
+				gw_key_wake(k, 0, UINT64_MAX);
 		}
 		if (k->grants.n > 0 || k->admitting.n > 0 || k->granting)
 			gw_admit_key_tick(t, k, now);

@@ -66,6 +66,7 @@ struct gw_key {
 	uint8_t digest[TF_SHA256];
 	enum gw_key_state state;
 	bool changed;       /* a change was announced since it was verified */
+	uint64_t as_of;     /* number of the last change that its newest answer includes */
 	uint64_t until;     /* tf_mono_ms: expiry of the key, or of a refusal; UINT64_MAX never */
 	uint64_t asked;     /* tf_mono_ms of the KEY_ASK under way */
 	struct tf_id ask;   /* its id */

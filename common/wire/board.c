@@ -28,7 +28,8 @@ struct head { /* in the file; numbers as the host has them: it never leaves the 
 	uint32_t version, pad;
 	uint64_t boot;
 	_Atomic uint64_t joins;
-	uint64_t more[4];
+	_Atomic uint64_t change;
+	uint64_t more[3];
 };
 
 struct slot {
@@ -202,6 +203,12 @@ wire_board_join(struct wire_board *b)
 		atomic_fetch_add_explicit(&b->head->joins, 1, memory_order_seq_cst);
 }
 
+void
+wire_board_change(struct wire_board *b, uint64_t number)
+{
+	atomic_store_explicit(&b->head->change, number, memory_order_seq_cst);
+}
+
 /* ---- reading ------------------------------------------------------------------------------ */
 
 /* As large as the file is now. */
@@ -255,6 +262,12 @@ uint64_t
 wire_board_joins(const struct wire_board *b)
 {
 	return atomic_load_explicit(&b->head->joins, memory_order_seq_cst);
+}
+
+uint64_t
+wire_board_changed(const struct wire_board *b)
+{
+	return atomic_load_explicit(&b->head->change, memory_order_seq_cst);
 }
 
 bool

@@ -398,6 +398,65 @@ test_board(void **state)
 	wire_board_close(&board);
 }
 
+struct answered { /* an operator, and what stood on the board then */
+	struct wire_board *board;
+	uint64_t change;
+	unsigned times;
+};
+
+static void
+operator_hears(const struct bl_change *c, void *arg)
+{
+	struct answered *a = arg;
+
+	assert_int_equal(c->rc, 0);
+	a->change = wire_board_changed(a->board);
+	a->times++;
+}
+
+/*
+ * When a change is answered its number is on the board. Who asks then is told of the key behind the recall of all that
+ * was granted before, also of what was granted while a former recall was under way.
+ */
+static void
+test_change_is_seen(void **state)
+{
+	struct bed *b = *state;
+	struct heard *h = &b->gw[0].h;
+	struct answered a = { 0 };
+	struct bl_order order = { "test", "test", operator_hears, &a };
+	struct bl_workspace *w;
+	char text[TF_APIKEY_MAX + 1];
+	struct tf_id ws, key;
+
+	bed_gateway(b, 0, 11);
+	ws = bed_workspace(b, "main", "small");
+	key = bed_key(b, ws, BL_NEVER_MS);
+	memcpy(text, b->text, sizeof text);
+	w = bl_index_workspace(&b->bl->index, tf_id_span(&ws));
+	assert_int_equal(wire_board_open(b->dir, b->gw[0].peer->boot, &a.board), 0);
+	assert_int_equal(wire_board_changed(a.board), 2);
+	assert_true(bed_ask(b, 0, key, 1, 10, 0));
+	for (unsigned i = 1; i <= 3; i++) {
+		assert_int_equal(bl_admin_plan(b->bl, w, TF_SPAN("small"), &order), 0);
+		UNTIL(b, a.times == i);
+		assert_true(a.change == 2 + i && a.change == b->bl->change);
+		bed_key_ask(b, 0, text);
+		assert_int_equal(h->recalls, i);
+		assert_int_equal(h->key.change, a.change);
+		assert_true(bed_ask(b, 0, key, 1, 10, 0)); /* the gateway has given nothing back yet */
+	}
+	wire_board_close(&a.board);
+	/* another start begins with the number of the last change */
+	bed_gateway_gone(b, 0);
+	bed_stop(b);
+	bed_start(b);
+	bed_gateway(b, 0, 12);
+	assert_int_equal(wire_board_open(b->dir, b->gw[0].peer->boot, &a.board), 0);
+	assert_int_equal(wire_board_changed(a.board), 5);
+	wire_board_close(&a.board);
+}
+
 /* ---- usage -------------------------------------------------------------------------------- */
 
 static void
@@ -622,7 +681,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_keys), T(test_expiry), T(test_rotation), T(test_rotation_race), T(test_names), T(test_grants),
 		T(test_recall), T(test_dead_gateway), T(test_parallel), T(test_unlimited_and_plan_change),
-		T(test_board), T(test_usage_and_ack),
+		T(test_board), T(test_change_is_seen), T(test_usage_and_ack),
 		T(test_group_commit), T(test_impossible_usage), T(test_disk_full),
 		T(test_drain), T(test_wrong_pepper),
 	};

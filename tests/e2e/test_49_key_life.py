@@ -17,6 +17,7 @@ FACTORY = {"gateways": 2, "conf": {
     "gatewayd": {"threads": "3"},
     "model fake/other": {"capabilities": "chat, streaming", "price-input": "1", "price-output": "1000"},
     "worker fake": {"models": "fake/model = upstream-name, fake/other"},
+    "plan nothing": {"rpm": "0", "tpm": "0", "models": MODEL},
 }}
 
 
@@ -199,6 +200,52 @@ def test_revoked_everywhere_within_a_second(factory, how):
         return max(refused_at) - revoked
 
     soon(1.0, measure)
+
+
+TIGHTENED = {  # by a command and its opposite; none of them by a limit that a new minute lifts
+    "models": (("key", "limit", "KEY", "--model", MODEL), ("key", "limit", "KEY", "--model", "fake/other"), 403),
+    "cap": (("workspace", "cap", "NAME", "--tokens", "0"), ("workspace", "cap", "NAME", "--tokens", "none"), 429),
+    "budget": (("key", "limit", "KEY", "--budget", "0"), ("key", "limit", "KEY", "--budget", "none"), 402),
+    "plan": (("workspace", "set-plan", "NAME", "nothing"), ("workspace", "set-plan", "NAME", "local"), 403),
+}
+
+
+@pytest.mark.parametrize("what", TIGHTENED)
+def test_a_change_acts_at_the_next_request(factory, what):
+    """Whatever is called when keyctl has ended is refused, at each gateway, also while the key is used all the time."""
+    name = "tightened-" + what
+    factory.keyctl("workspace", "create", name, "--plan", "local")
+    key = factory.mint(workspace=name)
+    words = {"KEY": factory.key_id(key), "NAME": name}
+    stop, seen = [], set()
+
+    def call(port):
+        return factory.chat("tokens=1", key=key, model="fake/other", port=port).status
+
+    def use(i):
+        while not stop:
+            call(factory.ports[i % len(factory.ports)])
+
+    def keyctl(command):
+        factory.keyctl(*(words.get(word, word) for word in command))
+
+    tighten, loosen, status = TIGHTENED[what]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        running = [pool.submit(use, i) for i in range(6)]
+        try:
+            for _ in range(12):
+                for port in factory.ports:
+                    wait_for("it is served", lambda: call(port) == 200)
+                keyctl(tighten)
+                seen.update(call(port) for port in factory.ports)
+                keyctl(loosen)
+                seen.update(-call(port) for port in factory.ports)
+        finally:
+            stop.append(1)
+        for each in running:
+            each.result()
+    assert status in seen and 200 not in seen, seen
+    assert -200 in seen and -status not in seen, seen  # and what is allowed again is served at once
 
 
 def test_a_leak_that_fits_several(factory):

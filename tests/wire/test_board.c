@@ -58,6 +58,9 @@ test_figures(void **state)
 	wire_board_join(w);
 	assert_int_not_equal(wire_board_joins(r), joins);
 	assert_int_equal(wire_board_joins(r), wire_board_joins(w));
+	assert_int_equal(wire_board_changed(r), 0);
+	wire_board_change(w, UINT64_C(1) << 40);
+	assert_true(wire_board_changed(r) == UINT64_C(1) << 40);
 	a = wire_board_take(w, 2);
 	b = wire_board_take(w, 1);
 	assert_true(a == 1 && b == 3);
