@@ -141,7 +141,8 @@ window_add(struct bl_draw_window *w, const struct bl_usage *u, int64_t tokens)
 	if (u->window_size != 0) {
 		w->is = true;
 		w->size = (int64_t)u->window_size;
-		w->ends_ms = (int64_t)u->window_ends_ms;
+		if (u->window_ends_ms != 0) /* 0: it is over */
+			w->ends_ms = (int64_t)u->window_ends_ms;
 	}
 	if (!w->is)
 		return 0;

@@ -497,6 +497,8 @@ struct bl_verify {
 	} *instances;
 	size_t n_instances;
 	struct tf_map seen; /* numbers of rows, a bit each */
+	struct tf_map strays; /* of windows: days far from them that rows of theirs began on */
+	int64_t noted;      /* rows up to this id have been looked at for those */
 	struct bl_finding {
 		uint64_t looked, wrong;
 		uint64_t skipped; /* of days: only their sums are kept */

@@ -14,4 +14,10 @@ int bl_seq_seen(struct bl_verify *v, struct bl_verify_instance *i, uint64_t seq)
 int bl_seq_check(struct db_lane *lane, struct bl_verify *v);
 void bl_seq_fini(struct bl_verify *v);
 
+/* Notes where rows behind those noted before, up to that id, began far from their windows. TF_E_NOMEM, TF_E_IO. */
+int bl_strays_note(struct db_lane *lane, struct bl_verify *v, int64_t to);
+/* The next window behind v->at.workspace and v->id, which are set to it. 1; 0: there is none. */
+int bl_windows_check(struct db_lane *lane, struct bl_verify *v);
+void bl_strays_fini(struct bl_verify *v);
+
 #endif

@@ -41,6 +41,7 @@ void
 bl_verify_fini(struct bl_verify *v)
 {
 	bl_seq_fini(v);
+	bl_strays_fini(v);
 	free(v->instances);
 	v->instances = NULL;
 	v->n_instances = 0;
@@ -198,7 +199,7 @@ rows(struct db_lane *lane, struct bl_verify *v)
 	}
 	if (rc == 0 && n < SLICE_ROWS)
 		v->phase = PHASE_INSTANCES;
-	return rc;
+	return rc == 0 && n > 0 ? bl_strays_note(lane, v, v->id) : rc;
 }
 
 /* ---- days --------------------------------------------------------------------------------- */
@@ -383,45 +384,6 @@ bl_op_rebuild_day(struct db_lane *lane, const struct bl_space_day *d)
 	return db_q_run(&fill);
 }
 
-/* ---- windows ------------------------------------------------------------------------------ */
-
-/* One window; those that reach back to days whose rows may have gone are skipped. */
-static int
-windows(struct db_lane *lane, struct bl_verify *v)
-{
-	struct bl_finding *f = &v->found[BL_CHECK_WINDOWS];
-	struct db_q q = db_q(lane, BL_S_VERIFY_WINDOW);
-	char space[TF_ID_TEXT + 1];
-	int64_t tokens, rows_say;
-	int rc;
-
-	db_q_id(&q, &v->at.workspace);
-	db_q_int(&q, v->id);
-	rc = db_q_step(&q);
-	if (rc == 0) {
-		v->phase = PHASE_BALANCES;
-		memset(&v->at, 0, sizeof v->at);
-	}
-	if (rc != 1)
-		return rc;
-	db_q_col_blob(&q, v->at.workspace.b, sizeof v->at.workspace.b);
-	v->id = db_q_col_int(&q);
-	tokens = db_q_col_int(&q);
-	rows_say = db_q_col_int(&q);
-	db_q_end(&q);
-	rc = bl_first_day(lane, &v->first_day);
-	f->looked++;
-	if (v->first_day != INT64_MIN && v->id < (v->first_day + 1) * DAY_MS) {
-		f->skipped++;
-		return rc;
-	}
-	tf_id_text(v->at.workspace, space);
-	if (tokens != rows_say)
-		bl_found(v, BL_CHECK_WINDOWS, 1, "workspace %s, window of %" PRId64 ": %" PRId64 " tokens, its rows %" PRId64,
-		    space, v->id, tokens, rows_say);
-	return rc;
-}
-
 /* ---- balances ----------------------------------------------------------------------------- */
 
 static int
@@ -474,7 +436,12 @@ bl_op_verify(struct db_lane *lane, struct bl_verify *v)
 		rc = days(lane, v);
 		break;
 	case PHASE_WINDOWS:
-		rc = windows(lane, v);
+		rc = bl_windows_check(lane, v);
+		if (rc == 0) {
+			v->phase = PHASE_BALANCES;
+			memset(&v->at, 0, sizeof v->at);
+		}
+		rc = rc < 0 ? rc : 0;
 		break;
 	case PHASE_BALANCES:
 		rc = balances(lane, v);

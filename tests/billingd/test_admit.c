@@ -364,6 +364,81 @@ test_restart(void **state)
 	assert_int_equal(b->gw[1].h.grant.budget, 20000 + 100 - 60 - 200 - 640);
 }
 
+static void
+verified(struct db_batch *x, void *arg)
+{
+	*(int *)arg = x->rc;
+	db_batch_free(&x);
+}
+
+/* How many windows were looked at; each holds what its rows come to. */
+static uint64_t
+verify_windows(struct bed *b)
+{
+	struct bl_verify v = { 0 };
+	uint64_t looked;
+
+	while (!v.over) {
+		int rc = 1;
+		struct db_batch *x = db_batch_new(verified, &rc);
+
+		assert_int_equal(db_batch_add(x, BL_OP_VERIFY, &v), 0);
+		x->read = true;
+		db_store_submit(b->bl->store, x);
+		UNTIL(b, rc <= 0);
+		assert_int_equal(rc, 0);
+	}
+	if (v.found[BL_CHECK_WINDOWS].wrong != 0)
+		fail_msg("%s", v.found[BL_CHECK_WINDOWS].first);
+	looked = v.found[BL_CHECK_WINDOWS].looked;
+	bl_verify_fini(&v);
+	return looked;
+}
+
+/* A request that was admitted from the last grant, by a gateway whose clock differs by so much, ends. */
+static void
+ends_off(struct bed *b, int64_t off_ms)
+{
+	struct wire_usage m = bed_usage(b, 0, key);
+	uint64_t ack = b->gw[0].h.ack;
+
+	m.window_budget = b->gw[0].h.grant.window_budget;
+	m.reserved = 100;
+	m.began_ms = (uint64_t)((int64_t)m.began_ms + off_ms);
+	bed_tell(b, 0, &m, tf_id_new());
+	UNTIL(b, b->gw[0].h.ack > ack);
+}
+
+/* The ledger adds up whatever the wall clock was set to while a grant was out, and when its requests end behind the window. */
+static void
+test_windows_and_the_clock(void **state)
+{
+	static const int64_t days[] = { 0, 3, -3, 40, -40, 0, 3 };
+	struct bed *b = *state;
+
+	use(b, "full");
+	assert_true(ask(b, 0, (struct wire_grant_ask){ .tokens = 100, .slots = 1 }));
+	for (size_t i = 0; i < TF_LEN(days); i++) {
+		ends_off(b, days[i] * 86400000);
+		assert_int_equal(verify_windows(b), 1);
+	}
+	assert_int_equal(bed_sql(b, "SELECT tokens FROM windows"), 20 * TF_LEN(days));
+	/* the clock moves and the window with it: what began in it is told when it is over, of the second for the first time */
+	for (unsigned turn = 1; turn <= 2; turn++) {
+		bed_gateway_gone(b, 0);
+		tf_clock_shift(2 * 86400 * SECOND);
+		b->gw[0].h.ack = 0;
+		bed_gateway(b, 0, 12 + turn);
+		ends_off(b, 0);
+		assert_int_equal(verify_windows(b), turn);
+		ends_off(b, -2 * 86400000);
+		assert_int_equal(verify_windows(b), turn);
+		assert_int_equal(bed_sql(b, "SELECT sum(tokens) FROM windows"), 20 * (TF_LEN(days) + 2 * turn));
+		assert_true(ask(b, 0, (struct wire_grant_ask){ .tokens = 100, .slots = 1 }));
+	}
+	assert_int_equal(bed_sql(b, "SELECT sum(ends_ms > number) FROM windows"), 1); /* and no end of the second is known */
+}
+
 int
 main(void)
 {
@@ -371,6 +446,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_grant_fields), T(test_refuse_fields), T(test_waiting), T(test_unbilled), T(test_money_of_the_dead),
 		T(test_slots_of_the_dead), T(test_declared_anew), T(test_declared_nonsense), T(test_restart),
+		T(test_windows_and_the_clock),
 	};
 
 	tf_log_init("test", TF_ERROR, false);

@@ -241,8 +241,14 @@ test_plans(void **state)
 			if ((s == BL_S_SUMS_DAYS || s == BL_S_ADD_DAYS) &&
 			    strstr(plan, "PRIMARY KEY (workspace=? AND day>? AND day<?)") == NULL)
 				fail_msg("%s: %s", bl_stmt_text((enum bl_stmt)s), plan);
-			if ((s == BL_S_SUMS_EDGE || s == BL_S_ADD_EDGE) &&
+			if ((s == BL_S_SUMS_EDGE || s == BL_S_ADD_EDGE || s == BL_S_VERIFY_STRAY_DAY) &&
 			    strstr(plan, "ledger_began (workspace=? AND began_ms>? AND began_ms<?)") == NULL)
+				fail_msg("%s: %s", bl_stmt_text((enum bl_stmt)s), plan);
+			if (s == BL_S_VERIFY_WINDOW && strstr(plan, " l ") != NULL &&
+			    strstr(plan, "ledger_began (workspace=? AND began_ms>? AND began_ms<?)") == NULL)
+				fail_msg("%s: %s", bl_stmt_text((enum bl_stmt)s), plan);
+			if (s == BL_S_VERIFY_STRAYS && strstr(plan, " l ") != NULL &&
+			    strstr(plan, "INTEGER PRIMARY KEY (rowid>? AND rowid<?)") == NULL)
 				fail_msg("%s: %s", bl_stmt_text((enum bl_stmt)s), plan);
 		}
 		sqlite3_finalize(stmt);
