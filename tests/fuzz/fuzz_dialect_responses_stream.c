@@ -23,7 +23,7 @@ how(uint8_t first, uint8_t second)
 		.end = second & 32 ? FUZZ_BREAKS : second & 64 ? FUZZ_IS_CUT : FUZZ_ENDS };
 }
 
-/* Every event on its own, numbered without a gap, and nothing behind the last. */
+/* Every event on its own, of the type that its first line says, numbered without a gap, and nothing behind the last. */
 static const char *
 passed(struct tf_span s, bool whole)
 {
@@ -41,6 +41,8 @@ passed(struct tf_span s, bool whole)
 		json = tf_span(data + 7, (size_t)(end - data) - 7);
 		if (js_valid(json) == TF_E_INVAL)
 			return "not JSON";
+		if (!js_member(json, "type", &v) || !js_str_eqn(v, tf_span(s.p + 7, (size_t)(data - s.p) - 7)))
+			return "another type in the data";
 		if (!js_member(json, "sequence_number", &v) || js_get_u64(v, &n) < 0 || n != next++)
 			return "a gap";
 		over = js_member(json, "type", &v) && (js_str_eq(v, "response.completed") || js_str_eq(v, "response.incomplete"));
