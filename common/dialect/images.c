@@ -253,6 +253,7 @@ static int
 on_image(void *arg, uint32_t position, struct tf_span entry)
 {
 	static const char *const ours[] = { "url", "b64_json", NULL };
+	static const char *const of_events[] = { "url", "b64_json", "type", "created_at", NULL };
 	struct dl_job *j = arg;
 	struct images *st = j->state;
 	struct tf_buf *to;
@@ -269,7 +270,7 @@ on_image(void *arg, uint32_t position, struct tf_span entry)
 	if (r == 1)
 		tf_buf_reset(to);
 	if (r >= 0)
-		r = dl_job_others(entry, ours, to);
+		r = dl_job_others(entry, j->head->stream ? of_events : ours, to);
 	if (r == 0 && st->address[st->n].n == 0)
 		r = tf_buf_addc(to, '}');
 	if (r < 0)
@@ -407,7 +408,7 @@ put_whole(struct images *st, struct tf_span rest, struct tf_buf *out)
 static int
 put_events(struct images *st, struct tf_span rest, struct tf_buf *out)
 {
-	static const char *const ours[] = { "created", "data", "model", "object", NULL };
+	static const char *const ours[] = { "created", "data", "model", "object", "type", "created_at", "b64_json", NULL };
 	struct tf_buf data = { 0 };
 	struct js_w w;
 	int r = 0;
@@ -461,6 +462,25 @@ end_whole(struct dl_job *j, struct tf_buf *out)
 
 /* ---- events ------------------------------------------------------------------------------ */
 
+/* Clients go by the type in the data: it is that of the surface, whatever a runtime calls its edits. */
+static int
+pass_event(const struct images *st, bool done, struct tf_span data, struct tf_span type, struct tf_buf *out)
+{
+	const char *what = done ? "completed" : "partial_image";
+	size_t before = (size_t)(type.p - data.p);
+	int r = tf_buf_reserve(out, data.n + 192);
+
+	if (r == 0)
+		r = tf_buf_printf(out, "event: %s.%s\ndata: ", st->event, what);
+	if (r == 0)
+		r = tf_buf_append(out, data.p, before);
+	if (r == 0)
+		r = tf_buf_printf(out, "\"%s.%s\"", st->event, what);
+	if (r == 0)
+		r = tf_buf_append(out, type.p + type.n, data.n - before - type.n);
+	return r == 0 ? tf_buf_addstr(out, "\n\n") : r;
+}
+
 int
 images_event(struct dl_job *j, struct tf_span event, struct tf_span data, struct tf_buf *out)
 {
@@ -480,13 +500,7 @@ images_event(struct dl_job *j, struct tf_span event, struct tf_span data, struct
 	done = type.n > 11 && memcmp(type.p + type.n - 11, ".completed\"", 11) == 0;
 	if (done && st->n >= j->head->n)
 		return 0;
-	r = tf_buf_reserve(out, data.n + 128);
-	if (r == 0)
-		r = tf_buf_printf(out, "event: %s.%s\ndata: ", st->event, done ? "completed" : "partial_image");
-	if (r == 0)
-		r = tf_buf_addspan(out, data);
-	if (r == 0)
-		r = tf_buf_addstr(out, "\n\n");
+	r = pass_event(st, done, data, type, out);
 	if (r < 0)
 		return r;
 	j->facts->content = true;

@@ -234,10 +234,17 @@ test_images_stream(void **state)
 		assert_string_equal(dl_xlate_content_type(a.x), "text/event-stream; charset=utf-8");
 		end(&a);
 	}
+	/* one that calls all that it makes by one name */
+	begin(&a, IMG, DRAW(",\"stream\":true"));
+	answer(&a, "text/event-stream", "data: {\"b64_json\":\"BBBB\", \"type\": \"image_edit.completed\" }\n\n", 5);
+	assert_string_equal(tf_buf_cstr(&a.out), "event: image_generation.completed\n"
+						 "data: {\"b64_json\":\"BBBB\", \"type\": \"image_generation.completed\" }\n\n");
+	assert_int_equal(a.f->units.images, 1);
+	end(&a);
 	/* a runtime that does not stream */
 	begin(&a, IMG, DRAW(",\"stream\":true"));
-	answer(&a, json, "{\"created\":17,\n \"data\":[{\"b64_json\": \"" PNG64 "\",\"x\":[1,\n2]}],\n \"size\":\"1x1\","
-			 "\"usage\":{\"input_tokens\":5}}", 3);
+	answer(&a, json, "{\"created\":17,\n \"data\":[{\"b64_json\": \"" PNG64 "\",\"x\":[1,\n2],\"type\":\"image\"}],\n"
+			 " \"size\":\"1x1\",\"type\":\"list\",\"usage\":{\"input_tokens\":5}}", 3);
 	assert_string_equal(tf_buf_cstr(&a.out),
 	    EV("completed", "\"created_at\":17,\"b64_json\":\"" PNG64 "\",\"x\":[1,2],\"size\":\"1x1\","
 			    "\"usage\":{\"input_tokens\":5}"));

@@ -79,6 +79,22 @@ sound(const char *type, struct tf_span body)
 	return dl_form_init(&f, tf_cspan(type), 0, NULL, NULL) == 0 && dl_form_end(&f, body.p, body.n) == 0;
 }
 
+/* Events of images, each of the type that its first line says. */
+static void
+typed(struct tf_span s)
+{
+	while (s.n > 0) {
+		const char *data = memmem(s.p, s.n, "\ndata: ", 7), *end = memmem(s.p, s.n, "\n\n", 2);
+		struct tf_span json, v = { NULL, 0 };
+
+		must(s.n > 7 && memcmp(s.p, "event: ", 7) == 0 && data != NULL && end > data, "half an event");
+		json = tf_span(data + 7, (size_t)(end - data) - 7);
+		must(js_valid(json) == 0 && js_member(json, "type", &v), "data without a type");
+		must(js_str_eqn(v, tf_span(s.p + 7, (size_t)(data - s.p) - 7)), "another type in the data");
+		s = tf_span(end + 2, s.n - (size_t)(end + 2 - s.p));
+	}
+}
+
 /* The error, 0 when the answer is complete. */
 static int
 answer(const struct ask *a, const struct dl_head *head, struct tf_span bytes, size_t step, struct tf_buf *out)
@@ -118,6 +134,8 @@ answer(const struct ask *a, const struct dl_head *head, struct tf_span bytes, si
 	must(err == 0 || head->stream || out->n == 0, "bytes of a failed answer");
 	must(err != 0 || head->stream || js_valid(tf_buf_span(out)) == 0, "the client gets no JSON");
 	must(err != 0 || out->n > 0, "an empty answer");
+	if (err == 0 && head->stream)
+		typed(tf_buf_span(out));
 	must(f->units.images <= head->n, "more images than were asked for");
 	for (size_t i = 0; dl_xlate_kept(x, i, &kept); i++)
 		must(kept.bytes.n > 0 && kept.name.n > 40, "nothing is kept, or where anybody finds it");
