@@ -26,6 +26,7 @@
 #define GW_LINK_FRESH_MS 1000    /* silence of billingd after which cached keys count as unverified */
 #define GW_WAIT_MS 3000          /* longest wait for billingd in one step */
 #define GW_ASK_MS 1000           /* after that a question to billingd is asked again */
+#define GW_TELL_US 10000         /* longest a record of usage waits for others on its way to billingd */
 #define GW_ORPHAN_MS 5000        /* longest wait for the END of a cancelled attempt */
 #define GW_SLACK_MS 2000         /* our own deadlines stand this far behind those we hand on */
 #define GW_BODY_PIECE (256u << 10) /* bytes of one BODY frame */

@@ -230,10 +230,12 @@ gw_links_open(struct gw_thread *t)
 		return rc;
 	}
 	self.roles = WIRE_ROLE_BL;
+	self.lazy_us = GW_TELL_US;
 	if ((rc = gw_endpoint(t, "billingd", theirs, sizeof theirs)) != 0 ||
 	    (rc = wire_dial_new(t->loop, t->gw->zctx, &self, theirs, &billing, &t->billing)) != 0)
 		return rc;
 	self.roles = WIRE_ROLE_ST;
+	self.lazy_us = 0;
 	if ((rc = gw_endpoint(t, "stored", theirs, sizeof theirs)) != 0 ||
 	    (rc = wire_dial_new(t->loop, t->gw->zctx, &self, theirs, &stored, &t->store)) != 0)
 		return rc;

@@ -138,6 +138,8 @@ link_init(struct link *l, struct ev_loop *loop, struct ev_zctx *ctx, const struc
 		l->self.heartbeat_ms = 500;
 	if (l->self.roles == 0)
 		l->self.roles = UINT32_MAX;
+	if (l->self.lazy_us == 0)
+		l->self.lazy_us = WIRE_LAZY_US;
 	ev_turn_init(&l->turn, turn_end, l);
 	ev_timer_init(&l->tick, loop, tick, l);
 	ev_timer_init(&l->lazy_timer, loop, out_lazy_due, l);

@@ -15,7 +15,7 @@
 
 #define WIRE_JOIN_MAX (256u << 10)    /* a message takes no further frame beyond this */
 #define WIRE_COPY_MAX 1024u           /* messages up to here are copied into ZeroMQ */
-#define WIRE_LAZY_US 2000u            /* longest a lazy frame waits */
+#define WIRE_LAZY_US 2000u            /* longest a lazy frame waits, unless wire_self says */
 #define WIRE_FULL_US 5000u            /* pause when ZeroMQ takes no more for a peer */
 #define WIRE_HELLO_MS 100u            /* between two HELLOs until an answer */
 #define WIRE_UNSENT_MS 20u            /* until HELLO is tried again when it did not get out */

@@ -27,7 +27,7 @@ out_state(struct peer *p, enum peer_out to)
 	if (to == OUT_PROMPT)
 		ev_turn_arm(l->loop, &l->turn);
 	else if (to == OUT_LAZY && !ev_timer_pending(&l->lazy_timer))
-		ev_timer_set_us(&l->lazy_timer, WIRE_LAZY_US);
+		ev_timer_set_us(&l->lazy_timer, l->self.lazy_us);
 	else if (to == OUT_FULL && !ev_timer_pending(&l->full_timer))
 		ev_timer_set_us(&l->full_timer, WIRE_FULL_US);
 }

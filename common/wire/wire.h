@@ -254,6 +254,7 @@ struct wire_self {
 	const char *endpoint;   /* where workers connect (gatewayd threads) or NULL */
 	unsigned heartbeat_ms;  /* 0: 500 */
 	unsigned roles;         /* enum wire_role bits of the peers we take; 0: all */
+	unsigned lazy_us;       /* longest a lazy frame waits; 0: 2 ms */
 };
 
 /*
@@ -317,7 +318,7 @@ void wire_hub_key_change(struct wire_hub *hub, uint64_t number);
 
 /*
  * Queues a frame, to leave with all others at the end of this loop turn; lazy ones leave
- * with the next prompt one, after 2 ms at the latest. 0; TF_E_NOMEM; TF_E_RANGE (beyond a
+ * with the next prompt one, after lazy_us at the latest. 0; TF_E_NOMEM; TF_E_RANGE (beyond a
  * bound of the codec); TF_E_CLOSED (the peer is down, or fell so far behind that it is
  * being dropped). m and payload are copied.
  */

@@ -181,16 +181,23 @@ hub_new(struct bed *b, const char *name, enum wire_role role, struct side *s)
 	return h;
 }
 
+/* lazy_us: of struct wire_self */
 static inline struct wire_dial *
-dial_new(struct bed *b, const char *name, enum wire_role role, uint64_t boot, struct side *s)
+dial_lazy(struct bed *b, struct wire_self self, unsigned lazy_us, struct side *s)
 {
-	struct wire_self self = self_of(name, role, boot);
 	struct wire_dial *d = NULL;
 
 	side_init(s);
 	self.endpoint = "ipc:///somewhere";
+	self.lazy_us = lazy_us;
 	assert_int_equal(wire_dial_new(b->loop, b->ctx, &self, b->endpoint, &s->hooks, &d), 0);
 	return d;
+}
+
+static inline struct wire_dial *
+dial_new(struct bed *b, const char *name, enum wire_role role, uint64_t boot, struct side *s)
+{
+	return dial_lazy(b, self_of(name, role, boot), 0, s);
 }
 
 /* ---- raw peers ---------------------------------------------------------------------------- */

@@ -87,6 +87,29 @@ test_lazy(void **state)
 	wire_hub_free(&hub);
 }
 
+/* Whose frames have time waits longer, so that more of them go together; a prompt one still takes them along. */
+static void
+test_lazy_long(void **state)
+{
+	struct bed *b = *state;
+	struct wire_load load = { .active = 1 };
+	struct side hs, ds;
+	struct wire_hub *hub = hub_new(b, "routerd", WIRE_ROLE_RT, &hs);
+	struct wire_dial *dial = dial_lazy(b, self_of("w0", WIRE_ROLE_WK, 5), 50000, &ds);
+	uint64_t t0;
+
+	EXPECT(b, ds.ups == 1 && hs.ups == 1, 1000);
+	t0 = tf_mono_ns();
+	assert_int_equal(wire_send_lazy(ds.peer, WIRE_LOAD, NULL, 0, &load, NONE), 0);
+	EXPECT(b, hs.frames == 1, 5000);
+	assert_true(tf_mono_ns() - t0 >= 49000000);
+	assert_int_equal(wire_send_lazy(ds.peer, WIRE_LOAD, NULL, 0, &load, NONE), 0);
+	assert_int_equal(wire_send_taken(ds.peer, &test_id, 8, NULL, NONE), 0);
+	EXPECT(b, hs.frames == 3, 5000);
+	wire_dial_free(&dial);
+	wire_hub_free(&hub);
+}
+
 /* ---- a router in miniature ---------------------------------------------------------------- */
 
 static struct wire_kept *kept;
@@ -391,7 +414,7 @@ main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_turn_is_one_message), T(test_lazy), T(test_forward_and_keep),
+		T(test_turn_is_one_message), T(test_lazy), T(test_lazy_long), T(test_forward_and_keep),
 		T(test_full_queue_drains), T(test_full_queue_drops_the_peer), T(test_drop_in_frame),
 		T(test_free_in_hooks), T(test_many_round_trips),
 	};
