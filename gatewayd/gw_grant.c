@@ -173,33 +173,39 @@ gw_grant_serves(const struct gw_key *k, const struct gw_grant *g, uint64_t now)
 	return g->expires > now && gw_windows_eq(&g->windows, &k->windows);
 }
 
-/* Sums what is left; returns the bits of what is not bounded. */
-static unsigned
-gw_grant_sum(const struct gw_key *k, uint64_t now, struct gw_amount *sum)
+static bool
+gw_amount_none(const struct gw_amount *a)
 {
-	struct tf_node *e, *tmp;
-	unsigned open = 0;
+	for (unsigned u = 0; u < GW_UNITS; u++)
+		if (a->v[u] > 0)
+			return false;
+	return true;
+}
 
-	*sum = (struct gw_amount){ { 0 } };
+/* Do the grants that live have that much? open: the bits of what the first ones that have it do not bound. */
+static bool
+gw_grants_have(const struct gw_key *k, uint64_t now, const struct gw_amount *want, unsigned *open)
+{
+	struct gw_amount sum = { { 0 } };
+	struct tf_node *e, *tmp;
+
+	*open = 0;
 	TF_LIST_EACH(&k->grants, e, tmp) {
 		const struct gw_grant *g = TF_CONTAINER(e, struct gw_grant, node);
+		unsigned short_of = 0;
 
 		if (!gw_grant_serves(k, g, now))
 			continue;
-		open |= ~g->bounded;
-		for (unsigned u = 0; u < GW_UNITS; u++)
-			sum->v[u] += g->left.v[u];
+		*open |= ~g->bounded;
+		for (unsigned u = 0; u < GW_UNITS; u++) {
+			sum.v[u] += g->left.v[u];
+			if (sum.v[u] < want->v[u])
+				short_of |= 1u << u;
+		}
+		if ((short_of & ~*open) == 0)
+			return true;
 	}
-	return open;
-}
-
-static bool
-gw_grant_used_up(const struct gw_grant *g)
-{
-	for (unsigned u = 0; u < GW_UNITS; u++)
-		if (g->left.v[u] > 0)
-			return false;
-	return true;
+	return gw_amount_none(want);
 }
 
 /* Takes as much of rest as this grant has. */
@@ -218,7 +224,7 @@ gw_grant_take_from(struct gw_req *req, struct gw_grant *g, struct gw_amount *res
 	for (unsigned w = 0; w < GW_ROOMS; w++)
 		gw_room_drop(gw_room_of(k, w), g->windows.v[w], took.v[GW_U_REQUESTS], took.v[GW_U_TOKENS], 0);
 	/* one that is used up has nothing to be recalled: whoever waits for room need not wait for it */
-	if (gw_grant_used_up(g))
+	if (gw_amount_none(&g->left))
 		gw_grant_return(req->t, k, g);
 }
 
@@ -244,19 +250,20 @@ bool
 gw_grant_take(struct gw_req *req, const struct gw_amount *need, uint64_t now)
 {
 	struct gw_key *k = req->key;
-	struct gw_amount sum, rest = *need;
+	struct gw_amount rest = *need;
 	struct tf_node *e, *tmp;
-	unsigned open = gw_grant_sum(k, now, &sum);
+	unsigned open;
 
-	for (unsigned u = 0; u < GW_UNITS; u++) {
+	if (!gw_grants_have(k, now, need, &open))
+		return false;
+	for (unsigned u = 0; u < GW_UNITS; u++)
 		if (open & 1u << u)
 			rest.v[u] = 0;
-		else if (sum.v[u] < rest.v[u])
-			return false;
-	}
 	TF_LIST_EACH(&k->grants, e, tmp) {
 		struct gw_grant *g = TF_CONTAINER(e, struct gw_grant, node);
 
+		if (gw_amount_none(&rest))
+			break;
 		if (gw_grant_serves(k, g, now))
 			gw_grant_take_from(req, g, &rest);
 	}
@@ -333,21 +340,17 @@ void
 gw_grant_ahead(struct gw_thread *t, struct gw_key *k, uint64_t now)
 {
 	static const struct gw_amount any = { { [GW_U_REQUESTS] = 1, [GW_U_TOKENS] = 1 } };
+	struct gw_amount half = { { 0 } };
 	const struct gw_grant *newest;
-	struct gw_amount sum;
 	unsigned open;
-	bool low;
 
 	if (k->granting || k->grants.n == 0 || now < k->grant_again || now < k->ahead_again)
 		return;
 	newest = TF_CONTAINER(k->grants.head.prev, struct gw_grant, node);
-	open = gw_grant_sum(k, now, &sum);
-	low = newest->expires < now + GW_GRANT_AHEAD_MS ||
-	    sum.v[GW_U_REQUESTS] < gw_lately(k, GW_U_REQUESTS) / 2 + 1 ||
-	    sum.v[GW_U_TOKENS] < gw_lately(k, GW_U_TOKENS) / 2 + 1;
-	if (!(open & 1u << GW_U_MONEY) && sum.v[GW_U_MONEY] < gw_lately(k, GW_U_MONEY) / 2)
-		low = true;
-	if (!low)
+	half.v[GW_U_REQUESTS] = gw_lately(k, GW_U_REQUESTS) / 2 + 1;
+	half.v[GW_U_TOKENS] = gw_lately(k, GW_U_TOKENS) / 2 + 1;
+	half.v[GW_U_MONEY] = gw_lately(k, GW_U_MONEY) / 2;
+	if (newest->expires >= now + GW_GRANT_AHEAD_MS && gw_grants_have(k, now, &half, &open))
 		return;
 	k->ahead_again = now + GW_AHEAD_PAUSE_MS;
 	gw_grant_ask(t, k, &any);
