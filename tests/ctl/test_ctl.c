@@ -11,6 +11,7 @@
 #include <grp.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -40,7 +41,7 @@ static struct {
 	struct ctl_req *held;  /* of "hold", until "release" */
 	struct ev_timer timer; /* of "later" */
 	struct ctl_req *later;
-	int calls; /* of "admin" */
+	atomic_int calls; /* of "admin" */
 } srv;
 
 static void
@@ -91,7 +92,7 @@ static void
 do_admin(void *arg, struct ctl_req *req)
 {
 	(void)arg;
-	srv.calls++;
+	atomic_fetch_add(&srv.calls, 1);
 	ctl_end(req);
 }
 
@@ -102,6 +103,18 @@ do_hold(void *arg, struct ctl_req *req)
 	ctl_row(req);
 	ctl_row_end(req);
 	srv.held = req;
+}
+
+/* Who is somebody to the server. */
+static void
+do_known(void *arg, struct ctl_req *req)
+{
+	(void)arg;
+	srv.ctl->has_group = ctl_bool(req, "group", false);
+	srv.ctl->group = GROUP;
+	srv.ctl->fellows[0] = NOBODY;
+	srv.ctl->n_fellows = ctl_bool(req, "fellow", false);
+	ctl_end(req);
 }
 
 static void
@@ -151,12 +164,14 @@ static const struct ctl_arg echo_args[] = {
 	{ "list", CTL_LIST, false, "a list" },
 };
 static const struct ctl_arg many_args[] = { { "rows", CTL_INT, true, "how many" } };
+static const struct ctl_arg known_args[] = { { "group", CTL_BOOL, false, "" }, { "fellow", CTL_BOOL, false, "" } };
 static const struct ctl_cmd cmds[] = {
 	{ "admin", do_admin, CTL_ADMIN, "for the owner", NULL, 0 },
 	{ "echo it", do_echo, CTL_READ, "gives back", echo_args, TF_LEN(echo_args) },
 	{ "fail", do_fail, CTL_READ, "refuses", NULL, 0 },
 	{ "fellow", do_later, CTL_FELLOW, "for daemons", NULL, 0 },
 	{ "hold", do_hold, CTL_READ, "waits for release", NULL, 0 },
+	{ "known", do_known, CTL_ADMIN, "who is somebody", known_args, TF_LEN(known_args) },
 	{ "later", do_later, CTL_READ, "answers later", NULL, 0 },
 	{ "many", do_many, CTL_READ, "many rows", many_args, TF_LEN(many_args) },
 	{ "quit", do_quit, CTL_ADMIN, "ends the test's server", NULL, 0 },
@@ -560,11 +575,11 @@ static void
 test_privilege(void **state)
 {
 	struct got g = { 0 };
-	int before = srv.calls;
+	int before = atomic_load(&srv.calls);
 
 	(void)state;
 	assert_int_equal(ask(&g, "admin", ""), CTL_OK);
-	assert_int_equal(srv.calls, before + 1);
+	assert_int_equal(atomic_load(&srv.calls), before + 1);
 	tf_buf_free(&g.rows);
 	if (geteuid() != 0)
 		skip(); /* only root can be somebody else */
@@ -575,21 +590,19 @@ test_privilege(void **state)
 	assert_int_equal(as_stranger("ping", NOBODY, NOBODY), CTL_FORBIDDEN);
 	assert_int_equal(as_stranger("admin", NOBODY, NOBODY), CTL_FORBIDDEN);
 	/* members of the group may look, by their primary group or another one */
-	srv.ctl->has_group = true;
-	srv.ctl->group = GROUP;
+	assert_int_equal(ask(&g, "known", "{\"group\":true}"), CTL_OK);
 	assert_int_equal(as_stranger("ping", NOBODY, NOBODY), CTL_FORBIDDEN);
 	assert_int_equal(as_stranger("ping", GROUP, NOBODY), CTL_OK);
 	assert_int_equal(as_stranger("ping", NOBODY, GROUP), CTL_OK);
 	assert_int_equal(as_stranger("admin", GROUP, GROUP), CTL_FORBIDDEN);
 	/* and daemons what only daemons may */
 	assert_int_equal(as_stranger("fellow", GROUP, GROUP), CTL_FORBIDDEN);
-	srv.ctl->fellows[0] = NOBODY;
-	srv.ctl->n_fellows = 1;
+	assert_int_equal(ask(&g, "known", "{\"group\":true,\"fellow\":true}"), CTL_OK);
 	assert_int_equal(as_stranger("fellow", GROUP, GROUP), CTL_OK);
 	assert_int_equal(as_stranger("admin", GROUP, GROUP), CTL_FORBIDDEN);
-	srv.ctl->n_fellows = 0;
-	srv.ctl->has_group = false;
-	assert_int_equal(srv.calls, before + 1);
+	assert_int_equal(ask(&g, "known", ""), CTL_OK);
+	tf_buf_free(&g.rows);
+	assert_int_equal(atomic_load(&srv.calls), before + 1);
 	assert_int_equal(chmod(path, 0660), 0);
 }
 
