@@ -6,8 +6,8 @@
  * short, so that a key that floods its own limits keeps no other key of its workspace waiting.
  *
  * After a restart of billingd the ledger says what was used of the running windows, but not
- * what gateways still hold. Until every gateway that was in session has declared it, or is
- * known to be gone, or the grace is over (the life of a grant and three heartbeats: by then a
+ * what gateways still hold. Until every gateway that was in session, or had left while it held
+ * something, has declared it, or is known to be gone, or the grace is over (the life of a grant and three heartbeats: by then a
  * gateway that is alive is back in session, and one that is not cannot admit from old grants
  * any more), the limits of every limited workspace count as taken, and asks are refused as
  * transient. Unlimited plans do not wait.

@@ -132,7 +132,7 @@ struct bl_gateway {
 	uint64_t gone_mono;           /* since when */
 	size_t refs;                  /* batches, records and questions under way that name it */
 	bool asking;                  /* the store is asked for its row */
-	bool awaited;                 /* was in session when billingd ended; has not said all it holds */
+	bool awaited;                 /* was in session when billingd ended, or held something; has not said all it holds */
 	bool declaring;               /* has not said yet, to this billingd, that it declared all */
 	int64_t first_ms;             /* wall clock of its first declaration: it had no grant of ours before; 0: none yet */
 	int64_t declared_ms;          /* wall clock: it said then what runs, and those requests are counted; 0: it never did */

@@ -466,6 +466,17 @@ bl_holder_stopped(struct bl_holder *holder, struct bl_now now)
 	}
 }
 
+bool
+bl_holder_empty(struct bl_holder *holder, struct bl_now now)
+{
+	struct tf_node *e, *tmp;
+
+	TF_LIST_EACH(&holder->holds, e, tmp)
+		if (!hold_empty(TF_CONTAINER(e, struct bl_hold, of_holder), now))
+			return false;
+	return true;
+}
+
 void
 bl_holder_drop(struct bl_holder *holder, struct bl_now now)
 {

@@ -263,6 +263,8 @@ uint64_t bl_account_lapse(const struct bl_pair *p, struct bl_now now);
 void bl_holder_gone(struct bl_holder *h, bool gone, struct bl_now now);
 /* Its attempts have ended with it: they take no slots any more. */
 void bl_holder_stopped(struct bl_holder *h, struct bl_now now);
+/* Nothing that anybody has to say more about: neither a grant, nor a reservation in a window that runs. */
+bool bl_holder_empty(struct bl_holder *h, struct bl_now now);
 /* All its records have been told, or it says anew what it holds: nothing of before is held. Requests stay counted. */
 void bl_holder_drop(struct bl_holder *h, struct bl_now now);
 /* The hold behind an entry of account.holds. */

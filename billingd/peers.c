@@ -162,7 +162,11 @@ gone_stored(struct db_batch *b, void *arg)
 	db_batch_free(&b);
 }
 
-/* A start that comes back later clears it again. */
+/*
+ * A start that comes back later clears it again. One that holds something when it goes is not written down as gone before
+ * that is told or its windows are over: should we start anew until then, we wait for it like for those in session, for
+ * nobody else knows what it holds.
+ */
 static void
 row_gone(struct bl_gateway *g)
 {
@@ -178,9 +182,9 @@ row_gone(struct bl_gateway *g)
 		db_batch_free(&b);
 		return;
 	}
+	g->row.gone_ms = bl_wall_ms();
 	*row = g->row;
 	row->seq = g->committed;
-	row->gone_ms = bl_wall_ms();
 	g->refs++;
 	db_store_submit(g->bl->store, b);
 }
@@ -306,7 +310,7 @@ on_down(void *arg, struct wire_peer *p, const char *why)
 	g->gone_mono = tf_mono_ms();
 	bl_admit_gone(bl, g, true);
 	bl_admit_forget(bl, g);
-	if (!bl->closing)
+	if (!bl->closing && bl_holder_empty(&g->holder, bl_now()))
 		row_gone(g);
 }
 
@@ -365,6 +369,8 @@ bl_peers_tick(struct bl *bl, uint64_t mono_ms)
 			g->stopped = true;
 			bl_admit_stopped(bl, g);
 		}
+		if (g->peer == NULL && !g->awaited && g->row.gone_ms == BL_NEVER_MS && bl_holder_empty(&g->holder, bl_now()))
+			row_gone(g);
 		/* one that holds something may still be told whole by its successor */
 		if (g->peer == NULL && g->refs == 0 && !g->awaited && g->holder.holds.n == 0 &&
 		    mono_ms > g->gone_mono + FORGET_MS)

@@ -180,7 +180,7 @@ struct bl_instance_row {
 	char name[104];
 	uint64_t boot;
 	uint64_t seq;    /* every record up to here is in the ledger */
-	int64_t gone_ms; /* BL_NEVER_MS while it is in session */
+	int64_t gone_ms; /* BL_NEVER_MS while it is in session, or holds something */
 };
 
 struct bl_tokens { /* disjoint */

@@ -235,6 +235,45 @@ test_restart_without_one(void **state)
 	UNTIL(b, bed_sql(b, "SELECT count(*) FROM instances WHERE gone_ms IS NULL") == 2);
 }
 
+/*
+ * A gateway whose link was cut before billingd died is waited for, too: it comes back with what it had admitted. One that
+ * held nothing when it left is not.
+ */
+static void
+test_restart_with_one_cut_off(void **state)
+{
+	struct bed *b = *state;
+	struct wire_declare d = { .reserved = 700 }, last = { 0 };
+	struct tf_id key;
+
+	bed_close(b);
+	bed_open(b, "grant-ttl = 10s\n[plan small]\nrpm = 5\ntpm = 1000"); /* and so long it is waited for */
+	wire_set(&last, DECLARE, last, 1);
+	bed_gateway(b, 0, 11);
+	bed_gateway(b, 1, 12);
+	bed_gateway(b, 2, 13);
+	key = bed_key(b, bed_workspace(b, "main", "small"), BL_NEVER_MS);
+	assert_true(bed_ask(b, 0, key, 1, 700, 0));
+	d.window = b->gw[0].h.grant.window;
+	bed_gateway_gone(b, 0);
+	bed_gateway_gone(b, 2);
+	UNTIL(b, bed_sql(b, "SELECT count(*) FROM instances WHERE boot = 13 AND gone_ms > 0") == 1 && b->bl->sessions == 1);
+	bed_stop(b);
+	bed_start(b);
+	UNTIL(b, b->gw[1].h.ups == 2);
+	assert_int_equal(wire_send_declare(b->gw[1].peer, NULL, 0, &last, NONE), 0);
+	assert_false(bed_ask(b, 1, key, 1, 400, 0));
+	assert_int_equal(b->gw[1].h.refuse.transient, 1);
+	assert_true(b->bl->blind_until != 0);
+	bed_gateway(b, 0, 11);
+	d.key = tf_id_span(&key);
+	assert_int_equal(wire_send_declare(b->gw[0].peer, NULL, 0, &d, NONE), 0);
+	assert_int_equal(wire_send_declare(b->gw[0].peer, NULL, 0, &last, NONE), 0);
+	UNTIL(b, b->bl->blind_until == 0);
+	assert_false(bed_ask(b, 1, key, 1, 301, 0));
+	assert_true(bed_ask(b, 1, key, 1, 300, 0));
+}
+
 /* What a gateway has to repeat after billingd was away: records that were committed, and some that were not. */
 static void
 test_repeat_after_restart(void **state)
@@ -283,6 +322,7 @@ main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_restart), T(test_served_before_it_declared), T(test_records_on_their_way), T(test_restart_without_one),
+		T(test_restart_with_one_cut_off),
 		T(test_repeat_after_restart),
 	};
 
