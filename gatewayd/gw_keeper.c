@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -424,10 +425,14 @@ gw_keeper_new(struct gw *gw)
 int
 gw_keeper_start(struct gw *gw)
 {
-	if (pthread_create(&gw->keeper->tid, NULL, gw_keeper_main, gw->keeper) != 0)
-		return TF_E_IO;
-	gw->keeper->running = true;
-	return 0;
+	sigset_t all, before;
+
+	/* signals are the main thread's: here one would break off the making of a segment */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	gw->keeper->running = pthread_create(&gw->keeper->tid, NULL, gw_keeper_main, gw->keeper) == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return gw->keeper->running ? 0 : TF_E_IO;
 }
 
 void

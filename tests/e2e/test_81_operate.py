@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGTERM drains, SIGHUP reloads or says why not, a second instance is refused."""
 import os
+import re
 import signal
 import subprocess
 import time
@@ -211,6 +212,20 @@ def test_dump_and_options(factory, name):
         f.write("[common]\nlog-level = loud\n")
     checked = run("-c", bad, *daemon.argv[3:], "--check-config")
     assert checked.returncode == 78 and "log-level" in checked.stderr and "bad.conf" in checked.stderr
+
+
+@pytest.mark.parametrize("name", ["gatewayd", "routerd", "fake", "billingd", "stored"])
+def test_signals_are_the_main_thread_s(factory, name):
+    """No other thread takes one: it would break off what that thread waits for."""
+    tasks, wanted = "/proc/%d/task" % factory.daemons[name].pid, (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
+    for task in os.listdir(tasks):
+        try:
+            with open(os.path.join(tasks, task, "status")) as f:
+                blocked = int(re.search(r"^SigBlk:\s*(\w+)", f.read(), re.M).group(1), 16)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+        taken = [s.name for s in wanted if not blocked >> s - 1 & 1]
+        assert taken == ([s.name for s in wanted] if int(task) == factory.daemons[name].pid else []), task
 
 
 def test_tcp_between_daemons_is_refused(factory):
