@@ -17,9 +17,12 @@
 #include "stored/sqlite.h"
 
 static atomic_int pinned;
+/* Reads, by what they see: one that has begun may be about to open a file whose row is deleted meanwhile. */
+static atomic_uint_fast64_t begun, ended;
 
 struct st_file {
 	struct tf_node node;
+	uint64_t readers; /* of one whose row is gone: these had begun before */
 	char path[];
 };
 
@@ -48,16 +51,19 @@ file_new(const char *dir, const char *name)
 }
 
 static void
+forget_one(struct tf_list *l, struct st_file *f, bool remove)
+{
+	if (remove && unlink(f->path) != 0 && errno != ENOENT)
+		tf_log(TF_WARN, "store", NULL, "a file cannot be removed file=%s error=%s", f->path, strerror(errno));
+	tf_list_remove(l, &f->node);
+	free(f);
+}
+
+static void
 forget(struct tf_list *l, size_t from, bool remove)
 {
-	while (l->n > from) {
-		struct st_file *f = TF_CONTAINER(l->head.prev, struct st_file, node);
-
-		if (remove && unlink(f->path) != 0 && errno != ENOENT)
-			tf_log(TF_WARN, "store", NULL, "a file cannot be removed file=%s error=%s", f->path, strerror(errno));
-		tf_list_remove(l, &f->node);
-		free(f);
-	}
+	while (l->n > from)
+		forget_one(l, TF_CONTAINER(l->head.prev, struct st_file, node), remove);
 }
 
 static int
@@ -140,18 +146,44 @@ st_file_undo(struct db_lane *lane, struct st_mark mark)
 	forget(&f->gone, mark.gone, false);
 }
 
+/* Removes those that nobody can name any more. */
+static void
+forget_late(struct tf_list *later)
+{
+	uint64_t over = atomic_load(&ended);
+	struct tf_node *e, *tmp;
+
+	if (atomic_load(&pinned) > 0)
+		return;
+	TF_LIST_EACH(later, e, tmp) {
+		struct st_file *f = TF_CONTAINER(e, struct st_file, node);
+
+		if (f->readers <= over)
+			forget_one(later, f, true);
+	}
+}
+
 void
 st_files_settled(struct db_lane *lane, bool committed)
 {
 	struct st_files *f = files_of(lane);
+	uint64_t readers = atomic_load(&begun); /* behind the commit: who begins from now on does not find the rows */
 
 	forget(&f->made, 0, !committed);
-	if (committed && atomic_load(&pinned) > 0)
-		while (f->gone.n > 0)
-			tf_list_append(&f->later, tf_list_pop(&f->gone));
-	forget(&f->gone, 0, committed);
-	if (atomic_load(&pinned) == 0)
-		forget(&f->later, 0, true);
+	while (committed && f->gone.n > 0) {
+		struct st_file *file = TF_CONTAINER(tf_list_pop(&f->gone), struct st_file, node);
+
+		file->readers = readers;
+		tf_list_append(&f->later, &file->node);
+	}
+	forget(&f->gone, 0, false);
+	forget_late(&f->later);
+}
+
+void
+st_files_read(bool over)
+{
+	(void)atomic_fetch_add(over ? &ended : &begun, 1);
 }
 
 void

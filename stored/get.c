@@ -292,8 +292,8 @@ get_list(struct db_lane *lane, struct st_get *g)
 	return TF_E_NOENT;
 }
 
-int
-st_op_get(struct db_lane *lane, struct st_get *g)
+static int
+get(struct db_lane *lane, struct st_get *g)
 {
 	struct wire_rep it = g->name;
 	struct tf_span name;
@@ -314,6 +314,17 @@ st_op_get(struct db_lane *lane, struct st_get *g)
 	else
 		rc = get_response(lane, g, name);
 	g->total = g->bytes.n;
+	return rc;
+}
+
+int
+st_op_get(struct db_lane *lane, struct st_get *g)
+{
+	int rc;
+
+	st_files_read(false);
+	rc = get(lane, g);
+	st_files_read(true);
 	return rc;
 }
 

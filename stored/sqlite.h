@@ -38,7 +38,7 @@ int st_object_drop(struct db_lane *lane, const struct st_drop *d, int64_t *expir
 
 struct st_files { /* lane->user */
 	struct tf_list made, gone;
-	struct tf_list later; /* gone, while a copy was being made that may name them */
+	struct tf_list later; /* gone, while a copy was being made that may name them, or a value read */
 };
 struct st_mark {
 	size_t made, gone;
@@ -52,6 +52,11 @@ struct st_mark st_file_mark(struct db_lane *lane);
 void st_file_undo(struct db_lane *lane, struct st_mark mark);
 void st_files_settled(struct db_lane *lane, bool committed);
 void st_files_fini(void *user);
+/*
+ * Around a read, which begins before it looks for the row: a file whose row it may have seen is not removed until it
+ * is over. Reads are the reading lane's, one after the other. Any thread.
+ */
+void st_files_read(bool over);
 /* While it is above 0, no file is removed. Any thread. */
 void st_files_pin(int by);
 /* Makes what is in the directory, and that it is there, durable. TF_E_IO. */

@@ -246,6 +246,91 @@ test_space(void **state)
 	bed_close(&b);
 }
 
+/* ---- reading what goes ------------------------------------------------------------------------- */
+
+struct reading {
+	struct bed *bed;
+	struct st_get get;
+	bool busy;
+	unsigned n, lost;
+};
+
+static void
+been_read(struct db_batch *b, void *arg)
+{
+	struct reading *r = arg;
+
+	r->busy = false;
+	r->n++;
+	r->lost += b->rc != 0 || r->get.bytes.n != 5000 || r->get.bytes.p[0] != r->get.bytes.p[4999];
+	tf_buf_reset(&r->get.bytes);
+	db_batch_free(&b);
+}
+
+static void
+read_on(struct reading *r)
+{
+	struct db_batch *batch = db_batch_new(been_read, r);
+
+	assert_non_null(batch);
+	assert_int_equal(db_batch_add(batch, ST_OP_GET, &r->get), 0);
+	batch->read = true;
+	r->busy = true;
+	db_store_submit(r->bed->st->store, batch);
+}
+
+/* Reads over and over until it is put. */
+static void
+put_and_read(struct reading *r, struct st_put *p, bool reads)
+{
+	struct db_batch *batch;
+	int rc = 0;
+
+	batch = db_batch_new(done, &rc);
+	assert_non_null(batch);
+	assert_int_equal(db_batch_add(batch, ST_OP_PUT, p), 0);
+	db_store_submit(r->bed->st->store, batch);
+	while (rc == 0 || r->busy) {
+		if (reads && rc == 0 && !r->busy)
+			read_on(r);
+		ev_loop_once(r->bed->st_loop, false);
+	}
+	assert_int_equal(rc, 1);
+}
+
+/* A value that is a file is replaced, over and over, and is read all the time: it is always there, old or new. */
+static void
+test_read_while_replaced(void **state)
+{
+	struct st_put p = { .kind = WIRE_KIND_IMAGE, .name = "v", .space_max = 1 << 20, .file_min = 1000 };
+	char bytes[5000] = "";
+	struct bed b;
+	struct reading r = { .bed = &b, .get = { .kind = WIRE_KIND_IMAGE } };
+
+	(void)state;
+	bed_open(&b, "blob-min = 1k");
+	look_no_more(&b);
+	p.now_ms = r.get.now_ms = st_wall_ms();
+	p.expires_ms = p.now_ms + 1000000;
+	p.dir = r.get.dir = b.st->blob_dir;
+	p.bytes = tf_span(bytes, sizeof bytes);
+	assert_int_equal(wire_rep_add(&r.get.names, WIRE_FN_GET_name, TF_SPAN("v")), 0);
+	r.get.name = wire_rep_of(&r.get.names, WIRE_FN_GET_name);
+	put_and_read(&r, &p, false);
+	for (int i = 1; i < 300; i++) {
+		memset(bytes, 'a' + i % 26, sizeof bytes);
+		put_and_read(&r, &p, true);
+	}
+	assert_true(r.n >= 299);
+	assert_int_equal(r.lost, 0);
+	st_get_fini(&r.get);
+	/* of those that were replaced none is left once something else has been written */
+	p.name[0] = 'w';
+	put_and_read(&r, &p, false);
+	assert_int_equal(bed_files(&b), 2);
+	bed_close(&b);
+}
+
 int
 main(void)
 {
@@ -256,6 +341,7 @@ main(void)
 		cmocka_unit_test(test_deleted_is_gone),
 		cmocka_unit_test(test_expiry_gives_pages_back),
 		cmocka_unit_test(test_space),
+		cmocka_unit_test(test_read_while_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
