@@ -128,6 +128,23 @@ content(struct dl_request *rq, struct tf_span v, struct dl_part **first, struct 
 
 /* ---- messages ---------------------------------------------------------------------------- */
 
+/* Runtimes of this API take any name in history, others those that a tool can have. */
+static int
+plain_name(struct dl_request *rq, struct tf_span *name)
+{
+	struct tf_buf plain = { 0 };
+	int r = tf_buf_addspan(&plain, *name);
+
+	if (r == 0)
+		r = dl_plain_name(&plain, 0);
+	if (r == 0 && !tf_span_eq(tf_buf_span(&plain), *name)) {
+		*name = dl_arena_dup(&rq->arena, tf_buf_span(&plain));
+		r = name->p != NULL ? 0 : TF_E_NOMEM;
+	}
+	tf_buf_free(&plain);
+	return r;
+}
+
 static int
 call(struct dl_request *rq, struct dl_turn *t, struct tf_span el)
 {
@@ -146,17 +163,14 @@ call(struct dl_request *rq, struct dl_turn *t, struct tf_span el)
 		r = chat_take_str(rq, v, &p->name);
 	if (r >= 0 && js_member(fn, p->tool == DL_TOOL_CUSTOM ? "input" : "arguments", &v))
 		r = chat_take_str(rq, v, &p->text);
-	return r < 0 ? r : 0;
-}
-
-/* The older form has no ids: name and place stand in for them. */
-static int
-old_call(struct dl_request *rq, struct dl_turn *t, struct tf_span el)
-{
-	int r = call(rq, t, el);
-
-	if (r == 0 && t->last->id.n == 0)
-		t->last->id = t->last->name;
+	/* the same goes for a call of nothing */
+	if (p->name.n == 0)
+		p->name = TF_SPAN("function");
+	/* the older form has no ids, and some clients leave them out: name and place stand in for them */
+	if (p->id.n == 0)
+		p->id = p->name;
+	if (r >= 0)
+		r = rq->native ? 0 : plain_name(rq, &p->name);
 	return r;
 }
 
@@ -266,7 +280,7 @@ assistant(struct dl_request *rq, struct message *m)
 	while (r == 0 && js_iter_next(&it, NULL, &el))
 		r = call(rq, t, el);
 	if (r == 0 && m->old_call.n > 0)
-		r = old_call(rq, t, m->old_call);
+		r = call(rq, t, m->old_call);
 	return r;
 }
 

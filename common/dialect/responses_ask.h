@@ -17,7 +17,7 @@ struct rask {
 	int err; /* sticky */
 
 	/* the conversation */
-	struct tf_map calls; /* id -> struct dl_part of every call that was written */
+	struct tf_map calls; /* id -> struct dl_part of every call that was written and waits for its output */
 	uint32_t nreasoning;
 };
 

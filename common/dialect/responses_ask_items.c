@@ -288,9 +288,11 @@ call(struct rask *e, const struct dl_part *p)
 		e->err = r;
 }
 
+/* A call has one output: what else bears its id answers nothing. */
 static void
 open_output(struct rask *e, const struct dl_part *of)
 {
+	(void)tf_map_del(&e->calls, of->id);
 	js_w_object(&e->w);
 	js_w_kcstr(&e->w, "type", of->tool == DL_TOOL_CUSTOM ? "custom_tool_call_output" : "function_call_output");
 	js_w_kstr(&e->w, "call_id", of->id);
@@ -308,7 +310,7 @@ unanswered(struct rask *e, const struct dl_turn *t)
 		if (n->parts != NULL && tf_map_get(&results, n->parts->id) == NULL)
 			r = tf_map_put(&results, n->parts->id, (void *)(uintptr_t)n);
 	for (const struct dl_part *p = t->parts; r == 0 && p != NULL; p = p->next) {
-		if (p->kind != DL_PART_CALL || tf_map_get(&results, p->id) != NULL)
+		if (p->kind != DL_PART_CALL || tf_map_get(&results, p->id) != NULL || tf_map_get(&e->calls, p->id) == NULL)
 			continue;
 		open_output(e, p);
 		js_w_cstr(&e->w, "(no result)");
@@ -340,7 +342,7 @@ result(struct rask *e, const struct dl_part *p)
 	if (p == NULL)
 		return;
 	if (of == NULL) {
-		/* of a call that is not there any more: the user's words */
+		/* of a call that is not there any more, or has its output: the user's words */
 		open_message(e, "user");
 		joined(e, p->parts, "Tool result: ");
 		js_w_object_end(&e->w);
@@ -374,6 +376,12 @@ rask_items(struct rask *e, const struct dl_turn *t)
 			result(e, t->parts);
 			break;
 		}
+	}
+	/* turns of the assistant that say nothing are left out; without any item the API would refuse it */
+	if (!e->w.some) {
+		open_message(e, "user");
+		js_w_cstr(&e->w, "");
+		js_w_object_end(&e->w);
 	}
 	js_w_array_end(&e->w);
 }

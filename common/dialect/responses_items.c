@@ -132,7 +132,7 @@ call_id(struct tf_span item)
 {
 	struct tf_span v;
 
-	if (js_member(item, "call_id", &v) && js_type(v) == JS_STRING)
+	if (js_member(item, "call_id", &v) && js_type(v) == JS_STRING && v.n > 2)
 		return v;
 	return js_member(item, "id", &v) && js_type(v) == JS_STRING ? v : TF_SPAN("\"\"");
 }

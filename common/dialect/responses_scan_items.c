@@ -163,6 +163,9 @@ item_ends(struct dl_scan *s, const struct dl_value *v)
 		kind = !(r->bits & BIT_ROLE) && (r->bits & BIT_ID) ? RESPONSES_IS_REFERENCE : RESPONSES_IS_MESSAGE;
 	if (needs_member(s, v, required(kind) & ~r->bits) < 0)
 		return TF_E_INVAL;
+	/* older ones have an id only, which their output names */
+	if ((kind == RESPONSES_IS_SHELL || kind == RESPONSES_IS_SHELL_OUTPUT) && !(r->bits & (BIT_CALL_ID | BIT_ID)))
+		return needs_member(s, v, BIT_CALL_ID);
 	if (kind == RESPONSES_IS_REFERENCE) {
 		if (r->nref == DL_REFS_MAX)
 			return dl_scan_refuse(s, v, "is one reference too many: at most %d are looked up", DL_REFS_MAX);
@@ -320,7 +323,7 @@ responses_scan_item(struct dl_scan *s, const struct dl_value *v)
 		r->kind = text ? (uint8_t)kind_of_type(v->text) : RESPONSES_IS_MESSAGE;
 		return 0;
 	case RESPONSES_ITEM_ID:
-		r->bits |= text && v->hit->text > 0 ? BIT_ID : 0;
+		r->bits = (r->bits & ~BIT_ID) | (text && v->hit->text > 0 ? BIT_ID : 0);
 		return 0;
 	case RESPONSES_ROLE:
 		return on_role(s, v);
@@ -330,7 +333,7 @@ responses_scan_item(struct dl_scan *s, const struct dl_value *v)
 	case RESPONSES_PART:
 		return on_part(s, v);
 	case RESPONSES_CALL_ID:
-		r->bits |= text && v->hit->text > 0 ? BIT_CALL_ID : 0;
+		r->bits = (r->bits & ~BIT_CALL_ID) | (text && v->hit->text > 0 ? BIT_CALL_ID : 0);
 		return 0;
 	case RESPONSES_CALL_NAME:
 		r->bits |= text && v->hit->text > 0 ? BIT_NAME : 0;
