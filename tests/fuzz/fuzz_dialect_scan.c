@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/dialect/dialect.h"
+#include "tests/fuzz/kinds.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -72,6 +73,7 @@ use_head(const struct dl_scan *s, struct tf_span body)
 	to_runtime(&h, body, "tgi", false);
 	to_runtime(&h, body, "openai", false);
 	to_runtime(&h, body, "openai", true);
+	fuzz_kinds(s, body);
 }
 
 int

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/kinds.h"
 #include "tests/fuzz/surface.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
@@ -84,6 +85,7 @@ request(struct tf_span body, size_t step)
 	tf_buf_free(&head);
 	sent(&whole, body, 0);
 	sent(&whole, body, 4);
+	fuzz_kinds(&whole, body);
 }
 
 /* ---- answers ----------------------------------------------------------------------------- */
