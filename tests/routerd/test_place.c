@@ -31,7 +31,7 @@ test_dispatch_and_snapshots(void **state)
 	dispatch(&g, (struct ask){ .attempt = 7, .model = "m2", .needs = 2, .deadline_ms = 4321 });
 	EXPECT(b, w.ngot == 1, 1000);
 	assert_int_equal(w.got[0], 7);
-	assert_int_equal(w.deadline_ms, 4321);
+	assert_in_range(w.deadline_ms, 1, 4321); /* less what it waited, if that shows in ms */
 	assert_int_equal(rt_stats(rt).sent, 1);
 	assert_int_equal(tf_metric_get(TF_M_RT_DISPATCHED), n + 1);
 	worker_says(&w, WIRE_TAKEN, 7, NULL);
