@@ -67,11 +67,7 @@ gw_last(struct tf_span list)
 			list = tf_span(list.p + i, list.n - i);
 			break;
 		}
-	while (list.n > 0 && (list.p[0] == ' ' || list.p[0] == '\t'))
-		list = tf_span(list.p + 1, list.n - 1);
-	while (list.n > 0 && (list.p[list.n - 1] == ' ' || list.p[list.n - 1] == '\t'))
-		list.n--;
-	return list;
+	return tf_span_trim(list);
 }
 
 int

@@ -121,6 +121,8 @@ tf_span_is(struct tf_span a, const char *s)
 	return tf_span_eq(a, tf_cspan(s));
 }
 bool tf_span_caseeq(struct tf_span a, const char *s);
+/* Without the blanks and tabs around it. */
+struct tf_span tf_span_trim(struct tf_span s);
 /* Returns new (free()); NULL without memory. */
 char *tf_span_dup(struct tf_span s) TF_MUSTCHECK;
 /* Decimal digits only, no sign. TF_E_INVAL, TF_E_RANGE above max. */

@@ -20,6 +20,18 @@ tf_span_caseeq(struct tf_span a, const char *s)
 	return strlen(s) == a.n && (a.n == 0 || strncasecmp(a.p, s, a.n) == 0);
 }
 
+struct tf_span
+tf_span_trim(struct tf_span s)
+{
+	while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {
+		s.p++;
+		s.n--;
+	}
+	while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+		s.n--;
+	return s;
+}
+
 char *
 tf_span_dup(struct tf_span s)
 {

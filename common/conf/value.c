@@ -132,16 +132,6 @@ value_text(
 
 /* ---- lists -------------------------------------------------------------------------------- */
 
-static struct tf_span
-trimmed(struct tf_span s)
-{
-	while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
-		s = tf_span(s.p + 1, s.n - 1);
-	while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-		s.n--;
-	return s;
-}
-
 /*
  * Takes the next entry off *at. Entries end at a comma; one that begins with a double
  * quote ends at the next bare one, and \" and \\ stand for themselves inside. The entry
@@ -154,7 +144,7 @@ next_entry(const char **at, char *out, char *why)
 	size_t n = 0;
 
 	if (*p != '"') {
-		struct tf_span s = trimmed(tf_span(p, strcspn(p, ",")));
+		struct tf_span s = tf_span_trim(tf_span(p, strcspn(p, ",")));
 
 		memcpy(out, s.p, s.n);
 		out[s.n] = '\0';

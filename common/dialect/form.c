@@ -36,18 +36,6 @@ is_token(char c)
 
 /* ---- header values ----------------------------------------------------------------------- */
 
-static struct tf_span
-trim(struct tf_span s)
-{
-	while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {
-		s.p++;
-		s.n--;
-	}
-	while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-		s.n--;
-	return s;
-}
-
 static size_t
 token_length(struct tf_span s)
 {
@@ -62,7 +50,7 @@ token_length(struct tf_span s)
 static bool
 parameter(struct tf_span *rest, struct tf_span *name, struct tf_span *value, bool *bad)
 {
-	struct tf_span s = trim(*rest);
+	struct tf_span s = tf_span_trim(*rest);
 	size_t n;
 
 	*bad = false;
@@ -71,7 +59,7 @@ parameter(struct tf_span *rest, struct tf_span *name, struct tf_span *value, boo
 	*bad = true;
 	if (s.p[0] != ';')
 		return false;
-	s = trim(tf_span(s.p + 1, s.n - 1));
+	s = tf_span_trim(tf_span(s.p + 1, s.n - 1));
 	n = token_length(s);
 	if (n == 0 || n == s.n || s.p[n] != '=')
 		return false;
@@ -104,7 +92,7 @@ first_word(struct tf_span v, struct tf_span *rest)
 	size_t n = semicolon != NULL ? (size_t)(semicolon - v.p) : v.n;
 
 	*rest = semicolon != NULL ? tf_span(semicolon, v.n - n) : tf_span(NULL, 0);
-	return trim(tf_span(v.p, n));
+	return tf_span_trim(tf_span(v.p, n));
 }
 
 bool
@@ -239,7 +227,7 @@ header_line(struct dl_form_reader *f, struct tf_span line, struct dl_form_part *
 
 	if (n == 0 || n == line.n || line.p[n] != ':')
 		return refuse(f, TF_E_INVAL, "A header line of a part of the form is malformed.");
-	value = trim(tf_span(line.p + n + 1, line.n - n - 1));
+	value = tf_span_trim(tf_span(line.p + n + 1, line.n - n - 1));
 	if (tf_span_caseeq(name, "content-disposition"))
 		return disposition(f, value, part);
 	if (tf_span_caseeq(name, "content-type")) {

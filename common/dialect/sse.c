@@ -36,26 +36,14 @@ forget_event(struct dl_sse *s)
 	tf_buf_reset(&s->joined);
 }
 
-/* White space around JSON text, or a name, says nothing; whoever reads it looks at its first byte. */
-static struct tf_span
-trim(struct tf_span v)
-{
-	while (v.n > 0 && (v.p[0] == ' ' || v.p[0] == '\t')) {
-		v.p++;
-		v.n--;
-	}
-	while (v.n > 0 && (v.p[v.n - 1] == ' ' || v.p[v.n - 1] == '\t'))
-		v.n--;
-	return v;
-}
-
 static int
 dispatch(struct dl_sse *s, const char *base, dl_sse_fn *fn, void *arg)
 {
 	struct tf_span event = tf_span(base + s->event, s->eventlen);
 	struct tf_span data =
 	    s->ndata > 1 ? tf_buf_span(&s->joined) : tf_span(base + s->data, s->datalen);
-	int r = s->ndata > 0 ? fn(arg, trim(event), trim(data)) : 0;
+	/* white space around JSON text, or a name, says nothing; whoever reads it looks at its first byte */
+	int r = s->ndata > 0 ? fn(arg, tf_span_trim(event), tf_span_trim(data)) : 0;
 
 	forget_event(s);
 	return r;

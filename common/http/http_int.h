@@ -17,7 +17,6 @@ extern const uint8_t http_ctype[256];
 /* All bytes are of the class; true for none. */
 bool		 http_all(const char *p, size_t n, uint8_t class);
 void		 http_body_finish(struct http_body *b);	/* the rest was dropped */
-struct tf_span	 http_trim(struct tf_span s);	/* without blanks and tabs around it */
 
 static inline int
 http_hex(unsigned char c)

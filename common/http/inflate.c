@@ -28,7 +28,7 @@ struct http_inflate {
 int
 http_coding(struct tf_span field, enum http_coding *out)
 {
-	struct tf_span s = http_trim(field);
+	struct tf_span s = tf_span_trim(field);
 
 	if (s.n == 0 || tf_span_caseeq(s, "identity"))
 		*out = HTTP_CODING_NONE;

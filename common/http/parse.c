@@ -215,7 +215,7 @@ field_connection(struct http_head *h, struct tf_span v)
 		from = i;
 		while (i < v.n && v.p[i] != ',')
 			i++;
-		t = http_trim((struct tf_span){ v.p + from, i - from });
+		t = tf_span_trim((struct tf_span){ v.p + from, i - from });
 		close |= tf_span_caseeq(t, "close");
 		keep |= tf_span_caseeq(t, "keep-alive");
 	}
@@ -296,7 +296,7 @@ parse_field(struct http_head *h, const char *base, const char *p, const char *en
 	if (!http_all(colon + 1, (size_t)(end - colon - 1), HTTP_CT_VALUE))
 		return refuse(h, memchr(colon, '\r', (size_t)(end - colon)) != NULL ?
 		    HTTP_R_BARE_CR : HTTP_R_BAD_VALUE);
-	v = http_trim((struct tf_span){ colon + 1, (size_t)(end - colon - 1) });
+	v = tf_span_trim((struct tf_span){ colon + 1, (size_t)(end - colon - 1) });
 	f->name = span(base, p, colon);
 	f->value = span(base, v.p, v.p + v.n);
 	f->id = (uint8_t)hdr_of(p, (size_t)(colon - p));

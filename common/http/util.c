@@ -66,18 +66,6 @@ http_status_text(int status)
 	}
 }
 
-struct tf_span
-http_trim(struct tf_span s)
-{
-	while (s.n > 0 && (*s.p == ' ' || *s.p == '\t')) {
-		s.p++;
-		s.n--;
-	}
-	while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-		s.n--;
-	return s;
-}
-
 static ssize_t
 decode(struct tf_span in, char *out, size_t cap, bool plus)
 {
