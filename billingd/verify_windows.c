@@ -21,7 +21,7 @@ struct bl_stray {
 		int64_t window;
 	} at;
 	int64_t *days;
-	size_t n; /* days; the size of their memory is the power of two from it on */
+	uint32_t n, cap;
 };
 
 static struct tf_span
@@ -34,6 +34,7 @@ static int
 stray_add(struct bl_verify *v, const struct bl_stray_at *at, int64_t day)
 {
 	struct bl_stray *s = tf_map_get(&v->strays, key_of(at));
+	int64_t *days;
 
 	if (s == NULL) {
 		s = calloc(1, sizeof *s);
@@ -48,13 +49,10 @@ stray_add(struct bl_verify *v, const struct bl_stray_at *at, int64_t day)
 	for (size_t i = 0; i < s->n; i++)
 		if (s->days[i] == day)
 			return 0;
-	if ((s->n & (s->n - 1)) == 0) {
-		int64_t *more = reallocarray(s->days, s->n > 0 ? 2 * s->n : 1, sizeof *more);
-
-		if (more == NULL)
-			return TF_E_NOMEM;
-		s->days = more;
-	}
+	days = tf_grow(s->days, s->n, &s->cap, sizeof *days, 1);
+	if (days == NULL)
+		return TF_E_NOMEM;
+	s->days = days;
 	s->days[s->n++] = day;
 	return 0;
 }
