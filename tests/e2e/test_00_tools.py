@@ -241,6 +241,9 @@ def test_programs_of_make_check_have_their_tries(tmp_path, says, good_at, status
         assert not told.exists()
     once = subprocess.run([TRIES, "sh", "-c", "kill -9 $$"], env=env, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
     assert once.returncode in (-9, 137)
+    # a test that failed may wait for what it left behind until its alarm: that is no crash
+    slow = subprocess.run([TRIES, "sh", "-c", "kill -ALRM $$"], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert slow.returncode in (-14, 142) and "==== try 3" in slow.stdout
     count.unlink()
     del env["TF_TRIES"]
     assert (subprocess.run([TRIES, str(program)], env=env, capture_output=True).returncode == 0) == (good_at == 1)
