@@ -146,30 +146,44 @@ message(struct tf_span m, struct calls *c)
 	return bad == NULL && !assistant && !all_answered(c) ? "a call without its result" : bad;
 }
 
+typedef const char *turn_fn(struct tf_span m, struct calls *c);
+
+/* The list of messages, in which each call has its result. */
 static const char *
-messages(struct tf_span sent)
+conversation(struct tf_span sent, turn_fn *one)
 {
-	struct tf_span list, m, v;
 	static struct calls c;
+	struct tf_span list, m;
 	const char *bad = NULL;
 	struct js_iter it;
-	uint64_t max;
 	unsigned n = 0;
 
 	c.n = 0;
-	if (!js_member(sent, "max_tokens", &v) || js_get_u64(v, &max) < 0 || max == 0)
-		return "no max_tokens";
 	if (!member(sent, "messages", JS_ARRAY, &list))
 		return "no messages";
 	js_iter_init(&it, list);
-	while (bad == NULL && js_iter_next(&it, NULL, &m)) {
-		if (n++ == 0 && !is(m, "role", "user"))
-			return "the user does not begin";
-		bad = message(m, &c);
-	}
+	for (; bad == NULL && js_iter_next(&it, NULL, &m); n++)
+		bad = one(m, &c);
 	if (bad == NULL && n == 0)
 		return "no message";
 	return bad == NULL && !all_answered(&c) ? "a last call without its result" : bad;
+}
+
+static const char *
+messages(struct tf_span sent)
+{
+	struct tf_span v, first;
+	struct js_iter it;
+	uint64_t max;
+
+	if (!js_member(sent, "max_tokens", &v) || js_get_u64(v, &max) < 0 || max == 0)
+		return "no max_tokens";
+	if (member(sent, "messages", JS_ARRAY, &v)) {
+		js_iter_init(&it, v);
+		if (js_iter_next(&it, NULL, &first) && !is(first, "role", "user"))
+			return "the user does not begin";
+	}
+	return conversation(sent, message);
 }
 
 /* ---- chat completions -------------------------------------------------------------------- */
@@ -222,23 +236,7 @@ turn(struct tf_span m, struct calls *c)
 static const char *
 chat(struct tf_span sent)
 {
-	struct tf_span list, m;
-	static struct calls c;
-	const char *bad = NULL;
-	struct js_iter it;
-	unsigned n = 0;
-
-	c.n = 0;
-	if (!member(sent, "messages", JS_ARRAY, &list))
-		return "no messages";
-	js_iter_init(&it, list);
-	while (bad == NULL && js_iter_next(&it, NULL, &m)) {
-		n++;
-		bad = turn(m, &c);
-	}
-	if (bad == NULL && n == 0)
-		return "no message";
-	return bad == NULL && !all_answered(&c) ? "a last call without its result" : bad;
+	return conversation(sent, turn);
 }
 
 /* ---- Responses --------------------------------------------------------------------------- */
